@@ -1,0 +1,60 @@
+//! What the catalog is configured with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+/// Everything `catalog` needs to know.
+#[derive(Clone, Debug)]
+pub struct CatalogSettings {
+    /// Where the entities come from.
+    pub source: SourceSettings,
+    /// A snapshot is made this often.
+    pub refresh_every: Duration,
+    /// A snapshot older than this is no longer decided by.
+    pub max_age: Duration,
+}
+
+/// Where the entities come from.
+#[derive(Clone, Debug)]
+pub enum SourceSettings {
+    /// A folder of `catalog-info.yaml` files: every `*.yaml` and `*.yml` below it.
+    /// Written by the operator, so its Entra ids are trusted.
+    Folder(PathBuf),
+    /// A Backstage catalog API.
+    Backstage(BackstageSettings),
+}
+
+/// A Backstage catalog API.
+#[derive(Clone, Debug)]
+pub struct BackstageSettings {
+    /// The backend's base address, below which `api/catalog` is.
+    pub url: Url,
+    /// The file that holds the bearer token, read anew for each crawl. Nothing
+    /// where the backend asks for none.
+    pub token_file: Option<PathBuf>,
+    /// Entities a page.
+    pub page_size: u32,
+    /// A crawl is given up after this long.
+    pub crawl_timeout: Duration,
+    /// Prefixes of `backstage.io/managed-by-location` from which an Entra id is
+    /// believed. The Microsoft Graph provider's own entities are always believed
+    /// (`msgraph:<provider>/<the same id>`); everything else can be written by
+    /// whoever may register a file.
+    pub trusted_id_locations: Vec<String>,
+}
+
+/// Which side says who is in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Membership {
+    /// The token's group claims.
+    #[default]
+    Token,
+    /// The catalog's `memberOf`.
+    Catalog,
+    /// Either.
+    Either,
+    /// Both must.
+    Both,
+}

@@ -1,0 +1,187 @@
+//! The answer to a request, and the proof it carries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{EntityRef, Identity, Principal, Reason, Target};
+
+/// One decision: everything that the reply, the metric and the audit record are
+/// made from, so that none of them can exist without it.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Names this decision to people and in records.
+    pub id: DecisionId,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Who asked, as far as it was proven.
+    pub principal: Principal,
+    /// What was asked for, as far as routing got.
+    pub target: Option<Target>,
+    /// Who owns the resource, where the catalog was asked.
+    pub owners: Vec<Owner>,
+    /// What it was decided by.
+    pub versions: Versions,
+}
+
+/// Allow or deny.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Let through, by this permit.
+    Allow(Permit),
+    /// Not let through.
+    Deny(Denial),
+}
+
+/// The proof that a request may pass. There is no other way to an allow, and no
+/// way to a permit but to state what grants it.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    grant: Grant,
+}
+
+/// What lets a request pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The route's gate is public.
+    PublicRoute,
+    /// The route's gate asks for a verified identity, and there is one.
+    AuthenticatedRoute,
+    /// These policies permit it, and none forbids it.
+    Policies(Vec<Arc<str>>),
+}
+
+impl Permit {
+    /// A permit by a public gate.
+    ///
+    /// Returns nothing for any other gate.
+    #[must_use]
+    pub fn by_public_gate(target: &Target) -> Option<Self> {
+        (target.gate == super::Gate::Public).then_some(Self { grant: Grant::PublicRoute })
+    }
+
+    /// A permit by an authenticated gate; the identity is the proof that a token
+    /// was verified.
+    ///
+    /// Returns nothing for any other gate.
+    #[must_use]
+    pub fn by_authenticated_gate(target: &Target, _proof: &Identity) -> Option<Self> {
+        (target.gate == super::Gate::Authenticated)
+            .then_some(Self { grant: Grant::AuthenticatedRoute })
+    }
+
+    /// A permit by policies. Only the policy engine calls this, with the policies
+    /// that determined its answer; without any there is no permit.
+    #[must_use]
+    pub(crate) fn by_policies(ids: Vec<Arc<str>>) -> Option<Self> {
+        (!ids.is_empty()).then_some(Self { grant: Grant::Policies(ids) })
+    }
+
+    /// What grants it.
+    #[must_use]
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+/// Why a request may not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The stable reason.
+    pub reason: Reason,
+    /// The policies that determined it, where a policy forbade or failed.
+    pub policies: Vec<Arc<str>>,
+    /// What an operator needs to understand it; never shown to the client.
+    pub detail: Option<String>,
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, policies: Vec::new(), detail: None }
+    }
+}
+
+impl Denial {
+    /// A denial with a word for the operator.
+    #[must_use]
+    pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
+        Self { reason, policies: Vec::new(), detail: Some(detail.to_string()) }
+    }
+}
+
+/// An owner of an entity, as a denied person reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The owning group or user.
+    pub entity: EntityRef,
+    /// Its display name; the ref's name where the catalog has none.
+    pub title: Arc<str>,
+}
+
+/// What a decision was made by. Equal versions and an equal request give an equal
+/// decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Versions {
+    /// Content hash of the policy set.
+    pub policy: Option<Arc<str>>,
+    /// Content hash of the catalog snapshot.
+    pub snapshot: Option<Arc<str>>,
+}
+
+impl Decision {
+    /// The code of the answer: a [`Reason`]'s, or what granted it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match &self.verdict {
+            Verdict::Deny(denial) => denial.reason.code(),
+            Verdict::Allow(permit) => match permit.grant {
+                Grant::PublicRoute => "public_route",
+                Grant::AuthenticatedRoute => "authenticated_route",
+                Grant::Policies(_) => "permitted",
+            },
+        }
+    }
+
+    /// The policies that determined the answer.
+    #[must_use]
+    pub fn policies(&self) -> &[Arc<str>] {
+        match &self.verdict {
+            Verdict::Deny(denial) => &denial.policies,
+            Verdict::Allow(permit) => match &permit.grant {
+                Grant::Policies(ids) => ids,
+                Grant::PublicRoute | Grant::AuthenticatedRoute => &[],
+            },
+        }
+    }
+
+    /// Whether the request may pass.
+    #[must_use]
+    pub fn is_allow(&self) -> bool {
+        matches!(self.verdict, Verdict::Allow(_))
+    }
+}
+
+/// Names one decision: a UUID of version 7, so that ids sort by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DecisionId(Uuid);
+
+impl DecisionId {
+    /// A new id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for DecisionId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}

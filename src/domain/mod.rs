@@ -1,0 +1,26 @@
+//! Floor 0: the decision's own words.
+//!
+//! Everything here is a value: nothing async, no clock, no network. The floors
+//! above turn the outside world into these words and back.
+
+mod decision;
+mod entity_ref;
+mod host;
+mod ids;
+mod method;
+mod path;
+mod principal;
+mod reason;
+mod request;
+mod target;
+
+pub use decision::{Decision, DecisionId, Denial, Grant, Owner, Permit, Verdict, Versions};
+pub use entity_ref::{EntityRef, EntityRefError};
+pub use host::{Host, HostError};
+pub use ids::{ClientId, GroupId, IdError, ObjectId, TenantId};
+pub use method::Method;
+pub use path::{Path, PathError};
+pub use principal::{GroupName, Identity, IdentityKind, Principal};
+pub use reason::{Fault, Reason};
+pub use request::{Credentials, Request, RequestLine};
+pub use target::{Action, Gate, Target};

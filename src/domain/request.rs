@@ -1,0 +1,105 @@
+//! The one view of a request that routing, tokens and policy share.
+
+use std::borrow::Cow;
+
+use super::{Host, Method, Path, Reason};
+
+/// What Envoy says about a request, reduced to what may decide.
+///
+/// Borrowed from the received message. Nothing here is believed yet: the request
+/// line is made canonical by [`RequestLine::of`], the credentials are judged by
+/// the token verifier. Forwarding headers (`x-forwarded-*`, `x-original-*`,
+/// method overrides) are not in it, so nothing can be decided by them.
+#[derive(Clone, Debug, Default)]
+pub struct Request<'a> {
+    /// The method as received.
+    pub method: &'a str,
+    /// `:authority`, as received.
+    pub host: &'a str,
+    /// `:path`, as received: path and query.
+    pub path: &'a str,
+    /// What the `authorization` header holds.
+    pub credentials: Credentials<'a>,
+    /// `content-type`, to answer a gRPC client in its own form.
+    pub content_type: Option<Cow<'a, str>>,
+    /// `traceparent` of the proxied request (W3C Trace Context).
+    pub traceparent: Option<Cow<'a, str>>,
+    /// `tracestate` of the proxied request.
+    pub tracestate: Option<Cow<'a, str>>,
+    /// `x-request-id`, for the audit record.
+    pub request_id: Option<Cow<'a, str>>,
+    /// The URI SAN of the client's certificate, where mutual TLS proved one.
+    pub source_principal: Option<&'a str>,
+    /// The URI SAN of the destination's certificate.
+    pub destination_principal: Option<&'a str>,
+    /// Key and value of the Envoy route's context extensions, in no order. Set by
+    /// whoever configures Envoy, so trusted like configuration.
+    pub context_extensions: Vec<(&'a str, &'a str)>,
+}
+
+impl Request<'_> {
+    /// Whether the client speaks gRPC (or gRPC-Web), by its content type.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.content_type.as_deref().is_some_and(|value| {
+            value
+                .as_bytes()
+                .get(..16)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+        })
+    }
+}
+
+/// What stands in the `authorization` header.
+///
+/// The value is a secret: `Debug` doesn't show it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Credentials<'a> {
+    /// No such header.
+    #[default]
+    Absent,
+    /// Exactly one, as sent.
+    One(Cow<'a, str>),
+    /// More than one, or one value that holds a comma: Envoy joins repeated
+    /// headers with commas, so the two can't be told apart and neither is chosen.
+    Repeated,
+    /// Bytes that are not UTF-8 (Envoy's header map shows them as `!`).
+    NotText,
+}
+
+impl std::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::One(_) => "One([redacted])",
+            Self::Repeated => "Repeated",
+            Self::NotText => "NotText",
+        })
+    }
+}
+
+/// Method, host and path in the one spelling that anything is matched against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// The real method.
+    pub method: Method<'a>,
+    /// The canonical host.
+    pub host: Host<'a>,
+    /// The canonical path, without query.
+    pub path: Path<'a>,
+    /// What follows the first `?`, if there is one. Never used for routing.
+    pub query: Option<&'a str>,
+}
+
+impl<'a> RequestLine<'a> {
+    /// Makes the request line canonical, or says why it can't be: what has more
+    /// than one reading is refused, not repaired (rule R0 of the threat list).
+    ///
+    /// # Errors
+    /// [`Reason::HostNotCanonical`] or [`Reason::PathNotCanonical`].
+    pub fn of(request: &Request<'a>) -> Result<Self, Reason> {
+        let host = Host::parse(request.host).map_err(|_| Reason::HostNotCanonical)?;
+        let (path, query) = Path::split(request.path).map_err(|_| Reason::PathNotCanonical)?;
+        Ok(Self { method: Method::new(request.method), host, path, query })
+    }
+}

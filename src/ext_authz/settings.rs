@@ -1,0 +1,39 @@
+//! What the Check service is configured with.
+
+use std::time::Duration;
+
+/// Names of the identity headers and what else a reply does.
+#[derive(Clone, Debug)]
+pub struct AnswerSettings {
+    /// The headers that an allow sets for the upstream.
+    pub headers: IdentityHeaders,
+    /// Whether an allow takes `authorization` away from the upstream.
+    pub remove_authorization: bool,
+}
+
+/// Header names, lower case; each distinct.
+#[derive(Clone, Debug)]
+pub struct IdentityHeaders {
+    /// The principal: `oid`.
+    pub subject: String,
+    /// The tenant: `tid`.
+    pub tenant: String,
+    /// `user`, `workload` or `anonymous`.
+    pub kind: String,
+    /// The entity that the request was for.
+    pub entity: String,
+    /// The decision's id.
+    pub decision_id: String,
+}
+
+/// Limits of one check.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckSettings {
+    /// Checks that are decided at a time, over all connections.
+    pub max_concurrent: usize,
+    /// How long a check waits for its turn before it is denied as overload.
+    pub queue_timeout: Duration,
+    /// A check that takes longer than this is denied. Less than Envoy's own
+    /// timeout, which fails the way the operator of Envoy set.
+    pub deadline: Duration,
+}

@@ -1,0 +1,224 @@
+//! Fetching a document over HTTP, within bounds.
+//!
+//! Every outgoing request of Stagedoor goes through here, so the rules stand in
+//! one place: https or loopback only, no redirects, a cap on the body after
+//! decompression, one deadline for the whole exchange.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use url::{Host, Url};
+
+/// Why a document could not be fetched. Never holds a secret or a body.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Plain http to anything but loopback.
+    #[error("`{0}` is neither https nor on loopback")]
+    Insecure(Url),
+    /// The exchange did not end within its deadline.
+    #[error("`{url}` did not answer within {after:?}")]
+    Timeout {
+        /// What was asked.
+        url: Url,
+        /// The deadline.
+        after: Duration,
+    },
+    /// Connecting, TLS or HTTP failed.
+    #[error("`{url}` could not be fetched: {cause}")]
+    Transport {
+        /// What was asked.
+        url: Url,
+        /// The client's words, with their causes.
+        cause: String,
+    },
+    /// An answer with another status than 200. Redirects count: none is followed.
+    #[error("`{url}` answered {status}")]
+    Status {
+        /// What was asked.
+        url: Url,
+        /// The status.
+        status: StatusCode,
+    },
+    /// The body is larger than allowed.
+    #[error("`{url}` sent more than {limit} bytes")]
+    TooLarge {
+        /// What was asked.
+        url: Url,
+        /// The cap.
+        limit: usize,
+    },
+    /// The answer is of another kind than asked for.
+    #[error("`{url}` sent `{found}` instead of JSON")]
+    NotJson {
+        /// What was asked.
+        url: Url,
+        /// Its content type.
+        found: String,
+    },
+}
+
+/// A document and what came with it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The body, decompressed.
+    pub body: Bytes,
+    /// The response's headers.
+    pub headers: HeaderMap,
+}
+
+/// Fetches JSON documents. A narrow trait, so that a fault can be had in a test
+/// that no server would show.
+pub trait Fetch: Send + Sync + 'static {
+    /// Asks for `url`, with `bearer` as the credential if there is one.
+    ///
+    /// # Errors
+    /// Anything but a complete JSON document with status 200.
+    fn get(
+        &self,
+        url: &Url,
+        bearer: Option<&HeaderValue>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Document, FetchError>> + Send;
+}
+
+/// Bounds of one exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the first byte sent to the last received.
+    pub timeout: Duration,
+    /// The body after decompression.
+    pub max_bytes: usize,
+}
+
+/// The real client.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    client: reqwest::Client,
+}
+
+impl HttpClient {
+    /// A client that follows no redirect and keeps few idle connections.
+    ///
+    /// # Errors
+    /// The TLS backend can't be set up.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .pool_max_idle_per_host(2)
+            .user_agent(concat!("stagedoor/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { client })
+    }
+
+    async fn exchange(
+        &self,
+        url: &Url,
+        bearer: Option<&HeaderValue>,
+        max_bytes: usize,
+    ) -> Result<Document, FetchError> {
+        let transport = |error: reqwest::Error| FetchError::Transport {
+            url: url.clone(),
+            cause: causes(&error),
+        };
+        let mut request = self.client.get(url.clone()).header(header::ACCEPT, "application/json");
+        if let Some(bearer) = bearer {
+            request = request.header(header::AUTHORIZATION, bearer.clone());
+        }
+        let mut response = request.send().await.map_err(transport)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status { url: url.clone(), status: response.status() });
+        }
+        let headers = response.headers().clone();
+        check_json(url, &headers)?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > max_bytes {
+                return Err(FetchError::TooLarge { url: url.clone(), limit: max_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Document { body: body.freeze(), headers })
+    }
+}
+
+impl Fetch for HttpClient {
+    async fn get(
+        &self,
+        url: &Url,
+        bearer: Option<&HeaderValue>,
+        limits: Limits,
+    ) -> Result<Document, FetchError> {
+        if !is_secure(url) {
+            return Err(FetchError::Insecure(url.clone()));
+        }
+        tokio::time::timeout(limits.timeout, self.exchange(url, bearer, limits.max_bytes))
+            .await
+            .unwrap_or_else(|_| {
+                Err(FetchError::Timeout { url: url.clone(), after: limits.timeout })
+            })
+    }
+}
+
+/// Whether what is fetched from `url` can't be changed on its way: https, or http
+/// to this machine.
+#[must_use]
+pub fn is_secure(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Ipv4(ip))) => IpAddr::V4(ip).is_loopback(),
+        ("http", Some(Host::Ipv6(ip))) => IpAddr::V6(ip).is_loopback(),
+        ("http", Some(Host::Domain(name))) => name == "localhost",
+        _ => false,
+    }
+}
+
+fn check_json(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = found.split(';').next().unwrap_or("").trim();
+    let json = essence.eq_ignore_ascii_case("application/json")
+        || (essence.to_ascii_lowercase().starts_with("application/")
+            && essence.to_ascii_lowercase().ends_with("+json"));
+    if json {
+        Ok(())
+    } else {
+        Err(FetchError::NotJson { url: url.clone(), found: essence.chars().take(80).collect() })
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_loopback() {
+        for (url, want) in [
+            ("https://login.microsoftonline.com/x", true),
+            ("http://127.0.0.1:8080/x", true),
+            ("http://127.9.9.9/x", true),
+            ("http://[::1]/x", true),
+            ("http://localhost:7007/x", true),
+            ("http://login.microsoftonline.com/x", false),
+            ("http://127.0.0.1.example.com/x", false),
+            ("http://localhost.example.com/x", false),
+            ("http://10.0.0.1/x", false),
+            ("ftp://127.0.0.1/x", false),
+            ("file:///etc/passwd", false),
+        ] {
+            assert_eq!(is_secure(&url.parse().unwrap()), want, "{url}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Stagedoor: an Envoy external-authorization server.
+//!
+//! Microsoft Entra ID says who the caller is, Backstage says who owns what, and
+//! Envoy asks about every request. `ARCHITECTURE.md` has the bird's-eye view; the
+//! modules below are listed in reading order, and each imports only from those
+//! above it.
+
+pub mod clock;
+pub mod domain;
+pub mod fetch;
+
+pub mod catalog;
+pub mod entra;
+pub mod policy;
+pub mod routing;
+
+pub mod admin;
+pub mod audit;
+pub mod ext_authz;
+pub mod serve;
+pub mod telemetry;
+
+pub mod config;

@@ -1,0 +1,5 @@
+//! stub
+
+mod settings;
+
+pub use settings::*;

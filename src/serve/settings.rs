@@ -1,0 +1,47 @@
+//! What the gRPC listeners are configured with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where to listen, and the limits of a connection.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// The listeners; at least one.
+    pub listeners: Vec<ListenAddress>,
+    /// Connections at a time over all listeners.
+    pub max_connections: usize,
+    /// Streams at a time on one connection.
+    pub max_concurrent_streams: u32,
+    /// The largest gRPC message that is read.
+    pub max_message_bytes: usize,
+    /// The largest header list that is read.
+    pub max_header_list_bytes: u32,
+    /// How long a new connection may take to send the HTTP/2 preface.
+    pub preface_timeout: Duration,
+    /// A ping is sent after this long without anything received…
+    pub keepalive_interval: Duration,
+    /// … and the connection is closed when it isn't answered for this long.
+    pub keepalive_timeout: Duration,
+    /// A connection is asked to end after about this long.
+    pub max_connection_age: Duration,
+    /// After the first signal, new connections are still accepted for this long,
+    /// so that Envoy sees the health change before the door closes.
+    pub pre_stop: Duration,
+    /// After that, what is still running is ended after this long.
+    pub drain_timeout: Duration,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket and the mode of its file.
+    Unix {
+        /// The socket's path. A socket left over by a dead process is replaced.
+        path: PathBuf,
+        /// The file mode, such as `0o660`.
+        mode: u32,
+    },
+}
