@@ -1,5 +1,6 @@
 //! stub
 
+pub mod proto;
 mod settings;
 
 pub use settings::*;
