@@ -92,13 +92,15 @@ pub struct Denial {
     pub reason: Reason,
     /// The policies that determined it, where a policy forbade or failed.
     pub policies: Vec<Arc<str>>,
+    /// The `@reason` of each of them: written by the operator for the denied person.
+    pub advice: Vec<Arc<str>>,
     /// What an operator needs to understand it; never shown to the client.
     pub detail: Option<String>,
 }
 
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
-        Self { reason, policies: Vec::new(), detail: None }
+        Self { reason, policies: Vec::new(), advice: Vec::new(), detail: None }
     }
 }
 
@@ -106,7 +108,7 @@ impl Denial {
     /// A denial with a word for the operator.
     #[must_use]
     pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self { reason, policies: Vec::new(), detail: Some(detail.to_string()) }
+        Self { detail: Some(detail.to_string()), ..reason.into() }
     }
 }
 
