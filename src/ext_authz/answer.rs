@@ -1,0 +1,126 @@
+//! The headers of a reply, for the upstream and for the client.
+
+use super::proto::envoy::config::core::v3::{
+    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
+};
+use super::settings::{AnswerSettings, IdentityHeaders};
+use crate::domain::{Decision, Reason};
+
+/// What replies are made with: prepared once, from the configuration.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    names: IdentityHeaders,
+    remove_authorization: bool,
+    /// The identity headers with `_` for `-`: many backends read both as one name.
+    underscored: Vec<String>,
+    /// Where a client signs in, for the challenge.
+    authorization_uri: Option<String>,
+}
+
+impl Answer {
+    /// Prepares replies. `authorization_uri` is told to clients without a valid
+    /// token; it must be a URL, so that it can stand in a quoted string.
+    #[must_use]
+    pub fn new(settings: AnswerSettings, authorization_uri: Option<&url::Url>) -> Self {
+        let names = settings.headers;
+        let underscored =
+            [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id]
+                .into_iter()
+                .filter(|name| name.contains('-'))
+                .map(|name| name.replace('-', "_"))
+                .collect();
+        Self {
+            names,
+            remove_authorization: settings.remove_authorization,
+            underscored,
+            authorization_uri: authorization_uri.map(ToString::to_string),
+        }
+    }
+
+    /// What an allow sets for the upstream, and what it takes away. Every identity
+    /// header is in exactly one of the two, so none that the client sent survives;
+    /// Envoy removes after it sets, so none may be in both.
+    pub(super) fn upstream_headers(
+        &self,
+        decision: &Decision,
+    ) -> (Vec<HeaderValueOption>, Vec<String>) {
+        let identity = decision.principal.identity();
+        let entity = decision.target.as_ref().and_then(|target| target.resource.as_ref());
+        let fields = [
+            (&self.names.subject, identity.map(|identity| identity.object.to_string())),
+            (&self.names.tenant, identity.map(|identity| identity.tenant.to_string())),
+            (&self.names.kind, Some(decision.principal.kind().to_owned())),
+            (&self.names.entity, entity.map(ToString::to_string)),
+            (&self.names.decision_id, Some(decision.id.to_string())),
+        ];
+        let mut headers = Vec::with_capacity(fields.len());
+        let mut remove = self.underscored.clone();
+        for (name, value) in fields {
+            match value {
+                Some(value) => headers.push(set(name, &value)),
+                None => remove.push(name.clone()),
+            }
+        }
+        if self.remove_authorization {
+            remove.push("authorization".to_owned());
+        }
+        (headers, remove)
+    }
+
+    /// The headers of a denial, for the client.
+    pub(super) fn denial_headers(
+        &self,
+        decision: &Decision,
+        reason: Reason,
+        grpc: bool,
+    ) -> Vec<HeaderValueOption> {
+        let mut headers = vec![
+            set(&self.names.decision_id, &decision.id.to_string()),
+            set("cache-control", "no-store"),
+        ];
+        // Envoy gives a gRPC client its own content type.
+        if !grpc {
+            headers.push(set("content-type", "application/json"));
+        }
+        if reason.status() == 401 {
+            headers.push(set("www-authenticate", &self.challenge(reason)));
+        }
+        headers
+    }
+
+    /// RFC 6750 section 3, with the address that Microsoft's client libraries read.
+    fn challenge(&self, reason: Reason) -> String {
+        let mut challenge = "Bearer realm=\"\"".to_owned();
+        if let Some(uri) = &self.authorization_uri {
+            challenge.push_str(", authorization_uri=\"");
+            challenge.push_str(uri);
+            challenge.push('"');
+        }
+        // Who sent no credential is told only how to get one.
+        if reason != Reason::TokenMissing {
+            let error = match reason {
+                Reason::CredentialsRepeated | Reason::CredentialsMalformed => "invalid_request",
+                _ => "invalid_token",
+            };
+            challenge.push_str(", error=\"");
+            challenge.push_str(error);
+            challenge.push_str("\", error_description=\"");
+            challenge.push_str(&reason.sentence().replace('"', "'"));
+            challenge.push('"');
+        }
+        challenge
+    }
+}
+
+/// A header that replaces whatever stands there.
+pub(super) fn set(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,264 @@
+//! From Envoy's words to ours.
+
+use std::borrow::Cow;
+
+use super::proto::envoy::config::core::v3::HeaderValue;
+use super::proto::envoy::service::auth::v3::{
+    CheckRequest,
+    attribute_context::{HttpRequest, Peer},
+};
+use crate::domain::{Credentials, Request};
+
+/// What of a `CheckRequest` may decide, borrowed from it.
+///
+/// Returns nothing where the request has no HTTP attributes: there is nothing to
+/// decide about then, and nothing is not allowed.
+#[must_use]
+pub fn request(check: &CheckRequest) -> Option<Request<'_>> {
+    let attributes = check.attributes.as_ref()?;
+    let http = attributes.request.as_ref()?.http.as_ref()?;
+    let headers = Headers::of(http);
+    Some(Request {
+        method: &http.method,
+        host: &http.host,
+        path: &http.path,
+        credentials: headers.credentials(),
+        content_type: headers.single("content-type"),
+        traceparent: headers.single("traceparent"),
+        tracestate: headers.single("tracestate"),
+        request_id: headers.single("x-request-id"),
+        source_principal: principal(attributes.source.as_ref()),
+        destination_principal: principal(attributes.destination.as_ref()),
+        context_extensions: attributes
+            .context_extensions
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+    })
+}
+
+fn principal(peer: Option<&Peer>) -> Option<&str> {
+    peer.map(|peer| peer.principal.as_str()).filter(|principal| !principal.is_empty())
+}
+
+/// The request's headers in either of the two forms that Envoy sends. Both must
+/// give the same verdict; where one form loses something (the map joins repeated
+/// headers and replaces bytes), the other is read as if it had lost it too.
+enum Headers<'a> {
+    /// Names in lower case, repeated headers joined by commas.
+    Map(&'a std::collections::HashMap<String, String>),
+    /// Each header apart, as `encode_raw_headers` gives them.
+    Raw(&'a [HeaderValue]),
+}
+
+/// What a header of one name holds.
+enum Found<'a> {
+    Nothing,
+    /// One value; what is not UTF-8 in it stands as `!`, as in Envoy's map.
+    One(Cow<'a, str>),
+    /// More than one header of the name.
+    Several,
+}
+
+impl<'a> Headers<'a> {
+    fn of(http: &'a HttpRequest) -> Self {
+        match &http.header_map {
+            // With both forms there, the one that says more decides.
+            Some(map) if !map.headers.is_empty() => Self::Raw(&map.headers),
+            _ => Self::Map(&http.headers),
+        }
+    }
+
+    fn find(&self, name: &str) -> Found<'a> {
+        match self {
+            Self::Map(map) => {
+                // Envoy's names are lower case. Should another spelling stand beside
+                // it, it is a second header of the same name.
+                let mut found = map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+                match (found.next(), found.next()) {
+                    (None, _) => Found::Nothing,
+                    (Some((_, value)), None) => Found::One(Cow::Borrowed(value)),
+                    (Some(_), Some(_)) => Found::Several,
+                }
+            }
+            Self::Raw(headers) => {
+                let mut found =
+                    headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
+                match (found.next(), found.next()) {
+                    (None, _) => Found::Nothing,
+                    (Some(header), None) => value(header),
+                    (Some(_), Some(_)) => Found::Several,
+                }
+            }
+        }
+    }
+
+    fn credentials(&self) -> Credentials<'a> {
+        match self.find("authorization") {
+            Found::Nothing => Credentials::Absent,
+            Found::Several => Credentials::Repeated,
+            // The map joins repeated headers with a comma, and no credential that
+            // is accepted holds one.
+            Found::One(value) if value.contains(',') => Credentials::Repeated,
+            // No credential that is accepted holds the replacement either.
+            Found::One(value) if value.contains('!') => Credentials::NotText,
+            Found::One(value) => Credentials::One(value),
+        }
+    }
+
+    /// A header that nothing is decided by: unusable is the same as absent.
+    fn single(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self.find(name) {
+            Found::One(value) if !value.contains(',') || name == "tracestate" => Some(value),
+            _ => None,
+        }
+    }
+}
+
+fn value(header: &HeaderValue) -> Found<'_> {
+    match (header.value.is_empty(), header.raw_value.is_empty()) {
+        (_, true) => Found::One(Cow::Borrowed(&header.value)),
+        (true, false) => Found::One(sanitized(&header.raw_value)),
+        // The two are one field in two forms; both set is nothing Envoy does.
+        (false, false) => Found::Several,
+    }
+}
+
+/// Text with each byte that is not UTF-8 replaced by `!`, as Envoy does for its map.
+fn sanitized(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(
+        |_| {
+            let mut text = String::with_capacity(bytes.len());
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                text.extend(chunk.invalid().iter().map(|_| '!'));
+            }
+            Cow::Owned(text)
+        },
+        Cow::Borrowed,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::super::proto::envoy::config::core::v3::HeaderMap;
+    use super::super::proto::envoy::service::auth::v3::{
+        AttributeContext, attribute_context::Request as WireRequest,
+    };
+    use super::*;
+
+    fn check(http: HttpRequest) -> CheckRequest {
+        CheckRequest {
+            attributes: Some(AttributeContext {
+                request: Some(WireRequest { http: Some(http), ..Default::default() }),
+                ..Default::default()
+            }),
+        }
+    }
+
+    /// The raw form of `headers`.
+    fn raw(headers: &[(&str, &[u8])]) -> CheckRequest {
+        let headers = headers
+            .iter()
+            .map(|(key, value)| HeaderValue {
+                key: (*key).to_owned(),
+                value: String::new(),
+                raw_value: value.to_vec().into(),
+            })
+            .collect();
+        check(HttpRequest { header_map: Some(HeaderMap { headers }), ..Default::default() })
+    }
+
+    /// The map form of `headers`, made as Envoy makes it.
+    fn map(headers: &[(&str, &[u8])]) -> CheckRequest {
+        let mut joined: HashMap<String, Vec<u8>> = HashMap::new();
+        for (key, value) in headers {
+            joined
+                .entry(key.to_ascii_lowercase())
+                .and_modify(|all| {
+                    all.push(b',');
+                    all.extend_from_slice(value);
+                })
+                .or_insert_with(|| value.to_vec());
+        }
+        let headers = joined
+            .into_iter()
+            .map(|(key, value)| {
+                let text = value.utf8_chunks().fold(String::new(), |mut text, chunk| {
+                    text.push_str(chunk.valid());
+                    text.extend(chunk.invalid().iter().map(|_| '!'));
+                    text
+                });
+                (key, text)
+            })
+            .collect();
+        check(HttpRequest { headers, ..Default::default() })
+    }
+
+    #[test]
+    fn credentials_in_both_forms() {
+        let one = |text: &'static str| Credentials::One(Cow::Borrowed(text));
+        for (headers, want) in [
+            (&[][..], Credentials::Absent),
+            (&[("authorization", &b"Bearer a.b.c"[..])], one("Bearer a.b.c")),
+            (&[("Authorization", b"Bearer a.b.c")], one("Bearer a.b.c")),
+            (
+                &[("authorization", b"Bearer a"), ("authorization", b"Bearer b")],
+                Credentials::Repeated,
+            ),
+            (
+                &[("authorization", b"Bearer a"), ("Authorization", b"Bearer a")],
+                Credentials::Repeated,
+            ),
+            (&[("authorization", b"Bearer a,Bearer b")], Credentials::Repeated),
+            (&[("authorization", b"")], one("")),
+            (&[("authorization", b"Bearer \xff")], Credentials::NotText),
+            (&[("authorization", b"Bearer !")], Credentials::NotText),
+            (
+                &[("x-authorization", b"Bearer a"), ("authorization_", b"Bearer a")],
+                Credentials::Absent,
+            ),
+        ] {
+            assert_eq!(request(&raw(headers)).unwrap().credentials, want, "raw {headers:?}");
+            assert_eq!(request(&map(headers)).unwrap().credentials, want, "map {headers:?}");
+        }
+    }
+
+    #[test]
+    fn without_http_there_is_no_request() {
+        assert!(request(&CheckRequest::default()).is_none());
+        assert!(request(&CheckRequest { attributes: Some(AttributeContext::default()) }).is_none());
+    }
+
+    proptest! {
+        /// The two forms of one request say the same.
+        #[test]
+        fn map_and_raw_agree(
+            headers in proptest::collection::vec(
+                (
+                    prop_oneof![
+                        Just("authorization"), Just("Authorization"), Just("content-type"),
+                        Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"),
+                    ],
+                    prop_oneof![
+                        Just(b"Bearer a.b.c".to_vec()),
+                        Just(b"application/grpc".to_vec()),
+                        proptest::collection::vec(any::<u8>(), 0..8),
+                        "[ -~]{0,12}".prop_map(String::into_bytes),
+                    ],
+                ),
+                0..5,
+            )
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_slice())).collect();
+            let (raw, map) = (raw(&headers), map(&headers));
+            let (raw, map) = (request(&raw).unwrap(), request(&map).unwrap());
+            prop_assert_eq!(raw.credentials.clone(), map.credentials.clone());
+            prop_assert_eq!(raw.is_grpc(), map.is_grpc());
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Every reply is one of the two legal shapes.
+
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::proto::envoy::config::core::v3::HeaderValueOption;
+use super::proto::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
+use super::*;
+use crate::domain::{
+    Action, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind, Owner, Permit,
+    Principal, Reason, Target, Verdict, Versions,
+};
+
+fn answer(remove_authorization: bool) -> Answer {
+    let headers = IdentityHeaders {
+        subject: "x-stagedoor-subject".to_owned(),
+        tenant: "x-stagedoor-tenant".to_owned(),
+        kind: "x-stagedoor-kind".to_owned(),
+        entity: "x-stagedoor-entity".to_owned(),
+        decision_id: "x-stagedoor-decision-id".to_owned(),
+    };
+    let uri = "https://login.microsoftonline.com/t/oauth2/v2.0/authorize".parse().unwrap();
+    Answer::new(AnswerSettings { headers, remove_authorization }, Some(&uri))
+}
+
+/// Text that would break out of a header, a JSON string or a log line.
+const HOSTILE: &[&str] = &[
+    "Payments",
+    "a\"b",
+    "a\r\nset-cookie: x=1",
+    "\0",
+    "</script><script>",
+    "\u{202e}txt",
+    "é",
+    "{}",
+    "\\",
+    "",
+];
+
+fn decision(rng: &mut SmallRng) -> Decision {
+    let hostile = |rng: &mut SmallRng| -> Arc<str> { (*HOSTILE.choose(rng).unwrap()).into() };
+    let identity = Arc::new(Identity {
+        tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
+        object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
+        kind: if rng.random() { IdentityKind::User } else { IdentityKind::Workload },
+        client: None,
+        groups: Box::new([]),
+        group_names: Box::new([]),
+        roles: Box::new([]),
+        scopes: Box::new([]),
+        issued_at: 0,
+        expires_at: 0,
+    });
+    let target = Target {
+        resource: rng
+            .random::<bool>()
+            .then(|| EntityRef::parse("component:default/payments").unwrap()),
+        action: *Action::ALL.choose(rng).unwrap(),
+        gate: *Gate::ALL.choose(rng).unwrap(),
+        route: hostile(rng),
+    };
+    let permit = match rng.random_range(0..3) {
+        0 => Permit::by_public_gate(&target),
+        1 => Permit::by_authenticated_gate(&target, &identity),
+        _ => Permit::by_policies(vec![hostile(rng)]),
+    };
+    let verdict = match permit {
+        Some(permit) if rng.random() => Verdict::Allow(permit),
+        _ => Verdict::Deny(Denial {
+            reason: *Reason::ALL.choose(rng).unwrap(),
+            policies: vec![hostile(rng)],
+            advice: vec![hostile(rng)],
+            detail: Some(hostile(rng).to_string()),
+        }),
+    };
+    Decision {
+        id: DecisionId::new(),
+        verdict,
+        principal: if rng.random() { Principal::Verified(identity) } else { Principal::Anonymous },
+        target: rng.random::<bool>().then_some(target),
+        owners: vec![Owner {
+            entity: EntityRef::parse("group:default/payments-team").unwrap(),
+            title: hostile(rng),
+        }],
+        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
+    }
+}
+
+/// The headers that Envoy is told to set: few, small, plain, and none that would
+/// send the request elsewhere.
+fn check_headers(headers: &[HeaderValueOption]) -> Result<(), String> {
+    let mut bytes = 0;
+    let mut names = Vec::new();
+    for option in headers {
+        let header = option.header.as_ref().ok_or("a header option without a header")?;
+        let (key, value) = (&header.key, &header.value);
+        bytes += key.len() + value.len();
+        if key.starts_with(':') || key == "host" || key.is_empty() {
+            return Err(format!("`{key}` must never be set"));
+        }
+        if http::HeaderName::from_lowercase(key.as_bytes()).is_err() {
+            return Err(format!("`{key}` is no header name"));
+        }
+        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(format!("`{value:?}` is not plain ASCII"));
+        }
+        #[allow(deprecated)] // it must not be set either
+        let append = option.append.is_some();
+        if !header.raw_value.is_empty() || append || option.append_action != 2 {
+            return Err(format!("`{key}` does not overwrite"));
+        }
+        names.push(key.as_str());
+    }
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() != count {
+        return Err("a header is set twice".to_owned());
+    }
+    if count > 20 || bytes > 8 * 1024 {
+        return Err(format!("{count} headers of {bytes} bytes"));
+    }
+    Ok(())
+}
+
+/// Whether a response is a legal allow (true) or a legal denial (false).
+fn legal(response: &CheckResponse) -> Result<bool, String> {
+    let code = response.status.as_ref().ok_or("no status")?.code;
+    match (code, &response.http_response) {
+        (0, Some(HttpResponse::OkResponse(ok))) => {
+            check_headers(&ok.headers)?;
+            let set: Vec<_> = ok
+                .headers
+                .iter()
+                .map(|option| option.header.as_ref().unwrap().key.as_str())
+                .collect();
+            for name in ["subject", "tenant", "kind", "entity", "decision-id"] {
+                let name = format!("x-stagedoor-{name}");
+                let removed = ok.headers_to_remove.contains(&name);
+                if set.contains(&name.as_str()) == removed {
+                    return Err(format!("`{name}` is not either set or removed"));
+                }
+                if !ok.headers_to_remove.contains(&name.replace('-', "_")) {
+                    return Err(format!("the look-alike of `{name}` is not removed"));
+                }
+            }
+            let rest = (
+                &ok.response_headers_to_add,
+                &ok.query_parameters_to_set,
+                &ok.query_parameters_to_remove,
+            );
+            if !(rest.0.is_empty() && rest.1.is_empty() && rest.2.is_empty()) {
+                return Err("an allow changes more than headers".to_owned());
+            }
+            Ok(true)
+        }
+        (1.., Some(HttpResponse::DeniedResponse(denied))) => {
+            check_headers(&denied.headers)?;
+            match denied.status.as_ref().map(|status| status.code) {
+                Some(302 | 400 | 401 | 403 | 404 | 429 | 503) => Ok(false),
+                other => Err(format!("a denial with status {other:?}")),
+            }
+        }
+        (code, shape) => Err(format!("code {code} beside {shape:?}")),
+    }
+}
+
+#[test]
+fn a_million_decisions_have_legal_replies() {
+    let answers = [answer(false), answer(true)];
+    let mut rng = SmallRng::seed_from_u64(0x57a9_ed00);
+    let mut allowed = 0;
+    for round in 0..1_000_000 {
+        let decision = decision(&mut rng);
+        let grpc = rng.random();
+        let reply = Reply::of(&decision, &answers[usize::from(rng.random::<bool>())], grpc);
+        let status = reply.status();
+        let message = reply.into_message();
+        match legal(&message) {
+            Ok(is_allow) => {
+                assert_eq!(is_allow, decision.is_allow(), "round {round}: {decision:?}");
+                assert_eq!(is_allow, status == 200);
+                allowed += i32::from(is_allow);
+            }
+            Err(why) => panic!("round {round}: {why}: {decision:?}"),
+        }
+        let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else { continue };
+        if grpc {
+            assert!(denied.body.len() < 256 && denied.body.is_ascii(), "{}", denied.body);
+            assert!(!denied.body.contains(['\r', '\n']));
+        } else if round % 16 == 0 {
+            let body: serde_json::Value = serde_json::from_str(&denied.body).unwrap();
+            assert_eq!(body["reason"], decision.code());
+            assert_eq!(body["decision_id"], decision.id.to_string());
+            let known = decision.principal.identity().is_some();
+            assert_eq!(body.get("owners").is_some(), known, "{body}");
+            assert!(!denied.body.contains("detail"));
+        }
+    }
+    // Both shapes were seen, often.
+    assert!((100_000..900_000).contains(&allowed), "{allowed}");
+}
+
+#[test]
+fn a_reply_is_a_denial_until_there_is_a_permit() {
+    let reply = Reply::default();
+    assert_eq!(reply.status(), 503);
+    assert_eq!(legal(&reply.into_message()), Ok(false));
+    for reason in Reason::ALL {
+        let message = Reply::denied(*reason).into_message();
+        assert_eq!(legal(&message), Ok(false), "{reason}");
+        let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else {
+            panic!("a denial")
+        };
+        let body: serde_json::Value = serde_json::from_str(&denied.body).unwrap();
+        assert_eq!(body["reason"], reason.code());
+        assert_eq!(body["message"], reason.sentence());
+    }
+}
+
+#[test]
+fn challenges_say_what_to_do() {
+    let challenge = |reason: Reason| {
+        let decision = Decision {
+            id: DecisionId::new(),
+            verdict: Verdict::Deny(reason.into()),
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
+            versions: Versions::default(),
+        };
+        let message = Reply::of(&decision, &answer(false), false).into_message();
+        let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else {
+            panic!("a denial")
+        };
+        denied
+            .headers
+            .iter()
+            .filter_map(|option| option.header.as_ref())
+            .find(|header| header.key == "www-authenticate")
+            .map(|header| header.value.clone())
+    };
+    let start = "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/t/oauth2/v2.0/authorize\"";
+    assert_eq!(challenge(Reason::TokenMissing).unwrap(), start);
+    assert_eq!(
+        challenge(Reason::TokenExpired).unwrap(),
+        format!("{start}, error=\"invalid_token\", error_description=\"The token has expired.\"")
+    );
+    assert!(challenge(Reason::CredentialsRepeated).unwrap().contains("error=\"invalid_request\""));
+    for reason in Reason::ALL {
+        assert_eq!(challenge(*reason).is_some(), reason.status() == 401, "{reason}");
+    }
+}
