@@ -1,0 +1,432 @@
+//! A real Envoy with the configuration that ships in `envoy/`.
+//!
+//! The shipped files are taken as text; addresses are put in, and a test that
+//! wants to see what happens under another operator's setting changes that one
+//! line. A line that is no longer there is an error, so the tests can't drift
+//! away from what ships.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long an Envoy may take to be ready, on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long one exchange over a socket may take.
+const EXCHANGE_DEADLINE: Duration = Duration::from_secs(20);
+/// The pause between two looks at a condition.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running Envoy; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Envoy {
+    /// Where clients connect.
+    pub(crate) address: SocketAddr,
+    /// The admin port.
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    folder: TempDir,
+}
+
+/// Which shipped configuration, and what a test changes in it.
+#[derive(Clone, Debug)]
+pub(crate) struct EnvoyConfig {
+    stagedoor: Stagedoor,
+    upstream: SocketAddr,
+    failure_mode_allow: bool,
+    status_on_error: bool,
+    plain_paths: bool,
+    allow_underscores: bool,
+    joined_headers: bool,
+    check_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+enum Stagedoor {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl EnvoyConfig {
+    /// `envoy/tcp.yaml`.
+    pub(crate) fn tcp(stagedoor: SocketAddr, upstream: SocketAddr) -> Self {
+        Self::new(Stagedoor::Tcp(stagedoor), upstream)
+    }
+
+    /// `envoy/unix.yaml`.
+    pub(crate) fn unix(stagedoor: impl Into<PathBuf>, upstream: SocketAddr) -> Self {
+        Self::new(Stagedoor::Unix(stagedoor.into()), upstream)
+    }
+
+    fn new(stagedoor: Stagedoor, upstream: SocketAddr) -> Self {
+        Self {
+            stagedoor,
+            upstream,
+            failure_mode_allow: false,
+            status_on_error: true,
+            plain_paths: false,
+            allow_underscores: false,
+            joined_headers: false,
+            check_timeout: None,
+        }
+    }
+
+    /// `failure_mode_allow: true`: errors of the check let requests pass.
+    pub(crate) fn failure_mode_allow(mut self) -> Self {
+        self.failure_mode_allow = true;
+        self
+    }
+
+    /// No `status_on_error`: errors of the check are 403.
+    pub(crate) fn default_status_on_error(mut self) -> Self {
+        self.status_on_error = false;
+        self
+    }
+
+    /// No path normalisation at all: Stagedoor sees paths as they were sent.
+    pub(crate) fn plain_paths(mut self) -> Self {
+        self.plain_paths = true;
+        self
+    }
+
+    /// Header names with underscores pass.
+    pub(crate) fn allow_underscores(mut self) -> Self {
+        self.allow_underscores = true;
+        self
+    }
+
+    /// `encode_raw_headers: false`: headers arrive as a map, repetitions joined.
+    pub(crate) fn joined_headers(mut self) -> Self {
+        self.joined_headers = true;
+        self
+    }
+
+    /// Another timeout of the check than the shipped 200 ms.
+    pub(crate) fn check_timeout(mut self, timeout: Duration) -> Self {
+        self.check_timeout = Some(timeout);
+        self
+    }
+
+    /// The configuration file's text. The listener and the admin port are chosen
+    /// by the system.
+    pub(crate) fn render(&self) -> Result<String> {
+        let mut text = match &self.stagedoor {
+            Stagedoor::Tcp(address) => {
+                let mut text = Template::read("tcp.yaml")?;
+                text.replace(&socket("127.0.0.1", 9191), &socket_of(*address))?;
+                text
+            }
+            Stagedoor::Unix(path) => {
+                let mut text = Template::read("unix.yaml")?;
+                text.replace(
+                    "path: /run/stagedoor/stagedoor.sock",
+                    &format!("path: {:?}", path.display().to_string()),
+                )?;
+                text
+            }
+        };
+        text.replace(&socket("127.0.0.1", 8080), &socket("127.0.0.1", 0))?;
+        text.replace(&socket("127.0.0.1", 9901), &socket("127.0.0.1", 0))?;
+        text.replace(&socket("127.0.0.1", 8081), &socket_of(self.upstream))?;
+        if self.failure_mode_allow {
+            text.replace("failure_mode_allow: false", "failure_mode_allow: true")?;
+        }
+        if !self.status_on_error {
+            text.replace("status_on_error: { code: ServiceUnavailable }", "")?;
+        }
+        if self.plain_paths {
+            text.replace("normalize_path: true", "normalize_path: false")?;
+            text.replace("merge_slashes: true", "merge_slashes: false")?;
+            text.replace(
+                "path_with_escaped_slashes_action: REJECT_REQUEST",
+                "path_with_escaped_slashes_action: KEEP_UNCHANGED",
+            )?;
+        }
+        if self.allow_underscores {
+            text.replace(
+                "headers_with_underscores_action: REJECT_REQUEST",
+                "headers_with_underscores_action: ALLOW",
+            )?;
+        }
+        if self.joined_headers {
+            text.replace("encode_raw_headers: true", "encode_raw_headers: false")?;
+        }
+        if let Some(timeout) = self.check_timeout {
+            text.replace("timeout: 0.2s", &format!("timeout: {}s", timeout.as_secs_f64()))?;
+        }
+        Ok(text.0)
+    }
+}
+
+impl Envoy {
+    /// Starts an Envoy and waits until it takes requests.
+    ///
+    /// Fails, with the end of Envoy's log, where it doesn't become ready.
+    pub(crate) async fn start(config: EnvoyConfig) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("envoy.yaml");
+        tokio::fs::write(&file, config.render()?).await?;
+        let output = std::fs::File::create(folder.path().join("access.log"))?;
+        let mut child = Command::new(binary().await?)
+            .arg("--config-path")
+            .arg(&file)
+            .arg("--admin-address-path")
+            .arg(folder.path().join("admin"))
+            .arg("--log-path")
+            .arg(folder.path().join("envoy.log"))
+            // Hot restart shares memory and a socket name between processes of one
+            // base id; each test's Envoy is for itself.
+            .args(["--disable-hot-restart", "--concurrency", "1"])
+            .args(["--file-flush-interval-msec", "20"])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .context("envoy could not be started")?;
+        match Self::await_ready(&mut child, folder.path()).await {
+            Ok((admin, address)) => Ok(Self { address, admin, child, folder }),
+            Err(error) => {
+                let log = std::fs::read_to_string(folder.path().join("envoy.log"));
+                Err(error.context(tail(&log.unwrap_or_default(), 20)))
+            }
+        }
+    }
+
+    async fn await_ready(child: &mut Child, folder: &Path) -> Result<(SocketAddr, SocketAddr)> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                bail!("envoy ended early: {status}");
+            }
+            if let Some(addresses) = Self::addresses(folder).await {
+                return Ok(addresses);
+            }
+            ensure!(Instant::now() < deadline, "envoy is not ready after {START_DEADLINE:?}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// The admin's and the listener's addresses, once Envoy is ready.
+    async fn addresses(folder: &Path) -> Option<(SocketAddr, SocketAddr)> {
+        let admin = tokio::fs::read_to_string(folder.join("admin")).await.ok()?;
+        let admin: SocketAddr = admin.trim().parse().ok()?;
+        if get(admin, "/ready").await.ok()?.status != 200 {
+            return None;
+        }
+        let listeners = get(admin, "/listeners?format=json").await.ok()?;
+        let listeners: serde_json::Value = serde_json::from_slice(&listeners.body).ok()?;
+        let socket = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
+        let host = socket.get("address")?.as_str()?;
+        let port = socket.get("port_value")?.as_u64()?;
+        Some((admin, format!("{host}:{port}").parse().ok()?))
+    }
+
+    /// The value of a counter or gauge, such as `http.front.ext_authz.denied`.
+    ///
+    /// Fails where Envoy has none of this name.
+    pub(crate) async fn stats(&self, name: &str) -> Result<u64> {
+        let answer = get(self.admin, "/stats").await?;
+        let text = String::from_utf8(answer.body)?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            .with_context(|| format!("envoy has no statistic `{name}`"))?
+            .parse()
+            .with_context(|| format!("the statistic `{name}` is not a number"))
+    }
+
+    /// Waits until a statistic is at least this much.
+    pub(crate) async fn await_stats(&self, name: &str, at_least: u64) -> Result<()> {
+        let deadline = Instant::now() + EXCHANGE_DEADLINE;
+        loop {
+            let value = self.stats(name).await?;
+            if value >= at_least {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "`{name}` stays at {value}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits for an access log entry that `wanted` accepts. Envoy writes the log
+    /// some time after the answer.
+    pub(crate) async fn access_log_entry(
+        &self,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<serde_json::Value> {
+        let deadline = Instant::now() + EXCHANGE_DEADLINE;
+        loop {
+            let text = tokio::fs::read_to_string(self.folder.path().join("access.log")).await?;
+            let entry = text.lines().filter_map(|l| serde_json::from_str(l).ok()).find(&wanted);
+            if let Some(entry) = entry {
+                return Ok(entry);
+            }
+            ensure!(Instant::now() < deadline, "no such entry in the access log:\n{text}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// Sends these bytes to the listener; see [`raw_http`].
+    pub(crate) async fn raw_http(&self, request: impl AsRef<[u8]>) -> Result<RawResponse> {
+        raw_http(self.address, request).await
+    }
+
+    /// Ends the process and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+}
+
+/// The Envoy binary: `$ENVOY`, or what `scripts/envoy` finds or installs.
+pub(crate) async fn binary() -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/envoy");
+    let output = Command::new(script).stdin(Stdio::null()).output().await?;
+    ensure!(
+        output.status.success(),
+        "scripts/envoy found no envoy: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
+}
+
+/// A response as it came, with header names in lower case and a chunked body put
+/// together.
+#[derive(Clone, Debug)]
+pub(crate) struct RawResponse {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl RawResponse {
+    /// The value of a header that is there once.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(key, _)| key == name);
+        let (_, value) = found.next()?;
+        found.next().is_none().then_some(value)
+    }
+
+    /// The body as JSON; null where it isn't.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Sends exactly these bytes over a new connection and reads one HTTP/1.1
+/// response. For what no client library would send: odd paths, repeated headers.
+pub(crate) async fn raw_http(to: SocketAddr, request: impl AsRef<[u8]>) -> Result<RawResponse> {
+    let request = request.as_ref();
+    timeout(EXCHANGE_DEADLINE, async {
+        let mut stream = TcpStream::connect(to).await?;
+        // A server that refuses early may close before it has read everything; its
+        // answer is there all the same.
+        let _ = stream.write_all(request).await;
+        read_response(BufReader::new(stream), request.starts_with(b"HEAD ")).await
+    })
+    .await
+    .with_context(|| format!("no response within {EXCHANGE_DEADLINE:?}"))?
+}
+
+async fn get(to: SocketAddr, path: &str) -> Result<RawResponse> {
+    raw_http(to, format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await
+}
+
+async fn read_response(mut stream: BufReader<TcpStream>, head: bool) -> Result<RawResponse> {
+    loop {
+        let line = read_line(&mut stream).await?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status: u16 = status.with_context(|| format!("no status line: `{line}`"))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = read_line(&mut stream).await?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').context("a header without a colon")?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        if (100..200).contains(&status) && status != 101 {
+            continue;
+        }
+        let mut response = RawResponse { status, headers, body: Vec::new() };
+        if !head && !matches!(status, 101 | 204 | 304) {
+            response.body = read_body(&mut stream, &response).await?;
+        }
+        return Ok(response);
+    }
+}
+
+async fn read_body(stream: &mut BufReader<TcpStream>, head: &RawResponse) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if head.header("transfer-encoding") == Some("chunked") {
+        loop {
+            let size = read_line(stream).await?;
+            let size = u64::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)?;
+            if size == 0 {
+                return Ok(body);
+            }
+            let read = (&mut *stream).take(size).read_to_end(&mut body).await?;
+            ensure!(u64::try_from(read)? == size, "the response ends within a chunk");
+            ensure!(read_line(stream).await?.is_empty(), "a chunk without its end");
+        }
+    }
+    let Some(length) = head.header("content-length") else {
+        stream.read_to_end(&mut body).await?;
+        return Ok(body);
+    };
+    let length: u64 = length.parse()?;
+    let read = stream.take(length).read_to_end(&mut body).await?;
+    ensure!(u64::try_from(read)? == length, "the response ends within its body");
+    Ok(body)
+}
+
+async fn read_line(stream: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut line = Vec::new();
+    stream.read_until(b'\n', &mut line).await?;
+    ensure!(line.ends_with(b"\n"), "the response ends within its head");
+    Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A shipped configuration, in which each text that is replaced must stand once.
+struct Template(String);
+
+impl Template {
+    fn read(name: &str) -> Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name);
+        Ok(Self(std::fs::read_to_string(&path).with_context(|| path.display().to_string())?))
+    }
+
+    fn replace(&mut self, from: &str, to: &str) -> Result<()> {
+        let count = self.0.matches(from).count();
+        ensure!(count == 1, "`{from}` stands {count} times in the shipped configuration");
+        self.0 = self.0.replace(from, to);
+        Ok(())
+    }
+}
+
+fn socket(host: &str, port: u16) -> String {
+    format!("{{ address: {host}, port_value: {port} }}")
+}
+
+fn socket_of(address: SocketAddr) -> String {
+    // Quoted: an IPv6 address is no plain YAML scalar.
+    socket(&format!("\"{}\"", address.ip()), address.port())
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let skip = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skip).fold(String::from("the end of envoy's log:"), |mut out, line| {
+        let _ = write!(out, "\n  {line}");
+        out
+    })
+}
