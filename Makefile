@@ -1,0 +1,51 @@
+# What there is to do here: `make` lists it.
+
+CARGO ?= cargo
+
+# nextest runs each test in its own process, several at a time; where it isn't
+# installed, cargo's own runner does the same job. Documentation's examples are tests
+# that nextest leaves out.
+TEST := $(if $(shell $(CARGO) nextest --version 2>/dev/null),\
+	$(CARGO) nextest run --locked --workspace --no-fail-fast && $(CARGO) test --locked --workspace --doc,\
+	$(CARGO) test --locked --workspace --no-fail-fast)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build stagedoor and devtenant for development
+	$(CARGO) build --locked --workspace
+
+.PHONY: demo
+demo: ## Run everything on loopback and show who may do what (KEEP=1: leave it running)
+	KEEP='$(KEEP)' python3 demo/run.py
+
+.PHONY: test
+test: envoy ## Run every test, those through a real Envoy too
+	$(TEST)
+
+.PHONY: check
+check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --all -- --check
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny:
+	scripts/check-dependencies
+
+.PHONY: envoy
+envoy: ## Find an Envoy, or install one into target/envoy
+	@scripts/envoy
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf target
