@@ -110,44 +110,47 @@ async fn upstream() -> SocketAddr {
 }
 
 /// The named headers of a check, as they came.
-fn header_map(check: &CheckRequest) -> Vec<(String, String)> {
+fn header_map(check: &CheckRequest) -> Vec<(String, Vec<u8>)> {
     let http = check.attributes.as_ref().unwrap().request.as_ref().unwrap().http.as_ref().unwrap();
-    http.header_map.iter().flat_map(|map| &map.headers).map(text).collect()
+    http.header_map.iter().flat_map(|map| &map.headers).map(named_bytes).collect()
 }
 
-fn text(header: &HeaderValue) -> (String, String) {
-    let value = if header.raw_value.is_empty() {
-        header.value.clone()
-    } else {
-        String::from_utf8_lossy(&header.raw_value).into_owned()
-    };
+fn named_bytes(header: &HeaderValue) -> (String, Vec<u8>) {
+    let raw = !header.raw_value.is_empty();
+    let value = if raw { header.raw_value.to_vec() } else { header.value.clone().into_bytes() };
     (header.key.clone(), value)
 }
 
-const REPEATED: &str = "GET /v1/orders?q=1 HTTP/1.1\r\nHost: payments.example.com\r\n\
+/// Repeated headers, headers that Stagedoor doesn't read, and a byte that is no UTF-8.
+const ODD: &[u8] = b"GET /v1/orders?q=1 HTTP/1.1\r\nHost: payments.example.com\r\n\
     Authorization: Bearer one\r\nauthorization: Bearer two\r\nCookie: secret=1\r\n\
-    X-Stagedoor-Subject: forged\r\nTraceparent: 00-1-2-01\r\nTraceparent: 00-3-4-01\r\n\r\n";
+    X-Stagedoor-Subject: forged\r\nTraceparent: 00-1-2-01\r\nTraceparent: 00-3-4-01\r\n\
+    Tracestate: a\xffb\r\n\r\n";
 
 #[tokio::test]
 async fn what_stagedoor_is_sent() {
     let recorder = Recorder::default();
     let (stagedoor, upstream) = (recorder.tcp().await, upstream().await);
     let envoy = Envoy::start(EnvoyConfig::tcp(stagedoor, upstream)).await.unwrap();
-    assert_eq!(envoy.raw_http(REPEATED).await.unwrap().status, 204);
+    assert_eq!(envoy.raw_http(ODD).await.unwrap().status, 204);
 
     let check = recorder.last();
     let headers = header_map(&check);
-    let named = |name: &str| -> Vec<&str> {
-        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    let named = |name: &str| -> Vec<&[u8]> {
+        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_slice()).collect()
     };
     // Repetitions stay apart, but for the headers that Envoy itself keeps in one
     // place; `authorization` is one of these, so a comma in it means repetition.
-    assert_eq!(named("authorization"), ["Bearer one,Bearer two"]);
-    assert_eq!(named("traceparent"), ["00-1-2-01", "00-3-4-01"]);
+    assert_eq!(named("authorization"), [b"Bearer one,Bearer two"]);
+    assert_eq!(named("traceparent"), [b"00-1-2-01", b"00-3-4-01"]);
+    assert_eq!(named("tracestate"), [b"a\xffb"]);
     // Nothing is sent that isn't read.
     let mut names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["authorization", "traceparent", "traceparent", "x-request-id"]);
+    assert_eq!(
+        names,
+        ["authorization", "traceparent", "traceparent", "tracestate", "x-request-id"]
+    );
     let attributes = check.attributes.unwrap();
     let http = attributes.request.unwrap().http.unwrap();
     // Host, method and path don't depend on which headers are sent.
@@ -169,13 +172,14 @@ async fn what_stagedoor_is_sent_in_the_map_form() {
     let (stagedoor, upstream) = (recorder.tcp().await, upstream().await);
     let config = EnvoyConfig::tcp(stagedoor, upstream).joined_headers();
     let envoy = Envoy::start(config).await.unwrap();
-    assert_eq!(envoy.raw_http(REPEATED).await.unwrap().status, 204);
+    assert_eq!(envoy.raw_http(ODD).await.unwrap().status, 204);
 
     let check = recorder.last();
     assert!(header_map(&check).is_empty());
     let http = check.attributes.unwrap().request.unwrap().http.unwrap();
     assert_eq!(http.headers.get("authorization").unwrap(), "Bearer one,Bearer two");
     assert_eq!(http.headers.get("traceparent").unwrap(), "00-1-2-01,00-3-4-01");
+    assert_eq!(http.headers.get("tracestate").unwrap(), "a!b");
     assert_eq!(http.headers.get("cookie"), None);
 }
 
@@ -250,4 +254,17 @@ async fn without_stagedoor_nobody_passes() {
         assert_eq!(answer.status, status);
         envoy.await_stats("http.front.ext_authz.error", 1).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_unhealthy_stagedoor_is_still_asked() {
+    // It has no health service, so Envoy counts it as unhealthy.
+    let recorder = Recorder::default();
+    let config = EnvoyConfig::tcp(recorder.tcp().await, upstream().await);
+    let envoy = Envoy::start(config).await.unwrap();
+    envoy.await_stats("cluster.stagedoor.health_check.failure", 1).await.unwrap();
+    assert_eq!(envoy.stats("cluster.stagedoor.membership_healthy").await.unwrap(), 0);
+    let answer = envoy.raw_http("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert_eq!(answer.status, 204);
+    assert_eq!(recorder.requests.lock().unwrap().len(), 1);
 }
