@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod domain;
 pub mod fetch;
+pub mod yaml;
 
 pub mod catalog;
 pub mod entra;
