@@ -8,6 +8,8 @@
 pub mod clock;
 pub mod domain;
 pub mod fetch;
+pub mod seldom;
+pub mod shutdown;
 pub mod yaml;
 
 pub mod catalog;

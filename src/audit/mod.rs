@@ -1,4 +1,4 @@
-//! stub
+//! The audit record: one JSON line per decision, written off the request's path.
 
 mod settings;
 

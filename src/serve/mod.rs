@@ -1,5 +1,28 @@
-//! stub
+//! The gRPC listeners: accepting connections, bounding them, and letting go.
+//!
+//! A server of our own instead of tonic's transport, because that one waits
+//! forever for a client's preface, spins when descriptors run out and lets one
+//! unresponsive peer hold up the end of the process. The service that is served
+//! knows nothing of it: requests in, responses out.
+//!
+//! What holds for every connection:
+//!
+//! - it has sent the HTTP/2 preface within a deadline, or is closed;
+//! - it answers pings, and takes what is written to it, or is closed;
+//! - it ends after about its maximum age, so that a client meets new instances;
+//! - it never outlives the drain.
 
+mod accept;
+mod connection;
+mod listener;
+mod preface;
+mod server;
 mod settings;
+mod stall;
+mod stats;
 
+pub use connection::GrpcService;
+pub use listener::{BindError, BoundAddress};
+pub use server::{DrainReport, Server};
 pub use settings::*;
+pub use stats::ServeStats;

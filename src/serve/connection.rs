@@ -1,0 +1,226 @@
+//! The life of one connection.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rand::{Rng, RngExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tonic::body::Body;
+use tower::util::{Oneshot, ServiceExt};
+
+use super::preface::Prefaced;
+use super::stall::Stalling;
+use super::{ServeSettings, ServeStats};
+
+/// Streams that a client opened and took back before they were looked at; one
+/// more and it is sent away (the rapid reset attack, CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+/// What a client may send ahead, of one stream and of all.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What the listeners serve: a tower service with tonic's bodies that has an answer
+/// to everything. [`tonic::service::Routes`] is one. Every such type is this trait.
+pub trait GrpcService:
+    tower::Service<
+        Request<Body>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> GrpcService for S where
+    S: tower::Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself, or because it was asked to.
+    Finished,
+    /// It was asked to and didn't.
+    Cut,
+}
+
+/// What every connection is held to.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    http2: http2::Builder<Tasks>,
+    preface_timeout: Duration,
+    write_timeout: Duration,
+    max_age: Duration,
+    grace: Duration,
+    stats: Arc<ServeStats>,
+}
+
+impl Terms {
+    pub(super) fn new(settings: &ServeSettings, stats: Arc<ServeStats>) -> Self {
+        let mut http2 = http2::Builder::new(Tasks { stats: Arc::clone(&stats) });
+        http2
+            .timer(TokioTimer::new())
+            .adaptive_window(false)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .max_header_list_size(settings.max_header_list_bytes)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .keep_alive_interval(settings.keepalive_interval)
+            .keep_alive_timeout(settings.keepalive_timeout);
+        Self {
+            http2,
+            preface_timeout: settings.preface_timeout,
+            write_timeout: settings.keepalive_timeout,
+            max_age: settings.max_connection_age,
+            grace: settings.drain_timeout,
+            stats,
+        }
+    }
+
+    /// Serves a connection to its end, which `closing` asks for.
+    pub(super) async fn serve<I, S>(
+        self,
+        io: I,
+        service: S,
+        mut closing: watch::Receiver<bool>,
+    ) -> Ended
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: GrpcService,
+    {
+        let age = jittered(self.max_age, &mut rand::rng());
+        let mut closing = pin!(async move {
+            // The sender is gone when the server is, which is an end as well.
+            let _ = closing.wait_for(|closing| *closing).await;
+        });
+        let io = Stalling::new(io, self.write_timeout);
+        let io = tokio::select! {
+            biased;
+            read = timeout(self.preface_timeout, Prefaced::read(io)) => match read {
+                Ok(Ok(io)) => io,
+                Ok(Err(error)) => {
+                    self.stats.preface_failed();
+                    tracing::debug!(%error, "a connection did not begin as HTTP/2 does");
+                    return Ended::Finished;
+                }
+                Err(_) => {
+                    self.stats.preface_failed();
+                    tracing::debug!("a connection did not begin in time");
+                    return Ended::Finished;
+                }
+            },
+            () = &mut closing => return Ended::Finished,
+        };
+
+        let connection = self.http2.serve_connection(TokioIo::new(io), Adapter { service });
+        let mut connection = pin!(connection);
+        let aged = tokio::select! {
+            biased;
+            () = &mut closing => false,
+            result = connection.as_mut() => return finished(result),
+            () = sleep(age) => true,
+        };
+        connection.as_mut().graceful_shutdown();
+        if aged {
+            return match timeout(self.grace, connection).await {
+                Ok(result) => finished(result),
+                Err(_) => Ended::Cut,
+            };
+        }
+        // In a drain one clock runs for all connections, and it isn't here.
+        finished(connection.await)
+    }
+}
+
+/// A client that goes away in the middle is nothing an operator can do about.
+fn finished(result: hyper::Result<()>) -> Ended {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+    Ended::Finished
+}
+
+/// Around `max`, so that connections that began together don't end together.
+fn jittered(max: Duration, random: &mut impl Rng) -> Duration {
+    let factor = random.random_range(0.9..=1.1);
+    Duration::try_from_secs_f64(max.as_secs_f64() * factor).unwrap_or(max)
+}
+
+/// Runs the requests of a connection. A panic that the service let through ends
+/// that request only.
+#[derive(Clone, Debug)]
+struct Tasks {
+    stats: Arc<ServeStats>,
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, request: F) {
+        let stats = Arc::clone(&self.stats);
+        tokio::spawn(async move {
+            // What the future touched is dropped with it; nothing is looked at again.
+            if AssertUnwindSafe(request).catch_unwind().await.is_err() {
+                stats.panicked();
+                tracing::error!("a request panicked outside the service's own guard");
+            }
+        });
+    }
+}
+
+/// Shows a tower service to hyper.
+struct Adapter<S> {
+    service: S,
+}
+
+impl<S: GrpcService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Oneshot<S, Request<Body>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.service.clone().oneshot(request.map(Body::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn ages_differ_by_a_tenth_at_most() {
+        let mut random = StdRng::seed_from_u64(7);
+        let max = Duration::from_secs(1800);
+        let ages: Vec<u64> = (0..1000).map(|_| jittered(max, &mut random).as_secs()).collect();
+        assert!(ages.iter().all(|age| (1620..=1980).contains(age)));
+        assert!(ages.iter().any(|age| *age < 1700) && ages.iter().any(|age| *age > 1900));
+        assert_eq!(jittered(Duration::ZERO, &mut random), Duration::ZERO);
+        // Longer than there is time: no panic.
+        assert!(jittered(Duration::MAX, &mut random) > Duration::from_secs(1 << 40));
+    }
+}

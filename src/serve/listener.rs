@@ -1,0 +1,248 @@
+//! Sockets that wait for connections.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
+
+use super::ListenAddress;
+
+/// Connections that the kernel holds until they are accepted (it may hold fewer).
+const BACKLOG: u32 = 1024;
+
+/// Where a listener really is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundAddress {
+    /// A TCP address, with the port the system chose.
+    Tcp(SocketAddr),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+/// Why the listeners could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// None is configured.
+    #[error("there is no listener")]
+    NoListener,
+    /// The TCP address can't be had.
+    #[error("cannot listen on `{address}`: {cause}")]
+    Tcp {
+        /// The configured address.
+        address: SocketAddr,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// Something answers at the path: another process serves there.
+    #[error("cannot listen on `{}`: another process serves there", path.display())]
+    UnixInUse {
+        /// The configured path.
+        path: PathBuf,
+    },
+    /// At the path is something that we didn't make and don't remove.
+    #[error("cannot listen on `{}`: there is a file that is not a socket", path.display())]
+    UnixNotASocket {
+        /// The configured path.
+        path: PathBuf,
+    },
+    /// The socket's file can't be made.
+    #[error("cannot listen on `{}`: {cause}", path.display())]
+    Unix {
+        /// The configured path.
+        path: PathBuf,
+        /// The system's words.
+        cause: io::Error,
+    },
+}
+
+/// One socket that listens. Dropped, it leaves no file behind.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(SocketAddr, TcpListener),
+    // The file goes first, while the open socket still keeps its inode from being
+    // given to another file.
+    Unix(SocketFile, UnixListener),
+}
+
+/// A connection of any kind of listener.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub(super) async fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+        match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address)
+                .await
+                .map_err(|cause| BindError::Tcp { address: *address, cause }),
+            ListenAddress::Unix { path, mode } => bind_unix(path, *mode).await,
+        }
+    }
+
+    /// Where it really listens.
+    pub(super) fn address(&self) -> BoundAddress {
+        match self {
+            Self::Tcp(address, _) => BoundAddress::Tcp(*address),
+            Self::Unix(file, _) => BoundAddress::Unix(file.path.clone()),
+        }
+    }
+
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        match self {
+            Self::Tcp(_, listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
+                // Answers are small and awaited. That it can fail only means that
+                // the connection is gone already, as the first read will tell.
+                let _ = stream.set_nodelay(true);
+                Stream::Tcp(stream)
+            }),
+            Self::Unix(_, listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| Stream::Unix(stream))
+            }
+        }
+    }
+}
+
+async fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let listener = TcpListener::bind(address).await?;
+    Ok(Listener::Tcp(listener.local_addr()?, listener))
+}
+
+/// Binds, then sets the mode, then listens: until the last step nobody can
+/// connect, so nobody gets in under the mode that the umask happened to give.
+async fn bind_unix(path: &Path, mode: u32) -> Result<Listener, BindError> {
+    let failed = |cause| BindError::Unix { path: path.to_owned(), cause };
+    clear(path).await?;
+    let socket = UnixSocket::new_stream().map_err(failed)?;
+    socket.bind(path).map_err(failed)?;
+    let file = SocketFile::of(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
+    Ok(Listener::Unix(file, listener))
+}
+
+/// Removes the socket of a process that is gone. Whether it is gone, only the
+/// socket can tell: nobody answers. Two processes that start at the same moment
+/// on one path can both find it free; the later one gets it.
+async fn clear(path: &Path) -> Result<(), BindError> {
+    let failed = |cause| BindError::Unix { path: path.to_owned(), cause };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::UnixNotASocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // A full backlog is the sign of somebody who listens.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(BindError::UnixInUse { path: path.to_owned() });
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(_) => return Err(BindError::UnixInUse { path: path.to_owned() }),
+    }
+    tracing::info!(path = %path.display(), "replacing the socket of a process that is gone");
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The file of our own socket, removed in the end unless another took its place.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the socket's file stays behind");
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+macro_rules! either {
+    ($self:ident, $stream:ident => $body:expr) => {
+        match $self.get_mut() {
+            Self::Tcp($stream) => $body,
+            Self::Unix($stream) => $body,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The server: from binding to the last connection's end.
+
+use std::fs;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+
+use super::accept::{Accept, Door, Listeners};
+use super::connection::{Ended, GrpcService, Terms};
+use super::listener::Listener;
+use super::{BindError, BoundAddress, ServeSettings, ServeStats};
+use crate::shutdown::Shutdown;
+
+/// Descriptors that are kept for everything that isn't a connection: files, key
+/// set and catalog fetches, the admin port.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// Bound listeners, ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    settings: ServeSettings,
+    listeners: Listeners,
+    addresses: Vec<BoundAddress>,
+    stats: Arc<ServeStats>,
+}
+
+/// How the connections ended that were open when the listeners closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Those that ended by themselves or when asked to.
+    pub finished: usize,
+    /// Those that were ended because they outlived the drain, or it was aborted.
+    pub aborted: usize,
+}
+
+impl Server {
+    /// Binds every listener. From then on connections queue up in the kernel.
+    ///
+    /// The file of a Unix socket has its mode before anybody can connect. A socket
+    /// that nobody answers at is replaced.
+    ///
+    /// # Errors
+    /// The first listener that can't be had; those before it are given back.
+    pub async fn bind(mut settings: ServeSettings) -> Result<Self, BindError> {
+        if settings.listeners.is_empty() {
+            return Err(BindError::NoListener);
+        }
+        let mut listeners = Vec::new();
+        for address in &settings.listeners {
+            listeners.push(Listener::bind(address).await?);
+        }
+        let addresses = listeners.iter().map(Listener::address).collect();
+        settings.max_connections = affordable(settings.max_connections, descriptor_limit());
+        let listeners = Listeners::new(listeners);
+        Ok(Self { settings, listeners, addresses, stats: Arc::default() })
+    }
+
+    /// Where the listeners really are, in the order of the settings.
+    #[must_use]
+    pub fn addresses(&self) -> &[BoundAddress] {
+        &self.addresses
+    }
+
+    /// The counters, for as long as anybody looks.
+    #[must_use]
+    pub fn stats(&self) -> Arc<ServeStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Serves until `shutdown` drains or aborts, and tells how it went.
+    ///
+    /// At the cap no connection is accepted until one ends; the kernel's queue
+    /// holds the others. A silent connection gives its place back after the
+    /// preface timeout, so those in the queue wait no longer than that for it.
+    ///
+    /// A drain goes: accept on for `pre_stop`; close the listeners and remove the
+    /// files of Unix sockets; ask every connection to end (GOAWAY), which lets
+    /// requests in flight finish; cut what is left after `drain_timeout`. An abort
+    /// cuts at once. When this returns, no connection is left.
+    pub async fn run<S>(self, service: S, shutdown: Shutdown) -> DrainReport
+    where
+        S: GrpcService,
+    {
+        serve(self.listeners, &self.settings, service, &shutdown, &self.stats).await
+    }
+}
+
+/// [`Server::run`] with connections from anywhere.
+pub(super) async fn serve<A, S>(
+    accept: A,
+    settings: &ServeSettings,
+    service: S,
+    shutdown: &Shutdown,
+    stats: &Arc<ServeStats>,
+) -> DrainReport
+where
+    A: Accept,
+    S: GrpcService,
+{
+    let terms = Terms::new(settings, Arc::clone(stats));
+    let (close, closing) = watch::channel(false);
+    let mut connections = Connections { tasks: JoinSet::new(), stats: Arc::clone(stats) };
+    let mut door = Door::new(accept, Arc::clone(stats));
+
+    let mut aborting = pin!(shutdown.aborting());
+    // The drain's first part: seen as ending, but still open.
+    let mut stopped = pin!(async {
+        shutdown.draining().await;
+        sleep(settings.pre_stop).await;
+    });
+    let aborted = loop {
+        tokio::select! {
+            biased;
+            () = &mut aborting => break true,
+            () = &mut stopped => break false,
+            Some(ended) = connections.tasks.join_next() => {
+                connections.settle(ended);
+            }
+            io = door.next(), if connections.tasks.len() < settings.max_connections => {
+                stats.opened();
+                let terms = terms.clone();
+                connections.tasks.spawn(terms.serve(io, service.clone(), closing.clone()));
+            }
+        }
+    };
+    drop(door);
+    close.send_replace(true);
+
+    let mut report = DrainReport::default();
+    let mut late = pin!(sleep(settings.drain_timeout));
+    while !aborted {
+        tokio::select! {
+            biased;
+            ended = connections.tasks.join_next() => match ended {
+                Some(ended) => report.add(connections.settle(ended)),
+                None => return report,
+            },
+            () = &mut late => break,
+            () = &mut aborting => break,
+        }
+    }
+    connections.tasks.abort_all();
+    while let Some(ended) = connections.tasks.join_next().await {
+        report.add(connections.settle(ended));
+    }
+    report
+}
+
+/// The running connections, and their count.
+struct Connections {
+    tasks: JoinSet<Ended>,
+    stats: Arc<ServeStats>,
+}
+
+impl Connections {
+    fn settle(&self, ended: Result<Ended, JoinError>) -> Ended {
+        self.stats.closed();
+        ended.unwrap_or_else(|error| {
+            if error.is_panic() {
+                self.stats.panicked();
+                tracing::error!("a connection panicked");
+            }
+            Ended::Cut
+        })
+    }
+}
+
+impl DrainReport {
+    fn add(&mut self, ended: Ended) {
+        match ended {
+            Ended::Finished => self.finished += 1,
+            Ended::Cut => self.aborted += 1,
+        }
+    }
+}
+
+/// The cap that leaves descriptors for the rest of the process.
+fn affordable(wanted: usize, descriptors: Option<usize>) -> usize {
+    let Some(descriptors) = descriptors else { return wanted.max(1) };
+    let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS.min(descriptors / 2));
+    if wanted > most {
+        tracing::warn!(wanted, most, descriptors, "too few descriptors for all connections");
+    }
+    wanted.min(most).max(1)
+}
+
+/// The process's soft limit of open files, where the system tells.
+fn descriptor_limit() -> Option<usize> {
+    parse_limit(&fs::read_to_string("/proc/self/limits").ok()?)
+}
+
+fn parse_limit(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! What the listeners count.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of a [`Server`](super::Server), readable while it runs. Each only
+/// grows, except for the number of connections that are open.
+#[derive(Debug, Default)]
+pub struct ServeStats {
+    open: AtomicU64,
+    accepted: AtomicU64,
+    accept_errors: AtomicU64,
+    preface_failures: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl ServeStats {
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Times accepting failed and was put off.
+    #[must_use]
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
+    }
+
+    /// Connections closed because their HTTP/2 preface was late or wrong.
+    #[must_use]
+    pub fn preface_failures(&self) -> u64 {
+        self.preface_failures.load(Ordering::Relaxed)
+    }
+
+    /// Panics in a connection or in a request that nobody else caught.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn opened(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn accept_failed(&self) {
+        self.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn preface_failed(&self) {
+        self.preface_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
