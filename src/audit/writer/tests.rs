@@ -1,0 +1,179 @@
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::mpsc as std_mpsc;
+use std::time::SystemTime;
+
+use super::*;
+use crate::domain::{Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A record that names itself by its request id.
+fn record(name: usize) -> AuditRecord {
+    let decision = Decision {
+        id: DecisionId::new(),
+        verdict: Verdict::Deny(Denial::from(Reason::NoRoute)),
+        principal: Principal::Anonymous,
+        target: None,
+        owners: Vec::new(),
+        versions: Versions::default(),
+    };
+    let request = Request { request_id: Some(name.to_string().into()), ..Request::default() };
+    AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)
+}
+
+/// The names on the lines that are whole, in order.
+fn names(bytes: &[u8]) -> Vec<usize> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+        .map(|line| line["request_id"].as_str().expect("named").parse().expect("a number"))
+        .collect()
+}
+
+/// Takes what the test tells it to: each step is how many bytes, or an error.
+/// Without a step it blocks; when the test has dropped the steps, it takes all.
+struct Scripted {
+    steps: std_mpsc::Receiver<Result<usize, io::ErrorKind>>,
+    waiting: std_mpsc::Sender<()>,
+    out: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Sink for Scripted {}
+
+impl Write for Scripted {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let _ = self.waiting.send(());
+        let most = self.steps.recv().unwrap_or(Ok(usize::MAX))?;
+        let taken = &lines[..most.min(lines.len())];
+        self.out.lock().expect("no panic").extend_from_slice(taken);
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Script {
+    steps: std_mpsc::Sender<Result<usize, io::ErrorKind>>,
+    waiting: std_mpsc::Receiver<()>,
+    out: Arc<Mutex<Vec<u8>>>,
+}
+
+fn scripted() -> (Box<Scripted>, Script) {
+    let (steps, receiver) = std_mpsc::channel();
+    let (waiting, waits) = std_mpsc::channel();
+    let out = Arc::new(Mutex::new(Vec::new()));
+    let sink = Scripted { steps: receiver, waiting, out: Arc::clone(&out) };
+    (Box::new(sink), Script { steps, waiting: waits, out })
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_never_waits() {
+    let (sink, script) = scripted();
+    let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+    sender.send(record(0));
+    // The writer holds the first and is stuck with it; the queue is empty.
+    script.waiting.recv_timeout(SOON).expect("a write");
+    for name in 1..=10 {
+        sender.send(record(name));
+    }
+    assert_eq!(sender.stats(), AuditStats { written: 0, dropped: 6, failed: 0 });
+
+    drop(script.steps);
+    assert!(task.stop(SOON).await);
+    assert_eq!(names(&script.out.lock().expect("no panic")), [0, 1, 2, 3, 4]);
+    assert_eq!(sender.stats(), AuditStats { written: 5, dropped: 6, failed: 0 });
+
+    sender.send(record(11));
+    assert_eq!(sender.stats().dropped, 7, "a stopped writer takes nothing");
+}
+
+#[tokio::test]
+async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
+    let whole = {
+        let mut line = Vec::new();
+        line::append(&mut line, &record(1)).expect("a record");
+        line.len()
+    };
+    let full = io::ErrorKind::StorageFull;
+    // What the sink does with record 1, and the names
+    // on whole lines when record 2 has been taken.
+    let cases: &[(Vec<Result<usize, io::ErrorKind>>, &[usize])] = &[
+        (vec![Ok(usize::MAX)], &[1, 2]),
+        (vec![Err(full)], &[2]),
+        (vec![Ok(0)], &[2]),
+        (vec![Ok(10), Err(full)], &[2]),
+        (vec![Ok(10), Ok(10), Ok(usize::MAX)], &[1, 2]),
+        // All but the line feed: it counts as lost, but the next one completes it.
+        (vec![Ok(whole - 1), Err(full)], &[1, 2]),
+        (vec![Err(io::ErrorKind::Interrupted), Ok(usize::MAX)], &[1, 2]),
+        (vec![Ok(10), Err(io::ErrorKind::WouldBlock), Ok(usize::MAX)], &[1, 2]),
+    ];
+    for (steps, want) in cases {
+        let (sink, script) = scripted();
+        let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+        sender.send(record(1));
+        for step in steps {
+            script.waiting.recv_timeout(SOON).expect("a write");
+            script.steps.send(*step).expect("still there");
+        }
+        sender.send(record(2));
+        drop(script.steps);
+        assert!(task.stop(SOON).await);
+        let out = script.out.lock().expect("no panic").clone();
+        assert_eq!(names(&out), *want, "{steps:?}");
+        let failed = u64::from(!matches!(steps.last(), Some(Ok(1..))));
+        assert_eq!(
+            sender.stats(),
+            AuditStats { written: 2 - failed, dropped: 0, failed },
+            "{steps:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_takes_nothing_does_not_hold_up_the_end() {
+    // A pipe that nobody reads.
+    struct Pipe(io::PipeWriter);
+    impl Sink for Pipe {}
+    impl Write for Pipe {
+        fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+            self.0.write(lines)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+    let (reader, pipe) = io::pipe().expect("a pipe");
+    let (sender, task) = AuditWriter::start_with(Box::new(Pipe(pipe)), 100).expect("started");
+    for name in 0..10_000 {
+        sender.send(record(name));
+    }
+    assert!(!task.stop(Duration::from_millis(50)).await);
+    assert!(sender.stats().dropped > 0);
+    drop(reader);
+}
+
+#[tokio::test]
+async fn a_writer_whose_task_is_dropped_writes_on() {
+    let (sink, script) = scripted();
+    drop(script.steps);
+    let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+    drop(task);
+    sender.send(record(1));
+    script.waiting.recv_timeout(SOON).expect("a write");
+    sender.send(record(2));
+    script.waiting.recv_timeout(SOON).expect("another write");
+}
+
+#[tokio::test]
+async fn nowhere_is_a_sink_too() {
+    let settings = AuditSettings { sink: AuditSink::Off, queue: 0 };
+    let (sender, task) = AuditWriter::start(&settings).expect("started");
+    assert!(!sender.is_on());
+    sender.send(record(1));
+    assert_eq!(sender.stats(), AuditStats::default());
+    assert!(task.stop(SOON).await);
+}
