@@ -200,8 +200,6 @@ fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::O
     serializer.collect_str(value)
 }
 
-// serde hands over what the member is.
-#[allow(clippy::ref_option)]
 fn optional_text<T: fmt::Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,

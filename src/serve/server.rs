@@ -130,16 +130,18 @@ where
     close.send_replace(true);
 
     let mut report = DrainReport::default();
-    let mut late = pin!(sleep(settings.drain_timeout));
-    while !aborted {
-        tokio::select! {
-            biased;
-            ended = connections.tasks.join_next() => match ended {
-                Some(ended) => report.add(connections.settle(ended)),
-                None => return report,
-            },
-            () = &mut late => break,
-            () = &mut aborting => break,
+    if !aborted {
+        let mut late = pin!(sleep(settings.drain_timeout));
+        loop {
+            tokio::select! {
+                biased;
+                ended = connections.tasks.join_next() => match ended {
+                    Some(ended) => report.add(connections.settle(ended)),
+                    None => break,
+                },
+                () = &mut late => break,
+                () = &mut aborting => break,
+            }
         }
     }
     connections.tasks.abort_all();

@@ -31,10 +31,13 @@ fn names(bytes: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Takes what the test tells it to: each step is how many bytes, or an error.
+/// What a sink does next: it takes so many bytes, or fails.
+type Step = Result<usize, io::ErrorKind>;
+
+/// Takes what the test tells it to.
 /// Without a step it blocks; when the test has dropped the steps, it takes all.
 struct Scripted {
-    steps: std_mpsc::Receiver<Result<usize, io::ErrorKind>>,
+    steps: std_mpsc::Receiver<Step>,
     waiting: std_mpsc::Sender<()>,
     out: Arc<Mutex<Vec<u8>>>,
 }
@@ -56,7 +59,7 @@ impl Write for Scripted {
 }
 
 struct Script {
-    steps: std_mpsc::Sender<Result<usize, io::ErrorKind>>,
+    steps: std_mpsc::Sender<Step>,
     waiting: std_mpsc::Receiver<()>,
     out: Arc<Mutex<Vec<u8>>>,
 }
@@ -100,7 +103,7 @@ async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
     let full = io::ErrorKind::StorageFull;
     // What the sink does with record 1, and the names
     // on whole lines when record 2 has been taken.
-    let cases: &[(Vec<Result<usize, io::ErrorKind>>, &[usize])] = &[
+    let cases: [(Vec<Step>, &[usize]); 8] = [
         (vec![Ok(usize::MAX)], &[1, 2]),
         (vec![Err(full)], &[2]),
         (vec![Ok(0)], &[2]),
@@ -115,7 +118,7 @@ async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
         let (sink, script) = scripted();
         let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
         sender.send(record(1));
-        for step in steps {
+        for step in &steps {
             script.waiting.recv_timeout(SOON).expect("a write");
             script.steps.send(*step).expect("still there");
         }
@@ -123,7 +126,7 @@ async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
         drop(script.steps);
         assert!(task.stop(SOON).await);
         let out = script.out.lock().expect("no panic").clone();
-        assert_eq!(names(&out), *want, "{steps:?}");
+        assert_eq!(names(&out), want, "{steps:?}");
         let failed = u64::from(!matches!(steps.last(), Some(Ok(1..))));
         assert_eq!(
             sender.stats(),

@@ -1,3 +1,13 @@
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::time::Instant;
+
 use super::*;
 
 #[test]
@@ -21,4 +31,109 @@ fn connections_leave_descriptors_for_the_rest() {
     assert_eq!(parse_limit(&limits.replace("1024  ", "unlimited")), None);
     assert_eq!(parse_limit(""), None);
     assert!(descriptor_limit().is_some_and(|limit| limit > 3));
+}
+
+/// Gives what it was told to give, then fails for ever, and counts the questions.
+struct Scripted {
+    given: VecDeque<io::Result<DuplexStream>>,
+    then: io::ErrorKind,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Accept for Scripted {
+    type Io = DuplexStream;
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(self.given.pop_front().unwrap_or_else(|| Err(self.then.into())))
+    }
+}
+
+fn settings() -> ServeSettings {
+    ServeSettings {
+        listeners: Vec::new(),
+        max_connections: 10,
+        max_concurrent_streams: 100,
+        max_message_bytes: 64 * 1024,
+        max_header_list_bytes: 16 * 1024,
+        preface_timeout: Duration::from_secs(3),
+        keepalive_interval: Duration::from_secs(20),
+        keepalive_timeout: Duration::from_secs(10),
+        max_connection_age: Duration::from_secs(1800),
+        pre_stop: Duration::from_secs(3),
+        drain_timeout: Duration::from_secs(7),
+    }
+}
+
+/// Serves from `given` for `long`, then drains. Also how often it was asked.
+async fn serve_for(
+    long: Duration,
+    given: Vec<io::Result<DuplexStream>>,
+    then: io::ErrorKind,
+) -> (DrainReport, usize, Arc<ServeStats>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let accept = Scripted { given: given.into(), then, asked: Arc::clone(&asked) };
+    let stats = Arc::new(ServeStats::default());
+    let (handle, shutdown) = Shutdown::new();
+    let service = tower::service_fn(|_| std::future::pending::<Result<_, Infallible>>());
+    let settings = ServeSettings { pre_stop: Duration::ZERO, ..settings() };
+    let serving = serve(accept, &settings, service, &shutdown, &stats);
+    let (report, ()) = tokio::join!(serving, async {
+        tokio::time::sleep(long).await;
+        handle.drain();
+    });
+    (report, asked.load(Ordering::Relaxed), stats)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_descriptors_the_loop_waits_and_goes_on() {
+    // EMFILE has no kind of its own; any that isn't the client's stands for it.
+    let exhausted = || Err(io::Error::from_raw_os_error(24));
+    let minute = Duration::from_secs(60);
+    let (_, asked, stats) = serve_for(minute, Vec::new(), io::ErrorKind::Other).await;
+    // 50, 100, 200, 400 and then 500 ms apart.
+    assert!((120..=126).contains(&asked), "{asked} times");
+    assert_eq!(stats.accept_errors(), asked as u64);
+
+    // One connection gets in between the errors, and the wait starts small again.
+    let (client, server) = tokio::io::duplex(64);
+    let mut given: Vec<_> = (0..20).map(|_| exhausted()).collect();
+    given.push(Ok(server));
+    given.extend((0..3).map(|_| exhausted()));
+    let long = Duration::from_millis(50 + 100 + 200 + 400 + 16 * 500 + 50 + 100 + 60);
+    let (_, asked, stats) = serve_for(long, given, io::ErrorKind::Other).await;
+    assert_eq!(stats.accepted(), 1);
+    assert_eq!(asked, 24, "20 errors, the connection, an error, and two more 50 and 100 ms later");
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_before_it_is_accepted_delays_nobody() {
+    let (_client, server) = tokio::io::duplex(64);
+    let mut given: Vec<io::Result<_>> = (0..20)
+        .map(|number| match number % 2 {
+            0 => Err(io::ErrorKind::ConnectionAborted.into()),
+            _ => Err(io::ErrorKind::ConnectionReset.into()),
+        })
+        .collect();
+    given.push(Ok(server));
+    let (report, _, stats) = serve_for(Duration::from_millis(1), given, io::ErrorKind::Other).await;
+    assert_eq!(stats.accepted(), 1);
+    assert_eq!(report, DrainReport { finished: 1, aborted: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_figures_silent_connections_are_gone_after_three_seconds() {
+    let (clients, given): (Vec<_>, Vec<_>) =
+        (0..10).map(|_| tokio::io::duplex(64)).map(|(client, server)| (client, Ok(server))).unzip();
+    let begun = Instant::now();
+    let closing = async {
+        for mut client in clients {
+            client.read_to_end(&mut Vec::new()).await.expect("closed");
+        }
+        begun.elapsed()
+    };
+    let serving = serve_for(Duration::from_secs(60), given, io::ErrorKind::Other);
+    let (_, after) = tokio::join!(serving, closing);
+    assert_eq!(after.as_secs(), 3);
 }
