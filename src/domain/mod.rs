@@ -19,6 +19,7 @@ pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};
 pub use ids::{ClientId, GroupId, IdError, ObjectId, TenantId};
 pub use method::Method;
+pub(crate) use path::without_parameters;
 pub use path::{Path, PathError};
 pub use principal::{GroupName, Identity, IdentityKind, Principal};
 pub use reason::{Fault, Reason};
