@@ -24,7 +24,6 @@ pub(super) fn target(pairs: &[(&str, &str)], line: &RequestLine<'_>) -> Result<T
             return Err(misconfigured(key, "stands there twice"));
         }
     }
-    let wrong = |key, error| move |_| misconfigured(key, error);
     let target = Target {
         resource: entity
             .map(EntityRef::parse)
@@ -33,7 +32,7 @@ pub(super) fn target(pairs: &[(&str, &str)], line: &RequestLine<'_>) -> Result<T
         action: action
             .map(str::parse)
             .transpose()
-            .map_err(wrong("action", "expected `read`, `write` or `admin`"))?
+            .map_err(|error: &str| misconfigured("action", error))?
             .unwrap_or_else(|| line.method.action()),
         gate: gate
             .map(str::parse)

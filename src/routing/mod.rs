@@ -59,7 +59,8 @@
 //!
 //! Patterns must be written in the canonical spelling of [`Host`](crate::domain::Host)
 //! and [`Path`](crate::domain::Path), placeholders are `[a-z_]+`, methods are in
-//! upper case, and names are unique. Two routes are ambiguous, which is a mistake,
+//! upper case, and names are unique. `*` and segments like `:name` are refused in
+//! paths, where they would be literals that never match. Two routes are ambiguous, which is a mistake,
 //! if they have the same host pattern, the same path pattern (whatever the
 //! placeholders' names), and a method in common – or both list none. All other
 //! pairs have an order, by the rules above. The order in which routes are written
@@ -168,3 +169,6 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         Err("expected 1 to 100 ascii characters without blanks")
     }
 }
+
+#[cfg(test)]
+mod tests;

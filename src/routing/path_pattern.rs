@@ -47,6 +47,14 @@ impl PathPattern {
         if body.contains([';', '?']) {
             return Err(format!("`{text}`: a pattern holds neither `;` nor `?`"));
         }
+        // Legal in a path, but whoever writes them means something else, and a
+        // pattern that never matches leaves its requests to a weaker one.
+        if body.contains('*') {
+            return Err(format!("`{text}`: `*` is no wildcard here: a prefix covers all below it"));
+        }
+        if inner.split('/').any(|segment| segment.starts_with(':')) {
+            return Err(format!("`{text}`: a placeholder is written `{{name}}`, not `:name`"));
+        }
         let mut steps = Vec::new();
         let mut placeholders = Vec::new();
         let mut sample = String::with_capacity(body.len());
