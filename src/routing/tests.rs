@@ -74,6 +74,8 @@ fn the_most_specific_host_decides_alone() {
         route("address", &["10.0.0.1", "[::1]"], &[], &[]),
         route("four", &["{a}.{b}.{c}.{d}"], &[], &[]),
         route("short", &["{a}"], &[], &[]),
+        route("fewer", &["a.b.{x}"], &[], &[]),
+        route("more", &["{x}.{y}.c"], &[], &[]),
     ];
     let cases: &[(&str, &str, Result<&str, Reason>)] = &[
         ("GET", "pay.apps.example.com/exact", Ok("exact")),
@@ -95,6 +97,8 @@ fn the_most_specific_host_decides_alone() {
         ("GET", "x.z.example.org/left", Ok("left")),
         ("GET", "x.z.example.net/", Ok("four")),
         ("GET", "payments/", Ok("short")),
+        ("GET", "a.b.c/", Ok("fewer")),
+        ("GET", "a.x.c/", Ok("more")),
         ("GET", "10.0.0.1:15001/", Ok("address")),
         ("GET", "[::1]/", Ok("address")),
         ("GET", "10.0.0.2/", Ok("any")),

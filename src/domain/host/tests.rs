@@ -34,6 +34,13 @@ fn one_spelling() {
     ] {
         check(raw, Ok(want));
     }
+    let longest = format!("{}a", "ab.".repeat(84));
+    assert_eq!(longest.len(), MAX_LENGTH);
+    check(&longest, Ok(&longest));
+    check(&format!("{longest}.:65535"), Ok(&longest));
+    check(&format!("{longest}b"), Err(HostError::TooLong));
+    let label = "a".repeat(63);
+    check(&label, Ok(&label));
     assert!(Host::parse("127.0.0.1").unwrap().is_address());
     assert!(Host::parse("[::1]:1").unwrap().is_address());
     assert!(!Host::parse("a.1.example").unwrap().is_address());
