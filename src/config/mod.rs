@@ -1,1 +1,82 @@
-//! stub
+//! One YAML file becomes the settings of every part, or a list of all its mistakes.
+//!
+//! A file is judged twice: its shape by the schema that [`schema()`] shows, and what
+//! its values mean by rules of our own. Both name the place of each mistake and what
+//! is expected there. Nothing is taken on trust: an unknown key is a mistake, and
+//! each relaxation has a name of its own.
+
+mod check;
+mod document;
+mod load;
+mod nearest;
+mod problem;
+mod schema;
+mod structure;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+
+use crate::audit::AuditSettings;
+use crate::catalog::{CatalogSettings, Membership};
+use crate::entra::EntraSettings;
+use crate::ext_authz::{AnswerSettings, CheckSettings};
+use crate::policy::PolicySettings;
+use crate::routing::{RouteSettings, RouteTable};
+use crate::serve::ServeSettings;
+use crate::telemetry::TelemetrySettings;
+
+/// Everything a file says, checked, with its defaults filled in and its relative
+/// paths resolved against its folder. Holds no secret: those stay in their files.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where health, readiness and metrics are.
+    pub admin: SocketAddr,
+    /// The gRPC listeners.
+    pub serve: ServeSettings,
+    /// Which tokens are accepted.
+    pub entra: EntraSettings,
+    /// Where ownership comes from.
+    pub catalog: CatalogSettings,
+    /// Which side says who is in a group.
+    pub membership: Membership,
+    /// Which requests are for which entity.
+    pub routes: Vec<RouteSettings>,
+    /// The same, ready to be asked.
+    pub route_table: RouteTable,
+    /// Where policies come from.
+    pub policy: PolicySettings,
+    /// What an answer tells the upstream.
+    pub answer: AnswerSettings,
+    /// Limits of one check.
+    pub check: CheckSettings,
+    /// Where decisions are recorded.
+    pub audit: AuditSettings,
+    /// Logs and traces.
+    pub telemetry: TelemetrySettings,
+}
+
+impl Config {
+    /// Reads a file. Relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// All mistakes that were found, with their places.
+    pub fn load(file: &Path) -> Result<Self, Problems> {
+        load::load(file)
+    }
+
+    /// Reads a text. Relative paths in it start at `base_dir`; problems are shown with
+    /// `config` for the file's name.
+    ///
+    /// # Errors
+    /// All mistakes that were found, with their places.
+    pub fn parse(text: &str, base_dir: &Path) -> Result<Self, Problems> {
+        load::parse(text, base_dir)
+    }
+}
