@@ -168,6 +168,9 @@ reasons! {
     /// token for any API, so it grants nothing.
     TokenWithoutGrant = "token_without_grant", 401, Caller,
         "The token carries neither a scope nor a role.";
+    /// The client application is not on the tenant's list.
+    TokenClient = "token_client", 401, Caller,
+        "The token was issued to an application that is not accepted here.";
     /// `oid` is missing or is not a GUID.
     TokenObjectId = "token_object_id", 401, Caller,
         "The token does not identify its holder.";

@@ -1,0 +1,217 @@
+//! The signing keys of one issuer, and how they stay current.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use url::Url;
+
+use super::key_set::{Key, KeySet};
+use super::rules::Version;
+use super::settings::KeySettings;
+use crate::clock::Now;
+use crate::domain::{Denial, Reason, TenantId};
+
+/// One issuer: a tenant's tokens of one version.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    /// `iss`, byte by byte.
+    pub(super) name: String,
+    pub(super) version: Version,
+    pub(super) tenant: TenantId,
+    /// Which tenant, by its place in the configuration.
+    pub(super) tenant_index: usize,
+    pub(super) authority: Url,
+    settings: KeySettings,
+    published: ArcSwapOption<Published>,
+    last_error: ArcSwap<Option<String>>,
+    /// Orders a fetch now.
+    pub(super) wanted: Notify,
+    /// Counts attempts, so that who waits knows that one has ended.
+    attempts: watch::Sender<u64>,
+    in_flight: AtomicBool,
+    /// Milliseconds after `born` from which the next extra fetch is allowed.
+    allowed_from: AtomicU64,
+    born: Instant,
+}
+
+#[derive(Debug)]
+struct Published {
+    keys: KeySet,
+    at: Instant,
+}
+
+/// How usable an issuer's keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// None were ever had.
+    Initializing,
+    /// Refreshed in time.
+    Fresh,
+    /// The last refreshes failed; the keys are used on.
+    Stale,
+    /// Too old to be used.
+    Expired,
+}
+
+impl KeyState {
+    /// Whether tokens can be verified.
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Fresh | Self::Stale)
+    }
+}
+
+impl fmt::Display for KeyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initializing => "initializing",
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+        })
+    }
+}
+
+/// What an operator sees of an issuer.
+#[derive(Clone, Debug)]
+pub struct IssuerStatus {
+    /// `iss`.
+    pub issuer: String,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// How usable its keys are.
+    pub state: KeyState,
+    /// Usable keys.
+    pub keys: usize,
+    /// Since the last successful fetch.
+    pub age: Option<Duration>,
+    /// Why the last fetch failed, if it did.
+    pub last_error: Option<String>,
+}
+
+impl Issuer {
+    pub(super) fn new(
+        name: String,
+        version: Version,
+        (tenant_index, tenant): (usize, TenantId),
+        authority: Url,
+        settings: KeySettings,
+    ) -> Self {
+        Self {
+            name,
+            version,
+            tenant,
+            tenant_index,
+            authority,
+            settings,
+            published: ArcSwapOption::empty(),
+            last_error: ArcSwap::from_pointee(None),
+            wanted: Notify::new(),
+            attempts: watch::Sender::new(0),
+            in_flight: AtomicBool::new(false),
+            allowed_from: AtomicU64::new(0),
+            born: Instant::now(),
+        }
+    }
+
+    /// The key of this id.
+    pub(super) fn key(&self, id: &str, now: Now) -> Result<Arc<Key>, Denial> {
+        let published = self.published.load();
+        let published = published.as_ref().ok_or_else(|| Denial::from(Reason::KeysUnavailable))?;
+        if self.age(published, now) > self.settings.max_age {
+            return Err(Reason::KeysExpired.into());
+        }
+        published.keys.key(id).map(Arc::clone).ok_or_else(|| {
+            Denial::with_detail(Reason::TokenKeyUnknown, "no key of this id is published")
+        })
+    }
+
+    /// Whether the very key can still be used.
+    pub(super) fn vouches(&self, fingerprint: &[u8; 32], now: Now) -> bool {
+        self.published.load().as_ref().is_some_and(|published| {
+            self.age(published, now) <= self.settings.max_age && published.keys.holds(fingerprint)
+        })
+    }
+
+    fn age(&self, published: &Published, now: Now) -> Duration {
+        now.instant.saturating_duration_since(published.at)
+    }
+
+    /// Takes a new key set; what it doesn't list is gone at once.
+    pub(super) fn publish(&self, keys: KeySet, at: Instant) {
+        self.published.store(Some(Arc::new(Published { keys, at })));
+        self.last_error.store(Arc::new(None));
+    }
+
+    pub(super) fn failed(&self, error: String) {
+        self.last_error.store(Arc::new(Some(error)));
+    }
+
+    /// An attempt begins.
+    pub(super) fn begin(&self) {
+        self.in_flight.store(true, Ordering::Release);
+    }
+
+    /// An attempt has ended, well or not.
+    pub(super) fn end(&self) {
+        self.in_flight.store(false, Ordering::Release);
+        self.attempts.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Waits, for a short while, for a fetch that is under way or may begin now.
+    /// Returns whether one has ended; at once where none may begin.
+    pub(super) async fn await_fetch(&self) -> bool {
+        let mut attempts = self.attempts.subscribe();
+        if !self.order() {
+            return false;
+        }
+        let changed = tokio::time::timeout(self.settings.unknown_key_wait, attempts.changed());
+        matches!(changed.await, Ok(Ok(())))
+    }
+
+    /// Orders a fetch, unless one is under way or it is too early for another.
+    fn order(&self) -> bool {
+        if self.in_flight.load(Ordering::Acquire) {
+            return true;
+        }
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.born.elapsed());
+        let allowed_from = self.allowed_from.load(Ordering::Acquire);
+        let next = now.saturating_add(millis(self.settings.min_refresh_interval));
+        let mine = now >= allowed_from
+            && self
+                .allowed_from
+                .compare_exchange(allowed_from, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+        if mine {
+            self.begin();
+            self.wanted.notify_one();
+        }
+        // Who lost the exchange waits with the winner.
+        mine || self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(super) fn status(&self, now: Now) -> IssuerStatus {
+        let published = self.published.load();
+        let age = published.as_ref().map(|published| self.age(published, now));
+        let state = match age {
+            None => KeyState::Initializing,
+            Some(age) if age > self.settings.max_age => KeyState::Expired,
+            Some(age) if age > self.settings.refresh_every * 2 => KeyState::Stale,
+            Some(_) => KeyState::Fresh,
+        };
+        IssuerStatus {
+            issuer: self.name.clone(),
+            tenant: self.tenant,
+            state,
+            keys: published.as_ref().map_or(0, |published| published.keys.len()),
+            age,
+            last_error: (**self.last_error.load()).clone(),
+        }
+    }
+}
