@@ -1,0 +1,161 @@
+//! One immutable picture of ownership.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use super::settings::Membership;
+use crate::domain::{EntityRef, GroupId, Identity, IdentityKind, ObjectId};
+
+/// A group, by its place in the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupIndex(pub(super) u32);
+
+/// Who owns what, and who is in which group. Equal contents have equal versions.
+pub struct Snapshot {
+    pub(super) version: Arc<str>,
+    pub(super) entities: HashMap<EntityRef, Entity>,
+    pub(super) groups: Vec<Group>,
+    pub(super) group_by_ref: HashMap<EntityRef, GroupIndex>,
+    pub(super) group_by_id: HashMap<GroupId, GroupIndex>,
+    pub(super) users: HashMap<EntityRef, User>,
+    pub(super) user_by_id: HashMap<ObjectId, EntityRef>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Something that can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entity {
+    /// Its ref.
+    pub entity: EntityRef,
+    /// `spec.type`.
+    pub spec_type: Option<String>,
+    /// `spec.lifecycle`.
+    pub lifecycle: Option<String>,
+    /// `metadata.tags`.
+    pub tags: Vec<String>,
+    /// The groups and users that own it and exist.
+    pub owners: Vec<EntityRef>,
+    /// The systems and domains that it is part of and that exist.
+    pub part_of: Vec<EntityRef>,
+}
+
+/// A Backstage group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its ref.
+    pub entity: EntityRef,
+    /// The name that people know it by.
+    pub title: Arc<str>,
+    /// The Entra group it is bound to.
+    pub id: Option<GroupId>,
+    /// All groups above it, sorted; itself only where it is in a cycle.
+    pub(super) ancestors: Vec<GroupIndex>,
+}
+
+/// A Backstage user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name that people know them by.
+    pub title: Arc<str>,
+    pub(super) member_of: Vec<GroupIndex>,
+}
+
+/// Something in the catalog that was not believed, and grants nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The entity, as far as it could be read.
+    pub entity: String,
+    /// What about it.
+    pub message: String,
+}
+
+impl Snapshot {
+    /// Hash of the content.
+    #[must_use]
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    /// The entity of this ref.
+    #[must_use]
+    pub fn entity(&self, entity: &EntityRef) -> Option<&Entity> {
+        self.entities.get(entity)
+    }
+
+    /// The name that people know an owner by.
+    #[must_use]
+    pub fn title(&self, owner: &EntityRef) -> Option<&Arc<str>> {
+        match self.group_by_ref.get(owner) {
+            Some(group) => self.group(*group).map(|group| &group.title),
+            None => self.users.get(owner).map(|user| &user.title),
+        }
+    }
+
+    /// A group of this snapshot.
+    #[must_use]
+    pub fn group(&self, index: GroupIndex) -> Option<&Group> {
+        self.groups.get(usize::try_from(index.0).ok()?)
+    }
+
+    /// The group of this ref.
+    #[must_use]
+    pub fn group_index(&self, entity: &EntityRef) -> Option<GroupIndex> {
+        self.group_by_ref.get(entity).copied()
+    }
+
+    /// Every group that a caller is in, their ancestors among them, and the ref of
+    /// their own User entity, which owns what its user owns.
+    #[must_use]
+    pub fn groups_of(&self, identity: &Identity, membership: Membership) -> Vec<&EntityRef> {
+        let token = || {
+            let direct = identity.groups.iter().filter_map(|id| self.group_by_id.get(id));
+            self.closure(direct.copied())
+        };
+        let user = match identity.kind {
+            IdentityKind::User => self.user_by_id.get(&identity.object),
+            IdentityKind::Workload => None,
+        };
+        let catalog = || {
+            let direct = user.and_then(|user| self.users.get(user)).map(|user| &user.member_of);
+            self.closure(direct.into_iter().flatten().copied())
+        };
+        let groups: BTreeSet<GroupIndex> = match membership {
+            Membership::Token => token(),
+            Membership::Catalog => catalog(),
+            Membership::Either => token().union(&catalog()).copied().collect(),
+            Membership::Both => token().intersection(&catalog()).copied().collect(),
+        };
+        let groups = groups.into_iter().filter_map(|index| self.group(index));
+        groups.map(|group| &group.entity).chain(user).collect()
+    }
+
+    fn closure(&self, direct: impl Iterator<Item = GroupIndex>) -> BTreeSet<GroupIndex> {
+        let mut all = BTreeSet::new();
+        for index in direct {
+            all.insert(index);
+            if let Some(group) = self.group(index) {
+                all.extend(&group.ancestors);
+            }
+        }
+        all
+    }
+
+    /// What was not believed.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Entities, groups and users.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.entities.len(), self.groups.len(), self.users.len())
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("version", &self.version).finish_non_exhaustive()
+    }
+}
