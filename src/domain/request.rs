@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Host, Method, Path, Reason};
+use super::{Denial, Host, Method, Path, Reason};
 
 /// What Envoy says about a request, reduced to what may decide.
 ///
@@ -97,9 +97,11 @@ impl<'a> RequestLine<'a> {
     ///
     /// # Errors
     /// [`Reason::HostNotCanonical`] or [`Reason::PathNotCanonical`].
-    pub fn of(request: &Request<'a>) -> Result<Self, Reason> {
-        let host = Host::parse(request.host).map_err(|_| Reason::HostNotCanonical)?;
-        let (path, query) = Path::split(request.path).map_err(|_| Reason::PathNotCanonical)?;
+    pub fn of(request: &Request<'a>) -> Result<Self, Denial> {
+        let host = Host::parse(request.host)
+            .map_err(|error| Denial::with_detail(Reason::HostNotCanonical, error))?;
+        let (path, query) = Path::split(request.path)
+            .map_err(|error| Denial::with_detail(Reason::PathNotCanonical, error))?;
         Ok(Self { method: Method::new(request.method), host, path, query })
     }
 }

@@ -149,9 +149,12 @@ impl Model {
         if let Some(system) = system {
             attributes.insert("system".to_owned(), Value::new_entity_uid(system));
         }
-        let entity = Entity::new(uid.clone(), attributes, parents)
-            .map_err(|e| ModelError::Entities(e.to_string()))?;
-        entities.push(entity);
+        // A domain can be reached over a system and directly.
+        if !entities.iter().any(|entity| entity.uid() == uid) {
+            let entity = Entity::new(uid.clone(), attributes, parents)
+                .map_err(|e| ModelError::Entities(e.to_string()))?;
+            entities.push(entity);
+        }
         Ok(uid)
     }
 

@@ -36,7 +36,7 @@ fn request<'a>(method: &'a str, url: &'a str) -> Request<'a> {
 
 /// What a table says: the route's name, and the entity after a blank.
 fn ask(table: &RouteTable, request: &Request<'_>) -> Result<String, Reason> {
-    let line = RequestLine::of(request)?;
+    let line = RequestLine::of(request).map_err(|denial| denial.reason)?;
     match table.route(request, &line) {
         Ok(Target { route, resource: Some(entity), .. }) => Ok(format!("{route} {entity}")),
         Ok(Target { route, .. }) => Ok(route.to_string()),

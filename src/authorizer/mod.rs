@@ -1,0 +1,208 @@
+//! The way of one request: route, token, ownership, policy.
+//!
+//! Reads immutable values that were prepared when keys, catalog, routes or policy
+//! changed; takes no lock and waits for nothing but a key that a token names and
+//! no key set has yet.
+
+mod facts;
+
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, CatalogState, Entity, Membership, Snapshot};
+use crate::clock::Now;
+use crate::domain::{
+    Decision, DecisionId, Denial, Gate, Identity, Owner, Permit, Principal, Reason, Request,
+    RequestLine, Target, Verdict, Versions,
+};
+use crate::entra::Authenticator;
+use crate::policy::PolicySet;
+use crate::routing::RouteTable;
+
+use facts::Facts;
+
+/// Decides requests.
+#[derive(Clone, Debug)]
+pub struct Authorizer {
+    /// Who the caller is.
+    pub authenticator: Authenticator,
+    /// Who owns what.
+    pub catalog: Catalog,
+    /// What a request is about.
+    pub routes: Arc<RouteTable>,
+    /// Who may.
+    pub policy: Arc<PolicySet>,
+    /// Which side says who is in a group.
+    pub membership: Membership,
+}
+
+/// A decision in the making: what is known so far, for the record.
+struct Draft {
+    principal: Principal,
+    target: Option<Target>,
+    owners: Vec<Owner>,
+    versions: Versions,
+}
+
+/// A request that is routed, and waits for its caller's identity.
+struct Case<'a> {
+    line: RequestLine<'a>,
+    target: Target,
+    draft: Draft,
+}
+
+/// What decides requests. A trait of its own so that a test can put a decider in
+/// the service that fails in ways the real one must not.
+pub trait Decide: Send + Sync + 'static {
+    /// Decides a request.
+    fn decide(&self, request: &Request<'_>, now: Now) -> impl Future<Output = Decision> + Send;
+
+    /// A denial that was made before or around the decision: overload, a missed
+    /// deadline, a request that can't be read.
+    fn deny(&self, denial: Denial) -> Decision;
+}
+
+impl Decide for Authorizer {
+    async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
+        match self.open(request) {
+            Ok(case) => {
+                let caller = self.authenticator.authenticate(&request.credentials, now).await;
+                self.close(case, request, caller, now)
+            }
+            Err(decision) => *decision,
+        }
+    }
+
+    fn deny(&self, denial: Denial) -> Decision {
+        self.draft().conclude(Err(denial))
+    }
+}
+
+impl Authorizer {
+    /// Decides a request without waiting: a key that is not there is unknown.
+    /// For the offline commands; everything else is the very same code.
+    #[must_use]
+    pub fn decide_offline(&self, request: &Request<'_>, now: Now) -> Decision {
+        match self.open(request) {
+            Ok(case) => {
+                let caller = self.authenticator.authenticate_offline(&request.credentials, now);
+                self.close(case, request, caller, now)
+            }
+            Err(decision) => *decision,
+        }
+    }
+
+    fn draft(&self) -> Draft {
+        Draft {
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
+            versions: Versions { policy: Some(Arc::clone(self.policy.version())), snapshot: None },
+        }
+    }
+
+    /// Routes the request. Ends here where there is no route, or where the gate is
+    /// public: then the credentials are not even looked at.
+    fn open<'a>(&self, request: &Request<'a>) -> Result<Case<'a>, Box<Decision>> {
+        let mut draft = self.draft();
+        let routed = RequestLine::of(request).and_then(|line| {
+            let target = self.routes.route(request, &line)?;
+            Ok((line, target))
+        });
+        match routed {
+            Err(denial) => Err(Box::new(draft.conclude(Err(denial)))),
+            Ok((line, target)) => {
+                draft.target = Some(target.clone());
+                match Permit::by_public_gate(&target) {
+                    Some(permit) => Err(Box::new(draft.conclude(Ok(permit)))),
+                    None => Ok(Case { line, target, draft }),
+                }
+            }
+        }
+    }
+
+    fn close(
+        &self,
+        case: Case<'_>,
+        request: &Request<'_>,
+        caller: Result<Arc<Identity>, Denial>,
+        now: Now,
+    ) -> Decision {
+        let Case { line, target, mut draft } = case;
+        let verdict = caller.and_then(|identity| {
+            draft.principal = Principal::Verified(Arc::clone(&identity));
+            self.judge(request, &line, &target, &identity, now, &mut draft)
+        });
+        draft.conclude(verdict)
+    }
+
+    /// The caller is known; may they?
+    fn judge(
+        &self,
+        request: &Request<'_>,
+        line: &RequestLine<'_>,
+        target: &Target,
+        identity: &Identity,
+        now: Now,
+        draft: &mut Draft,
+    ) -> Result<Permit, Denial> {
+        match target.gate {
+            // A public gate ended before the token was looked at.
+            Gate::Public | Gate::Authenticated => Permit::by_authenticated_gate(target, identity)
+                .ok_or_else(|| Reason::Internal.into()),
+            Gate::Policy => {
+                let snapshot = self.snapshot(now)?;
+                draft.versions.snapshot = Some(Arc::clone(snapshot.version()));
+                let entity = entity(target, &snapshot)?;
+                draft.owners = facts::owners(entity, &snapshot);
+                let groups = snapshot.groups_of(identity, self.membership);
+                let facts = Facts {
+                    identity,
+                    groups: &groups,
+                    entity,
+                    snapshot: &snapshot,
+                    target,
+                    request,
+                    line,
+                    now,
+                };
+                self.policy.decide(&facts.question())
+            }
+        }
+    }
+
+    fn snapshot(&self, now: Now) -> Result<Arc<Snapshot>, Denial> {
+        match self.catalog.current(now) {
+            CatalogState::Fresh(snapshot) | CatalogState::Stale(snapshot) => Ok(snapshot),
+            CatalogState::Initializing => Err(Reason::CatalogUnavailable.into()),
+            CatalogState::Expired => Err(Reason::CatalogExpired.into()),
+        }
+    }
+}
+
+fn entity<'a>(target: &Target, snapshot: &'a Snapshot) -> Result<&'a Entity, Denial> {
+    let Some(resource) = &target.resource else {
+        return Err(Denial::with_detail(Reason::RouteMisconfigured, "the route names no entity"));
+    };
+    snapshot.entity(resource).ok_or_else(|| {
+        Denial::with_detail(
+            Reason::EntityUnknown,
+            format_args!("`{resource}` is not in the catalog"),
+        )
+    })
+}
+
+impl Draft {
+    fn conclude(self, verdict: Result<Permit, Denial>) -> Decision {
+        Decision {
+            id: DecisionId::new(),
+            verdict: match verdict {
+                Ok(permit) => Verdict::Allow(permit),
+                Err(denial) => Verdict::Deny(denial),
+            },
+            principal: self.principal,
+            target: self.target,
+            owners: self.owners,
+            versions: self.versions,
+        }
+    }
+}
