@@ -7,6 +7,7 @@ mod metadata;
 pub mod proto;
 mod reply;
 mod request;
+mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,5 @@ pub use answer::Answer;
 pub use guard::{Guard, OnGuarded};
 pub use reply::Reply;
 pub use request::request;
+pub use service::{CheckService, Decided, Record};
 pub use settings::{AnswerSettings, CheckSettings, IdentityHeaders};

@@ -1,5 +1,11 @@
-//! stub
+//! What an operator can see: logs, metrics, traces.
 
+mod log;
+mod metrics;
 mod settings;
+mod trace;
 
-pub use settings::*;
+pub use log::{LogError, init};
+pub use metrics::Metrics;
+pub use settings::{LogFormat, TelemetrySettings};
+pub use trace::Traces;

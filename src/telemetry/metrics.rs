@@ -1,0 +1,82 @@
+//! Every metric, by name. Labels are closed lists, so cardinality is bounded.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::domain::{Decision, Reason};
+
+/// The counters of decisions. Cheap to clone; a request touches two atomics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    allowed: [Counter; ALLOW_CODES.len()],
+    denied: Vec<Counter>,
+    duration: Histogram,
+    guarded: Counter,
+}
+
+/// The codes of an allow, as [`Decision::code`] gives them.
+const ALLOW_CODES: [&str; 3] = ["permitted", "public_route", "authenticated_route"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    decision: &'static str,
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let decisions: Family<DecisionLabels, Counter> = Family::default();
+        // Made now, so that a request looks nothing up and a scrape shows the zeros.
+        let counter = |decision, reason| {
+            decisions.get_or_create(&DecisionLabels { decision, reason }).clone()
+        };
+        let allowed = ALLOW_CODES.map(|code| counter("allow", code));
+        let denied = Reason::ALL.iter().map(|reason| counter("deny", reason.code())).collect();
+        registry.register("stagedoor_decisions", "Decisions by outcome and reason", decisions);
+
+        // 16 µs to half a second, in doublings.
+        let buckets = (0..16).map(|power| 16e-6 * f64::from(1_u32 << power));
+        let duration = Histogram::new(buckets);
+        registry.register(
+            "stagedoor_decision_duration_seconds",
+            "Time from the decoded request to the reply",
+            duration.clone(),
+        );
+        let guarded = Counter::default();
+        registry.register(
+            "stagedoor_guarded_calls",
+            "Calls that would have ended in a gRPC error and were answered as denials",
+            guarded.clone(),
+        );
+        Self { allowed, denied, duration, guarded }
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, decision: &Decision, took: Duration) {
+        let code = decision.code();
+        let counter = if decision.is_allow() {
+            ALLOW_CODES.iter().position(|known| *known == code).and_then(|at| self.allowed.get(at))
+        } else {
+            Reason::ALL
+                .iter()
+                .position(|reason| reason.code() == code)
+                .and_then(|at| self.denied.get(at))
+        };
+        if let Some(counter) = counter {
+            counter.inc();
+        }
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts a call that the guard answered.
+    pub fn guarded(&self) {
+        self.guarded.inc();
+    }
+}
