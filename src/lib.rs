@@ -17,6 +17,8 @@ pub mod entra;
 pub mod policy;
 pub mod routing;
 
+pub mod authorizer;
+
 pub mod admin;
 pub mod audit;
 pub mod ext_authz;
@@ -24,3 +26,6 @@ pub mod serve;
 pub mod telemetry;
 
 pub mod config;
+
+pub mod app;
+pub mod cli;

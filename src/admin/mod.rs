@@ -1,1 +1,64 @@
-//! stub
+//! The admin port: liveness, readiness, metrics and status over HTTP.
+//!
+//! Nothing here changes anything, and nothing here tells a secret.
+
+mod readiness;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use serde_json::json;
+
+pub use readiness::Readiness;
+
+use crate::clock::Now;
+
+/// What the admin port shows.
+#[derive(Debug)]
+pub struct Admin {
+    /// Whether requests can be decided.
+    pub readiness: Readiness,
+    /// The metrics.
+    pub registry: Registry,
+}
+
+/// The admin port's pages.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .with_state(Arc::new(admin))
+}
+
+/// 200 when requests can be decided, 503 with what is missing otherwise.
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let pending = admin.readiness.pending(Now::read());
+    let status = if pending.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, &json!({ "ready": pending.is_empty(), "pending": pending }))
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Response {
+    json_response(StatusCode::OK, &admin.readiness.status(Now::read()))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
+        Ok(()) => {
+            let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, openmetrics)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}

@@ -1,0 +1,80 @@
+//! Whether requests can be decided, and what is missing where they can't.
+
+use serde_json::json;
+
+use crate::catalog::Catalog;
+use crate::clock::Now;
+use crate::entra::Authenticator;
+use crate::shutdown::{Shutdown, Stage};
+
+/// What readiness depends on. Asked anew each time: keys and snapshots expire by
+/// themselves.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    authenticator: Authenticator,
+    catalog: Catalog,
+    shutdown: Shutdown,
+}
+
+impl Readiness {
+    /// Readiness of these parts.
+    #[must_use]
+    pub fn new(authenticator: Authenticator, catalog: Catalog, shutdown: Shutdown) -> Self {
+        Self { authenticator, catalog, shutdown }
+    }
+
+    /// What is missing; nothing when requests can be decided.
+    #[must_use]
+    pub fn pending(&self, now: Now) -> Vec<String> {
+        let mut pending = Vec::new();
+        if self.shutdown.stage() != Stage::Running {
+            pending.push("shutting down".to_owned());
+        }
+        for issuer in self.authenticator.status(now) {
+            if !issuer.state.is_usable() {
+                pending.push(format!("keys of {}: {}", issuer.issuer, issuer.state));
+            }
+        }
+        let catalog = self.catalog.status(now);
+        if !catalog.state.is_usable() {
+            pending.push(format!("catalog: {}", catalog.state));
+        }
+        pending
+    }
+
+    /// Everything an operator wants to see at a glance.
+    #[must_use]
+    pub fn status(&self, now: Now) -> serde_json::Value {
+        let keys: Vec<_> = self
+            .authenticator
+            .status(now)
+            .iter()
+            .map(|issuer| {
+                json!({
+                    "issuer": issuer.issuer,
+                    "tenant": issuer.tenant.to_string(),
+                    "state": issuer.state.to_string(),
+                    "keys": issuer.keys,
+                    "age_seconds": issuer.age.map(|age| age.as_secs()),
+                    "last_error": issuer.last_error,
+                })
+            })
+            .collect();
+        let catalog = self.catalog.status(now);
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pending": self.pending(now),
+            "keys": keys,
+            "catalog": {
+                "state": catalog.state.to_string(),
+                "version": catalog.version,
+                "age_seconds": catalog.age.map(|age| age.as_secs()),
+                "entities": catalog.entities,
+                "groups": catalog.groups,
+                "users": catalog.users,
+                "findings": catalog.findings,
+                "last_error": catalog.last_error,
+            },
+        })
+    }
+}

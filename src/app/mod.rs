@@ -1,0 +1,231 @@
+//! Wiring: takes the configuration apart and hands each part what it needs.
+//!
+//! Production and tests start the server the same way: [`App::build`] binds
+//! everything and says where, [`App::run`] serves until it is told to end.
+
+mod health;
+mod recorder;
+mod sources;
+
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+
+use crate::admin::{self, Admin, Readiness};
+use crate::audit::{AuditTask, AuditWriter};
+use crate::authorizer::Authorizer;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::entra::Authenticator;
+use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
+use crate::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use crate::ext_authz::{Answer, CheckService, Guard};
+use crate::fetch::HttpClient;
+use crate::policy::PolicySet;
+use crate::serve::{BoundAddress, DrainReport, Server};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Metrics, Traces};
+
+use recorder::Recorder;
+
+/// How long the last audit records and spans may take to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server that is bound and not yet running.
+pub struct App {
+    server: Server,
+    service: Guard<Routes, Recorder>,
+    admin: TcpListener,
+    admin_address: SocketAddr,
+    registry: Registry,
+    health: health::Health,
+    authenticator: Authenticator,
+    catalog: Catalog,
+    http: Arc<HttpClient>,
+    audit: AuditTask,
+    traces: Traces,
+}
+
+/// Why the server can't start, or why it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is wrong; the text names every mistake with its place.
+    #[error("{0}")]
+    Configuration(String),
+    /// An address, a file or the TLS backend can't be used.
+    #[error("{what}: {cause}")]
+    Start {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        cause: String,
+    },
+    /// A task that must run as long as the process ended by itself.
+    #[error("the task `{0}` ended by itself")]
+    TaskEnded(&'static str),
+}
+
+impl AppError {
+    /// Whether the operator has to change the configuration.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Configuration(_))
+    }
+
+    fn start(what: impl Into<String>, cause: impl std::fmt::Display) -> Self {
+        Self::Start { what: what.into(), cause: cause.to_string() }
+    }
+}
+
+impl App {
+    /// Makes every part and binds every address. Fetches nothing yet: a dependency
+    /// that is down keeps the server from being ready, not from starting.
+    ///
+    /// # Errors
+    /// The first thing that can't be had, by name.
+    pub async fn build(config: Config) -> Result<Self, AppError> {
+        let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
+        let policy = PolicySet::load(&config.policy)
+            .map_err(|errors| AppError::Configuration(errors.to_string()))?;
+        let authenticator =
+            Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
+        let catalog = Catalog::new(config.catalog);
+        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref());
+        let authorizer = Authorizer {
+            authenticator: authenticator.clone(),
+            catalog: catalog.clone(),
+            routes: Arc::new(config.route_table),
+            policy: Arc::new(policy),
+            membership: config.membership,
+        };
+
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let traces = Traces::new(&config.telemetry)
+            .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
+        let (sender, audit) =
+            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
+        sources::register(&mut registry, &authenticator, &catalog, &sender);
+        let recorder = Recorder::new(metrics, traces.clone(), sender);
+
+        let check = CheckService::new(authorizer, answer, config.check, Box::new(recorder.clone()));
+        let check = AuthorizationServer::new(check)
+            .max_decoding_message_size(config.serve.max_message_bytes);
+        let (health, health_service) = health::Health::new().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|e| AppError::start("gRPC reflection", e))?;
+        let routes =
+            Routes::new(check).add_service(health_service).add_service(reflection).prepare();
+        let service = Guard::new(routes, Arc::new(recorder));
+
+        let server =
+            Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
+        let admin = TcpListener::bind(config.admin)
+            .await
+            .map_err(|e| AppError::start(format!("listen.admin: {}", config.admin), e))?;
+        let admin_address = admin.local_addr().map_err(|e| AppError::start("listen.admin", e))?;
+        Ok(Self {
+            server,
+            service,
+            admin,
+            admin_address,
+            registry,
+            health,
+            authenticator,
+            catalog,
+            http: Arc::new(http),
+            audit,
+            traces,
+        })
+    }
+
+    /// Where Envoy connects: the addresses that were really bound.
+    #[must_use]
+    pub fn addresses(&self) -> &[BoundAddress] {
+        self.server.addresses()
+    }
+
+    /// Where the admin port is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// The catalog's handle, to have it read again now.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Serves until `shutdown` says otherwise, and then drains.
+    ///
+    /// # Errors
+    /// A task that must run ended by itself.
+    pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
+        let readiness =
+            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
+        for address in self.server.addresses() {
+            tracing::info!(%address, "asking is open to Envoy");
+        }
+        tracing::info!(address = %self.admin_address, "the admin port is open");
+
+        let mut tasks = JoinSet::new();
+        let (authenticator, http) = (self.authenticator, Arc::clone(&self.http));
+        let stop = shutdown.receiver();
+        tasks.spawn(async move {
+            authenticator.run(http, stop).await;
+            "keys"
+        });
+        let (catalog, http, stop) = (self.catalog, self.http, shutdown.receiver());
+        tasks.spawn(async move {
+            catalog.run(http, stop).await;
+            "catalog"
+        });
+        let (health, ready, stop) = (self.health, readiness.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            health.run(ready, stop).await;
+            "health"
+        });
+        let admin =
+            axum::serve(self.admin, admin::router(Admin { readiness, registry: self.registry }));
+        tasks.spawn(async move {
+            let _ = admin.into_future().await;
+            "admin"
+        });
+
+        let serving = self.server.run(self.service, shutdown.clone());
+        tokio::pin!(serving);
+        let report = loop {
+            tokio::select! {
+                report = &mut serving => break Ok(report),
+                Some(ended) = tasks.join_next() => {
+                    // The tasks that end with the drain have ended well.
+                    if shutdown.stage() == crate::shutdown::Stage::Running {
+                        break Err(AppError::TaskEnded(ended.unwrap_or("unknown: it panicked")));
+                    }
+                }
+            }
+        };
+        tasks.abort_all();
+        flush(self.audit, self.traces).await;
+        report
+    }
+}
+
+/// Writes what is still queued, for a bounded time.
+async fn flush(audit: AuditTask, traces: Traces) {
+    let spans = tokio::task::spawn_blocking(move || traces.shutdown());
+    let all = async { tokio::join!(audit.stop(FLUSH_TIMEOUT), spans) };
+    if tokio::time::timeout(FLUSH_TIMEOUT, all).await.is_err() {
+        tracing::warn!("the last audit records or spans could not be written in time");
+    }
+}

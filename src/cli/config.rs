@@ -1,0 +1,53 @@
+//! `stagedoor config check` and `stagedoor config schema`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::app::AppError;
+use crate::config::{self, Config};
+use crate::policy::PolicySet;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check a configuration and the policies it names; every mistake is told, with
+    /// its place.
+    Check {
+        /// The configuration file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+}
+
+pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Check { file } => {
+            let config = load(file)?;
+            let policy = policy(&config)?;
+            super::line(&format!(
+                "{}: good: {} tenants, {} routes, {} policies",
+                file.display(),
+                config.entra.tenants.len(),
+                config.routes.len(),
+                policy.len(),
+            ))?;
+        }
+        ConfigCommand::Schema => {
+            super::line(&serde_json::to_string_pretty(&config::schema())?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads and checks a configuration.
+pub(super) fn load(file: &Path) -> Result<Config, AppError> {
+    Config::load(file).map_err(|problems| AppError::Configuration(problems.to_string()))
+}
+
+/// Reads and checks the policies that it names.
+pub(super) fn policy(config: &Config) -> Result<PolicySet, AppError> {
+    PolicySet::load(&config.policy).map_err(|errors| AppError::Configuration(errors.to_string()))
+}

@@ -1,0 +1,30 @@
+//! `stagedoor serve`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let config = super::config::load(file)?;
+    telemetry::init(&config.telemetry)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?;
+    runtime.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let app = App::build(config).await?;
+    let (handle, shutdown) = Shutdown::new();
+    tokio::spawn(handle.signals().context("signals can't be received")?);
+    app.run(shutdown).await?;
+    Ok(())
+}
