@@ -1,1 +1,14 @@
+//! A development Entra tenant, a Backstage catalog and a small service, over real
+//! HTTP: for tests, the demo and compose. Never part of the `stagedoor` binary.
+//!
+//! Everything is signed, served and refused as the real ones do it, as far as
+//! Stagedoor can tell the difference; faults can be ordered.
 
+pub mod backstage;
+pub mod keys;
+pub mod people;
+pub mod service;
+pub mod tenant;
+pub mod token;
+
+mod serve;
