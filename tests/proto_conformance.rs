@@ -24,12 +24,12 @@ fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 
 mod their_request {
     use super::*;
+    use their_google::protobuf::{Any, Struct, Timestamp, Value, value};
     use theirs::config::core::v3::{
         Address, HeaderMap, HeaderValue, Metadata, Pipe, SocketAddress, address, socket_address,
     };
     use theirs::service::auth::v3::attribute_context::{HttpRequest, Peer, Request, TlsSession};
     use theirs::service::auth::v3::{AttributeContext, CheckRequest};
-    use their_google::protobuf::{Any, Struct, Timestamp, Value, value};
 
     /// A request with every field set that Stagedoor reads, each to a value of its own.
     pub(crate) fn full() -> CheckRequest {
@@ -37,7 +37,9 @@ mod their_request {
         let metadata = |name: &str| Metadata {
             filter_metadata: HashMap::from([(
                 name.to_owned(),
-                Struct { fields: HashMap::from([("sub".to_owned(), text("ada"))]).into_iter().collect() },
+                Struct {
+                    fields: HashMap::from([("sub".to_owned(), text("ada"))]).into_iter().collect(),
+                },
             )]),
             typed_filter_metadata: HashMap::from([(
                 name.to_owned(),

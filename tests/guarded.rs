@@ -1,0 +1,144 @@
+//! What can't be read as a check is answered with a denial, never with a gRPC error:
+//! an Envoy with `failure_mode_allow: true` would let the request through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
+use stagedoor::authorizer::Decide;
+use stagedoor::clock::Now;
+use stagedoor::domain::{
+    Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions,
+};
+use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use stagedoor::ext_authz::{
+    Answer, AnswerSettings, CheckService, CheckSettings, Decided, Guard, IdentityHeaders,
+    OnGuarded, Record,
+};
+use tonic::body::Body;
+use tower::ServiceExt as _;
+
+/// Denies everything it is asked.
+struct Nobody;
+
+impl Decide for Nobody {
+    async fn decide(&self, _request: &Request<'_>, _now: Now) -> Decision {
+        self.deny(Reason::NotPermitted.into())
+    }
+
+    fn deny(&self, denial: Denial) -> Decision {
+        Decision {
+            id: DecisionId::new(),
+            verdict: Verdict::Deny(denial),
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
+            versions: Versions::default(),
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<&'static str>>>);
+
+impl Record for Seen {
+    fn decided(&self, decided: &Decided<'_>) {
+        self.0.lock().unwrap().push(decided.decision.code());
+    }
+}
+
+impl OnGuarded for Seen {
+    fn guarded(&self, reason: Reason, _cause: &str) {
+        self.0.lock().unwrap().push(reason.code());
+    }
+}
+
+/// One gRPC message with its five bytes of frame.
+fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+    let mut frame = vec![flag];
+    frame.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(message);
+    frame
+}
+
+/// Sends a body to `Check` and decodes what comes back as Envoy would.
+async fn check(body: Vec<u8>, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'static str>) {
+    let settings = CheckSettings {
+        max_concurrent: 10,
+        queue_timeout: Duration::from_millis(10),
+        deadline: Duration::from_secs(1),
+    };
+    let names = IdentityHeaders {
+        subject: "x-subject".to_owned(),
+        tenant: "x-tenant".to_owned(),
+        kind: "x-kind".to_owned(),
+        entity: "x-entity".to_owned(),
+        decision_id: "x-decision-id".to_owned(),
+    };
+    let answer = Answer::new(AnswerSettings { headers: names, remove_authorization: false }, None);
+    let seen = Seen::default();
+    let service = CheckService::new(Nobody, answer, settings, Box::new(seen.clone()));
+    let service = AuthorizationServer::new(service).max_decoding_message_size(4096);
+    let routes = tonic::service::Routes::new(service).prepare();
+    let guard = Guard::new(routes, Arc::new(seen.clone()));
+    let mut request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::new(Full::new(Bytes::from(body)))).unwrap();
+    let response = guard.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let collected = response.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
+    let bytes = collected.to_bytes();
+    let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
+    assert_eq!(bytes.len(), 5 + usize::try_from(length).unwrap());
+    let seen = seen.0.lock().unwrap().clone();
+    (CheckResponse::decode(&bytes[5..]).unwrap(), seen)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_denied() {
+    let large = frame(0, &[0; 5000]);
+    let cases: [(&str, Vec<u8>, &[(&str, &str)], u16, &str); 10] = [
+        ("an empty check", frame(0, &[]), &[], 400, "request_malformed"),
+        ("no message", Vec::new(), &[], 400, "request_malformed"),
+        ("half a frame", vec![0, 0, 0], &[], 400, "request_malformed"),
+        ("half a message", frame(0, &[0; 100])[..50].to_vec(), &[], 400, "request_malformed"),
+        ("not protobuf", frame(0, b"\xff\xff\xff\xff"), &[], 400, "request_malformed"),
+        (
+            "a string that is not UTF-8",
+            frame(0, &[10, 4, 82, 2, 10, 0, 10, 1, 255]),
+            &[],
+            400,
+            "request_malformed",
+        ),
+        ("too large", large, &[], 400, "request_malformed"),
+        (
+            "compressed",
+            frame(1, &[1, 2, 3]),
+            &[("grpc-encoding", "gzip")],
+            400,
+            "request_malformed",
+        ),
+        ("an odd flag", frame(7, &[]), &[], 400, "request_malformed"),
+        ("two messages", [frame(0, &[]), frame(0, &[])].concat(), &[], 400, "request_malformed"),
+    ];
+    for (name, body, headers, status, code) in cases {
+        let (response, seen) = check(body, headers).await;
+        assert_ne!(response.status.unwrap().code, 0, "{name}");
+        let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+            panic!("{name}: not a denial")
+        };
+        assert_eq!(denied.status.unwrap().code, i32::from(status), "{name}");
+        assert!(denied.body.contains(code), "{name}: {}", denied.body);
+        assert_eq!(seen, [code], "{name}: on record once");
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tests through a real Envoy share.
+
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
+pub(crate) mod envoy;
+pub(crate) mod stack;
