@@ -235,7 +235,8 @@ class Stage:
         stagedoor = self.write("stagedoor.yaml", config, {
             '"127.0.0.1:9191"': f'"127.0.0.1:{self.grpc}"',
             '"127.0.0.1:9192"': f'"127.0.0.1:{self.admin}"',
-            "http://127.0.0.1:8082": f"http://127.0.0.1:{self.tenant}",
+            "authority: http://127.0.0.1:8082": f"authority: http://127.0.0.1:{self.tenant}",
+            "issuer_v1: http://127.0.0.1:8082": f"issuer_v1: http://127.0.0.1:{self.tenant}",
             "./catalog": json.dumps(str(DEMO / "catalog")),
             "policies/demo.cedar": json.dumps(str(DEMO / "policies" / "demo.cedar")),
             "to: stdout": "to: " + json.dumps(f"file:{self.folder / 'audit.jsonl'}"),
