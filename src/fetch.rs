@@ -15,10 +15,10 @@ use url::{Host, Url};
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// Plain http to anything but loopback.
-    #[error("`{0}` is neither https nor on loopback")]
+    #[error("`{}` is neither https nor on loopback", shown(.0))]
     Insecure(Url),
     /// The exchange did not end within its deadline.
-    #[error("`{url}` did not answer within {after:?}")]
+    #[error("`{}` did not answer within {after:?}", shown(.url))]
     Timeout {
         /// What was asked.
         url: Url,
@@ -26,7 +26,7 @@ pub enum FetchError {
         after: Duration,
     },
     /// Connecting, TLS or HTTP failed.
-    #[error("`{url}` could not be fetched: {cause}")]
+    #[error("`{}` could not be fetched: {cause}", shown(.url))]
     Transport {
         /// What was asked.
         url: Url,
@@ -34,7 +34,7 @@ pub enum FetchError {
         cause: String,
     },
     /// An answer with another status than 200. Redirects count: none is followed.
-    #[error("`{url}` answered {status}")]
+    #[error("`{}` answered {status}", shown(.url))]
     Status {
         /// What was asked.
         url: Url,
@@ -42,7 +42,7 @@ pub enum FetchError {
         status: StatusCode,
     },
     /// The body is larger than allowed.
-    #[error("`{url}` sent more than {limit} bytes")]
+    #[error("`{}` sent more than {limit} bytes", shown(.url))]
     TooLarge {
         /// What was asked.
         url: Url,
@@ -50,7 +50,7 @@ pub enum FetchError {
         limit: usize,
     },
     /// The answer is of another kind than asked for.
-    #[error("`{url}` sent `{found}` instead of JSON")]
+    #[error("`{}` sent `{found}` instead of JSON", shown(.url))]
     NotJson {
         /// What was asked.
         url: Url,
@@ -186,6 +186,14 @@ fn check_json(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> {
     } else {
         Err(FetchError::NotJson { url: url.clone(), found: essence.chars().take(80).collect() })
     }
+}
+
+/// A URL for people: without its query, which is long and can hold what is nobody's
+/// business.
+fn shown(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_query(None);
+    url
 }
 
 fn causes(error: &dyn std::error::Error) -> String {

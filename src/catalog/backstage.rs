@@ -67,6 +67,9 @@ pub enum CrawlError {
         /// `totalItems`.
         announced: usize,
     },
+    /// Entities came twice, so others can have been missed.
+    #[error("{0} entities came more than once")]
+    Repeated(usize),
     /// The whole took too long.
     #[error("the crawl did not end within {0:?}")]
     Timeout(Duration),
@@ -110,7 +113,7 @@ async fn pages<F: Fetch>(settings: &BackstageSettings, fetch: &F) -> Result<Draf
         let url = address(settings, cursor.as_deref());
         let limits = Limits { timeout: PAGE_TIMEOUT, max_bytes: MAX_PAGE_BYTES };
         let document =
-            fetch.get(&url, bearer.as_ref(), limits).await.map_err(|e| told_apart(e, &url))?;
+            fetch.get(&url, bearer.as_ref(), limits).await.map_err(|e| told_apart(e, settings))?;
         let Page { items, total_items, page_info } = serde_json::from_slice(&document.body)
             .map_err(|e| CrawlError::Form { page, cause: e.to_string() })?;
         got += items.len();
@@ -124,6 +127,10 @@ async fn pages<F: Fetch>(settings: &BackstageSettings, fetch: &F) -> Result<Draf
         }
         match page_info.next_cursor {
             Some(next) => cursor = Some(next),
+            // One entity twice means another one missed.
+            None if got == announced && draft.repeated > 0 => {
+                return Err(CrawlError::Repeated(draft.repeated));
+            }
             None if got == announced => return Ok(draft),
             None => return Err(CrawlError::Inconsistent { got, announced }),
         }
@@ -176,14 +183,12 @@ fn address(settings: &BackstageSettings, cursor: Option<&str>) -> Url {
     url
 }
 
-fn told_apart(error: FetchError, url: &Url) -> CrawlError {
+fn told_apart(error: FetchError, settings: &BackstageSettings) -> CrawlError {
     match error {
         FetchError::Status { status: StatusCode::UNAUTHORIZED, .. } => CrawlError::Unauthorized,
         FetchError::Status { status: StatusCode::FORBIDDEN, .. } => CrawlError::Forbidden,
         FetchError::Status { status: StatusCode::NOT_FOUND, .. } => {
-            let mut url = url.clone();
-            url.set_query(None);
-            CrawlError::NotFound(url)
+            CrawlError::NotFound(settings.url.clone())
         }
         FetchError::Status { status: StatusCode::SERVICE_UNAVAILABLE, .. } => {
             CrawlError::Unavailable

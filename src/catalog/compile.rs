@@ -42,6 +42,8 @@ pub(super) struct Draft {
     trust: Trust,
     reduced: BTreeMap<EntityRef, Option<Reduced>>,
     findings: Vec<Finding>,
+    /// Entities that came more than once.
+    pub(super) repeated: usize,
 }
 
 /// What of an entity goes into the snapshot.
@@ -63,7 +65,7 @@ const PART_OF: usize = 3;
 
 impl Draft {
     pub(super) fn new(trust: Trust) -> Self {
-        Self { trust, reduced: BTreeMap::new(), findings: Vec::new() }
+        Self { trust, reduced: BTreeMap::new(), findings: Vec::new(), repeated: 0 }
     }
 
     pub(super) fn find(&mut self, entity: impl Into<String>, message: impl Into<String>) {
@@ -73,6 +75,12 @@ impl Draft {
     /// Takes an entity in. One that can't be read is left out, and found.
     pub(super) fn add(&mut self, raw: RawEntity) {
         let namespace = raw.metadata.namespace.as_deref().unwrap_or("default");
+        if !is_dns_label(namespace) {
+            let namespace: String = namespace.chars().take(100).collect();
+            let message =
+                format!("left out: the namespace `{namespace}` is no lower-case DNS label");
+            return self.find(raw.metadata.name.chars().take(100).collect::<String>(), message);
+        }
         let entity = match EntityRef::new(&raw.kind, namespace, &raw.metadata.name) {
             Ok(entity) => entity,
             Err(error) => {
@@ -88,6 +96,7 @@ impl Draft {
             Some(first) => {
                 // Which of the two is meant can't be known.
                 *first = None;
+                self.repeated += 1;
                 self.find(entity.as_str(), "is there twice: both are left out");
             }
         }
@@ -324,6 +333,14 @@ impl Draft {
         }
         owners.into_iter().filter_map(|(id, entity)| Some((id, entity?))).collect()
     }
+}
+
+/// What Backstage accepts for a namespace.
+fn is_dns_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn title(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Arc<str> {

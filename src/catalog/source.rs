@@ -137,7 +137,9 @@ pub async fn load_once<F: Fetch>(
         SourceSettings::Backstage(backstage) => {
             // Entities that came or went in between: once more.
             let draft = match backstage::crawl(backstage, fetch).await {
-                Err(CrawlError::Inconsistent { .. }) => backstage::crawl(backstage, fetch).await?,
+                Err(CrawlError::Inconsistent { .. } | CrawlError::Repeated(_)) => {
+                    backstage::crawl(backstage, fetch).await?
+                }
                 other => other?,
             };
             Ok(tokio::task::spawn_blocking(move || draft.compile()).await??)

@@ -1,0 +1,566 @@
+//! What a real Backstage answered, good and bad, and what becomes of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use stagedoor::catalog::{
+    BackstageSettings, Catalog, CatalogSettings, CatalogState, Membership, Snapshot,
+    SourceSettings, load_folder, load_once,
+};
+use stagedoor::clock::Now;
+use stagedoor::domain::{EntityRef, Identity, IdentityKind};
+use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
+use stagedoor::shutdown::Shutdown;
+use url::Url;
+
+/// Answers by cursor; the first page has none.
+#[derive(Default)]
+struct Pages {
+    answers: Mutex<HashMap<String, Answer>>,
+    asked: Mutex<Vec<Url>>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Body(String),
+    Status(u16),
+}
+
+impl Pages {
+    fn of(body: impl ToString) -> Self {
+        let pages = Self::default();
+        pages.set("", Answer::Body(body.to_string()));
+        pages
+    }
+
+    fn set(&self, cursor: &str, answer: Answer) {
+        self.answers.lock().unwrap().insert(cursor.to_owned(), answer);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Fetch for Pages {
+    async fn get(
+        &self,
+        url: &Url,
+        _bearer: Option<&HeaderValue>,
+        _limits: Limits,
+    ) -> Result<Document, FetchError> {
+        self.asked.lock().unwrap().push(url.clone());
+        let cursor = url.query_pairs().find(|(name, _)| name == "cursor");
+        let cursor = cursor.map_or(String::new(), |(_, value)| value.into_owned());
+        match self.answers.lock().unwrap().get(&cursor).cloned() {
+            Some(Answer::Body(body)) => {
+                Ok(Document { body: body.into(), headers: HeaderMap::new() })
+            }
+            Some(Answer::Status(status)) => Err(FetchError::Status {
+                url: url.clone(),
+                status: StatusCode::from_u16(status).unwrap(),
+            }),
+            None => panic!("nobody gave the cursor `{cursor}`"),
+        }
+    }
+}
+
+fn capture(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures/backstage");
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+fn settings(trusted: &[&str]) -> CatalogSettings {
+    CatalogSettings {
+        source: SourceSettings::Backstage(BackstageSettings {
+            url: "https://backstage.example.com".parse().unwrap(),
+            token_file: None,
+            page_size: 3,
+            crawl_timeout: Duration::from_secs(60),
+            trusted_id_locations: trusted.iter().map(ToString::to_string).collect(),
+        }),
+        refresh_every: Duration::from_secs(60),
+        max_age: Duration::from_secs(3600),
+    }
+}
+
+async fn crawl(pages: &Pages, trusted: &[&str]) -> Result<Snapshot, String> {
+    load_once(&settings(trusted), pages).await.map_err(|error| error.to_string())
+}
+
+fn entity(text: &str) -> EntityRef {
+    EntityRef::parse(text).unwrap()
+}
+
+fn identity(oid: &str, groups: &[&str]) -> Identity {
+    let mut groups: Vec<_> = groups.iter().map(|id| id.parse().unwrap()).collect();
+    groups.sort_unstable();
+    Identity {
+        tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
+        object: oid.parse().unwrap(),
+        kind: IdentityKind::User,
+        client: None,
+        groups: groups.into(),
+        group_names: Box::new([]),
+        roles: Box::new([]),
+        scopes: Box::new([]),
+        issued_at: 0,
+        expires_at: 0,
+    }
+}
+
+fn groups(snapshot: &Snapshot, identity: &Identity, membership: Membership) -> Vec<String> {
+    snapshot.groups_of(identity, membership).iter().map(ToString::to_string).collect()
+}
+
+fn owners(snapshot: &Snapshot, of: &str) -> Option<Vec<String>> {
+    let entity = snapshot.entity(&entity(of))?;
+    Some(entity.owners.iter().map(ToString::to_string).collect())
+}
+
+const STRANGER: &str = "dddddddd-0000-0000-0000-000000000001";
+
+/// What the captured organisation says, whoever read it.
+fn check_acme(snapshot: &Snapshot) {
+    for (of, want) in [
+        ("component:default/artist-lookup", &["group:default/team-a"][..]),
+        ("component:default/artist-lookup-worker", &["group:default/team-b"]),
+        ("api:default/artist-api", &["group:default/team-c"]),
+        ("resource:default/artists-db", &["group:default/team-a"]),
+        ("system:default/artist-engagement-portal", &["group:default/team-a"]),
+        ("domain:default/artists", &["group:default/team-a"]),
+        ("component:default/user-owned", &["user:default/guest"]),
+        ("component:other-ns/mixed.case_name", &["group:default/team-a"]),
+        ("component:other-ns/cross-ns", &["group:other-ns/team-e_big.name"]),
+        // Owners that are not there grant nothing.
+        ("component:default/dangling-owned", &[]),
+        ("component:other-ns/implicit-ns", &[]),
+    ] {
+        assert_eq!(
+            owners(snapshot, of).as_deref(),
+            Some(&want.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+            "{of}"
+        );
+    }
+    for absent in [
+        "component:other-ns/bad-namespace",
+        "group:default/team-a",
+        "user:default/guest",
+        "component:default/none",
+    ] {
+        assert_eq!(owners(snapshot, absent), None, "{absent}");
+    }
+    let lookup = snapshot.entity(&entity("component:default/artist-lookup")).unwrap();
+    assert_eq!(lookup.part_of, [entity("system:default/artist-engagement-portal")]);
+    assert_eq!(lookup.lifecycle.as_deref(), Some("production"));
+    assert_eq!(lookup.spec_type.as_deref(), Some("service"));
+
+    // A member of a team is in everything above it.
+    let above_a = [
+        "group:default/acme-corp",
+        "group:default/backstage",
+        "group:default/infrastructure",
+        "group:default/team-a",
+    ];
+    let by_token = |id: &str| groups(snapshot, &identity(STRANGER, &[id]), Membership::Token);
+    assert_eq!(by_token("aaaaaaaa-0000-0000-0000-00000000000a"), above_a);
+    assert_eq!(
+        by_token("aaaaaaaa-0000-0000-0000-000000000001"),
+        ["group:default/acme-corp", "group:default/backstage", "group:default/infrastructure"]
+    );
+    assert!(by_token("eeeeeeee-0000-0000-0000-000000000001").is_empty());
+
+    // Either side can say who is in a group.
+    let breanna = "bbbbbbbb-0000-0000-0000-000000000001";
+    let own = "user:default/breanna.davison".to_owned();
+    let with_own = |groups: &[&str]| {
+        groups.iter().map(ToString::to_string).chain([own.clone()]).collect::<Vec<_>>()
+    };
+    let team_b = identity(breanna, &["aaaaaaaa-0000-0000-0000-00000000000b"]);
+    let all = [
+        "group:default/acme-corp",
+        "group:default/backstage",
+        "group:default/infrastructure",
+        "group:default/team-a",
+        "group:default/team-b",
+    ];
+    let common =
+        ["group:default/acme-corp", "group:default/backstage", "group:default/infrastructure"];
+    assert_eq!(groups(snapshot, &team_b, Membership::Catalog), with_own(&above_a));
+    assert_eq!(groups(snapshot, &team_b, Membership::Either), with_own(&all));
+    assert_eq!(groups(snapshot, &team_b, Membership::Both), with_own(&common));
+    // An application is nobody's user, whatever its object id.
+    let robot = Identity { kind: IdentityKind::Workload, ..identity(breanna, &[]) };
+    assert!(groups(snapshot, &robot, Membership::Either).is_empty());
+}
+
+#[tokio::test]
+async fn the_captured_organisation() {
+    // Its file is listed as trusted; the ids in it then count.
+    let pages = Pages::of(capture("by-query-default.json"));
+    let snapshot = crawl(&pages, &["file:/srv/backstage/catalog/"]).await.unwrap();
+    check_acme(&snapshot);
+    assert_eq!(snapshot.counts(), (11, 8, 6));
+    let findings: Vec<_> = snapshot.findings().iter().map(|f| f.entity.as_str()).collect();
+    assert_eq!(
+        findings,
+        [
+            "component:default/dangling-owned",
+            "component:other-ns/implicit-ns",
+            "group:other-ns/team-e_big.name",
+            "user:default/dangling"
+        ]
+    );
+
+    // The same file, read from a folder, says the same.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("acme-org.yaml"), capture("acme-org.yaml")).unwrap();
+    let from_folder = load_folder(folder.path()).unwrap();
+    check_acme(&from_folder);
+    assert_eq!(from_folder.version(), snapshot.version());
+}
+
+#[tokio::test]
+async fn ids_from_a_file_are_not_believed() {
+    let snapshot = crawl(&Pages::of(capture("by-query-default.json")), &[]).await.unwrap();
+    let caller =
+        identity("bbbbbbbb-0000-0000-0000-000000000001", &["aaaaaaaa-0000-0000-0000-00000000000a"]);
+    for membership in [Membership::Token, Membership::Catalog, Membership::Either, Membership::Both]
+    {
+        assert!(groups(&snapshot, &caller, membership).is_empty(), "{membership:?}");
+    }
+    assert!(snapshot.findings().iter().any(|f| f.message.contains("not believed")));
+}
+
+#[tokio::test]
+async fn ids_of_the_graph_provider() {
+    // Nobody owns anything in the capture of the provider alone.
+    let error = crawl(&Pages::of(capture("msgraph-entities.json")), &[]).await.unwrap_err();
+    assert!(error.contains("owned"), "{error}");
+
+    // With forged entities beside it: a group from a file repeats the id of a real one,
+    // and a user without an id claims a real one's place.
+    let snapshot = crawl(&Pages::of(capture("forged-entities.json")), &[]).await.unwrap();
+    let in_group = |id: &str| groups(&snapshot, &identity(STRANGER, &[id]), Membership::Token);
+    assert_eq!(
+        in_group("aaaaaaaa-0000-0000-0000-000000000002"),
+        [
+            "group:default/contoso_corp",
+            "group:default/platform_engineering",
+            "group:default/sre_on-call_eu"
+        ],
+        "the forged group does not count, and does not unbind the real one"
+    );
+    // Two groups of the directory became one entity; it has one id.
+    assert_eq!(
+        in_group("aaaaaaaa-0000-0000-0000-000000000004"),
+        ["group:default/contoso_corp", "group:default/payments_billing"]
+    );
+    assert!(in_group("aaaaaaaa-0000-0000-0000-000000000003").is_empty());
+    assert_eq!(
+        owners(&snapshot, "component:default/forged-uid-etag").unwrap(),
+        ["group:default/payments_billing"]
+    );
+    // Were the file trusted, the id would be claimed twice, and be nobody's.
+    let trusting =
+        crawl(&Pages::of(capture("forged-entities.json")), &["file:/srv/"]).await.unwrap();
+    let caller = identity(STRANGER, &["aaaaaaaa-0000-0000-0000-000000000002"]);
+    assert!(groups(&trusting, &caller, Membership::Token).is_empty());
+}
+
+#[tokio::test]
+async fn answers_that_make_no_snapshot() {
+    let page2 = capture("by-query-page2-fields.json");
+    let page1 = capture("by-query-page1-fields.json");
+    let cursor = |page: &str| {
+        let page: Value = serde_json::from_str(page).unwrap();
+        page["pageInfo"]["nextCursor"].as_str().unwrap().to_owned()
+    };
+    let (second, third) = (cursor(&page1), cursor(&page2));
+    let default = capture("by-query-default.json");
+    let half: String = default.chars().take(default.len() / 2).collect();
+    let body = Answer::Body;
+    let cases: Vec<(&str, Vec<(&str, Answer)>, &str)> = vec![
+        ("nothing", vec![("", body(capture("by-query-empty.json")))], "no groups"),
+        (
+            "a token that may read nothing",
+            vec![("", body(capture("wrong-permission-200-empty.json")))],
+            "no groups",
+        ),
+        (
+            "only a count",
+            vec![("", body(capture("by-query-limit0.json")))],
+            "0 entities came, 26 were announced",
+        ),
+        (
+            "no count",
+            vec![("", body(capture("by-query-exclude-total.json")))],
+            "2 entities came, 0 were announced",
+        ),
+        ("cut off", vec![("", body(half))], "page 1 is no answer"),
+        ("a page for people", vec![("", body("<html>".to_owned()))], "page 1 is no answer"),
+        (
+            "an error as a page",
+            vec![("", body(capture("err-db-down.json")))],
+            "page 1 is no answer",
+        ),
+        ("401", vec![("", Answer::Status(401))], "(401)"),
+        ("403", vec![("", Answer::Status(403))], "(403)"),
+        ("404", vec![("", Answer::Status(404))], "(404)"),
+        ("503", vec![("", Answer::Status(503))], "(503)"),
+        ("500", vec![("", Answer::Status(500))], "500"),
+        ("a redirect", vec![("", Answer::Status(302))], "302"),
+        (
+            "an error on the second page",
+            vec![("", body(page1.clone())), (&second, Answer::Status(500))],
+            "500",
+        ),
+        (
+            "a cursor that ended",
+            vec![("", body(page1.clone())), (&second, Answer::Status(400))],
+            "400",
+        ),
+        (
+            "entities that went away",
+            vec![
+                ("", body(page1.clone())),
+                (&second, body(page2.clone())),
+                (&third, body(capture("by-query-empty.json"))),
+            ],
+            "were announced",
+        ),
+        (
+            "a page twice",
+            vec![
+                ("", body(page1.clone())),
+                (&second, body(page1.replace(&second, &third))),
+                (
+                    &third,
+                    body(
+                        json!({ "items": vec![json!({}); 20], "totalItems": 26, "pageInfo": {} })
+                            .to_string(),
+                    ),
+                ),
+            ],
+            "more than once",
+        ),
+    ];
+    for (name, answers, want) in cases {
+        let pages = Pages::default();
+        for (cursor, answer) in answers {
+            pages.set(cursor, answer);
+        }
+        let error = crawl(&pages, &[]).await.expect_err(name);
+        assert!(error.contains(want), "{name}: {error}");
+        assert!(!error.contains("metadata"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn each_page_asks_for_fields_and_limit() {
+    let page1 = capture("by-query-page1-fields.json");
+    let first: Value = serde_json::from_str(&page1).unwrap();
+    let second = first["pageInfo"]["nextCursor"].as_str().unwrap().to_owned();
+    let pages = Pages::of(&page1);
+    let all: Value = serde_json::from_str(&capture("by-query-default.json")).unwrap();
+    let seen: Vec<&Value> =
+        first["items"].as_array().unwrap().iter().map(|e| &e["metadata"]["uid"]).collect();
+    let rest: Vec<&Value> = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|e| !seen.contains(&&e["metadata"]["uid"]))
+        .collect();
+    pages.set(
+        &second,
+        Answer::Body(json!({ "items": rest, "totalItems": 26, "pageInfo": {} }).to_string()),
+    );
+    let snapshot = crawl(&pages, &["file:/srv/backstage/catalog/"]).await.unwrap();
+    check_acme(&snapshot);
+    let asked = pages.asked.lock().unwrap();
+    assert_eq!(asked.len(), 2);
+    for url in asked.iter() {
+        assert_eq!(url.path(), "/api/catalog/entities/by-query");
+        let query: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+        assert_eq!(query["limit"], "3");
+        assert!(query["fields"].contains("relations"), "{url}");
+    }
+    // The cursor holds the filter; sent again it would be refused.
+    assert!(asked[0].query().unwrap().contains("filter="));
+    assert!(!asked[1].query().unwrap().contains("filter="));
+}
+
+#[test]
+fn folders_that_make_no_snapshot() {
+    let good = capture("acme-org.yaml");
+    for (files, want) in [
+        (&[][..], "no groups"),
+        (&[("a.yaml", "")][..], "no groups"),
+        (&[("a.yaml", &*good), ("b.yaml", "kind: [\n")], "b.yaml:"),
+        (&[("a.yaml", &*good), ("b.yml", "---\nkind: Component\n")], "b.yml:1: not an entity"),
+        (&[("a.yaml", &*good), ("b.yaml", "just text")], "not an entity"),
+        (&[("a.yaml", &*good), ("b.yaml", "a: 1\na: 2\n")], "b.yaml:"),
+        (&[("a.json", &*good)], "no groups"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let error = load_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(want), "{files:?}: {error}");
+    }
+    let error = load_folder(Path::new("/no/such/folder")).unwrap_err().to_string();
+    assert!(error.contains("/no/such/folder"), "{error}");
+    // What is there twice grants nothing.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yaml"), &good).unwrap();
+    let twice = "apiVersion: v1\nkind: Component\nmetadata: { name: Artist-Lookup }\nspec: { owner: team-b }\n";
+    std::fs::create_dir(folder.path().join("deeper")).unwrap();
+    std::fs::write(folder.path().join("deeper/b.yaml"), twice).unwrap();
+    let snapshot = load_folder(folder.path()).unwrap();
+    assert_eq!(owners(&snapshot, "component:default/artist-lookup"), None);
+}
+
+/// Down at start, up, down for a while, down for too long, up with another owner.
+#[tokio::test(start_paused = true)]
+async fn the_snapshot_outlives_an_outage_but_not_its_age() {
+    let pages = std::sync::Arc::new(Pages::default());
+    pages.set("", Answer::Status(503));
+    let catalog = Catalog::new(settings(&["file:"]));
+    let (handle, shutdown) = Shutdown::new();
+    let run = tokio::spawn({
+        let (catalog, pages) = (catalog.clone(), std::sync::Arc::clone(&pages));
+        async move { catalog.run(pages, shutdown.receiver()).await }
+    });
+    let now = || Now { unix: 0, instant: tokio::time::Instant::now() };
+    let owner = |snapshot: &Snapshot| owners(snapshot, "component:default/artist-lookup").unwrap();
+    let pass = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+
+    pass(10).await;
+    assert!(matches!(catalog.current(now()), CatalogState::Initializing));
+    assert!(catalog.status(now()).last_error.unwrap().contains("503"));
+    assert!(pages.asked() >= 3, "it tries again, and not only each minute");
+
+    pages.set("", Answer::Body(capture("by-query-default.json")));
+    pass(40).await;
+    let CatalogState::Fresh(first) = catalog.current(now()) else { panic!("fresh") };
+    assert_eq!(owner(&first), ["group:default/team-a"]);
+    assert_eq!(catalog.status(now()).last_error, None);
+
+    // None of these replaces what is known.
+    for answer in [
+        Answer::Status(500),
+        Answer::Body(capture("wrong-permission-200-empty.json")),
+        Answer::Body("{}".to_owned()),
+    ] {
+        pages.set("", answer);
+        let before = pages.asked();
+        pass(90).await;
+        assert!(pages.asked() > before);
+        let (CatalogState::Fresh(now) | CatalogState::Stale(now)) = catalog.current(now()) else {
+            panic!("usable")
+        };
+        assert_eq!(now.version(), first.version());
+        assert!(
+            catalog
+                .status(self::Now { unix: 0, instant: tokio::time::Instant::now() })
+                .last_error
+                .is_some()
+        );
+    }
+    pass(3600).await;
+    assert!(matches!(catalog.current(now()), CatalogState::Expired));
+
+    let changed = capture("by-query-default.json")
+        .replace(r#""targetRef":"group:default/team-a""#, r#""targetRef":"group:default/team-b""#);
+    pages.set("", Answer::Body(changed));
+    pass(60).await;
+    let CatalogState::Fresh(second) = catalog.current(now()) else { panic!("fresh") };
+    assert_eq!(owner(&second), ["group:default/team-b"]);
+    assert_ne!(second.version(), first.version());
+
+    // Asked for, it comes at once.
+    let before = pages.asked();
+    catalog.refresh_now();
+    pass(1).await;
+    assert_eq!(pages.asked(), before + 1);
+    handle.drain();
+    run.await.unwrap();
+}
+
+/// Everything above a group, by walking until nothing is new.
+fn naive_closure(parents: &[BTreeSet<usize>], start: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut all = start.clone();
+    loop {
+        let more: BTreeSet<usize> =
+            all.iter().flat_map(|group| parents[*group].iter().copied()).collect();
+        let before = all.len();
+        all.extend(more);
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// On any graph of groups, cycles included, who is in what is what a naive walk
+    /// finds; and the order in which entities arrive changes nothing.
+    #[test]
+    fn membership_is_the_closure(
+        parents in proptest::collection::vec(proptest::collection::btree_set(0_usize..12, 0..3), 12),
+        member in proptest::collection::btree_set(0_usize..12, 0..4),
+        seed in any::<u64>(),
+    ) {
+        let id = |group: usize| format!("aaaaaaaa-0000-0000-0000-0000000000{group:02x}");
+        let mut items: Vec<Value> = parents.iter().enumerate().map(|(group, parents)| {
+            let relations: Vec<Value> = parents.iter().map(|parent| json!({
+                "type": "childOf", "targetRef": format!("group:default/g{parent:02}"),
+            })).collect();
+            // The zero GUID binds nothing; ids begin at one here.
+            json!({
+                "kind": "Group",
+                "metadata": { "name": format!("g{group:02}"), "annotations": {
+                    "backstage.io/managed-by-location": format!("msgraph:default/{}", id(group + 1)),
+                    "graph.microsoft.com/group-id": id(group + 1),
+                } },
+                "relations": relations,
+            })
+        }).collect();
+        items.push(json!({
+            "kind": "Component", "metadata": { "name": "c" },
+            "relations": [{ "type": "ownedBy", "targetRef": "group:default/g00" }],
+        }));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let compile = |items: &[Value]| {
+            let body = json!({ "items": items, "totalItems": items.len(), "pageInfo": {} });
+            runtime.block_on(crawl(&Pages::of(body), &[])).unwrap()
+        };
+        let snapshot = compile(&items);
+        let token: Vec<String> = member.iter().map(|group| id(group + 1)).collect();
+        let token: Vec<&str> = token.iter().map(String::as_str).collect();
+        let got: BTreeSet<String> =
+            groups(&snapshot, &identity(STRANGER, &token), Membership::Token).into_iter().collect();
+        let want: BTreeSet<String> = naive_closure(&parents, &member)
+            .into_iter().map(|group| format!("group:default/g{group:02}")).collect();
+        prop_assert_eq!(got, want);
+
+        // Another order.
+        let rotate = usize::try_from(seed % 13).unwrap();
+        items.rotate_left(rotate);
+        if seed % 2 == 0 {
+            items.reverse();
+        }
+        let shuffled = compile(&items);
+        prop_assert_eq!(shuffled.version(), snapshot.version());
+    }
+}
