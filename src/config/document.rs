@@ -272,7 +272,7 @@ pub(super) enum Membership {
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "hosts", "gate"]))]
+#[schemars(extend("required" = ["name", "hosts"]))]
 pub(super) struct Route {
     /// Its name, for records, metrics and messages; unique.
     pub(super) name: String,
@@ -284,7 +284,8 @@ pub(super) struct Route {
     pub(super) paths: Vec<String>,
     /// Methods, in upper case; empty is any.
     pub(super) methods: Vec<String>,
-    /// Who may pass: anybody, anybody with a valid token, or whom the policy permits.
+    /// Who may pass: anybody (`public`), anybody with a valid token (`authenticated`),
+    /// or whom the policies permit (`policy`).
     pub(super) gate: Gate,
     /// The entity, with the placeholders of hosts and paths:
     /// `component:default/{component}`. Required by the gate `policy`.

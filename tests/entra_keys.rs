@@ -1,0 +1,260 @@
+//! The life of a key set: rotation, floods of made-up key ids, outages, age.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use devtenant::keys::SigningKey;
+use devtenant::token::TokenBuilder;
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+use stagedoor::clock::Now;
+use stagedoor::domain::{Credentials, Reason};
+use stagedoor::entra::{
+    Authenticator, EntraSettings, KeySettings, KeyState, TenantSettings, TokenCacheSettings,
+};
+use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
+use stagedoor::shutdown::{Shutdown, ShutdownHandle};
+use tokio::time::{Instant, sleep};
+use url::Url;
+
+const TENANT: &str = "11111111-2222-3333-4444-555555555555";
+const AUTHORITY: &str = "https://login.example.com";
+const NOW: i64 = 1_800_000_000;
+
+fn issuer() -> String {
+    format!("{AUTHORITY}/{TENANT}/v2.0")
+}
+
+/// What the tenant answers for its keys, and how often it was asked for them.
+struct FakeTenant {
+    answer: Mutex<Answer>,
+    fetches: AtomicUsize,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Keys(Vec<SigningKey>),
+    Body(String),
+    Status(u16),
+    Hang,
+}
+
+impl Fetch for FakeTenant {
+    async fn get(
+        &self,
+        url: &Url,
+        _bearer: Option<&HeaderValue>,
+        limits: Limits,
+    ) -> Result<Document, FetchError> {
+        let document = |body: String| Document { body: body.into(), headers: HeaderMap::new() };
+        if url.path().ends_with("openid-configuration") {
+            return Ok(document(
+                json!({
+                    "issuer": issuer(),
+                    "authorization_endpoint": format!("{AUTHORITY}/authorize"),
+                    "jwks_uri": format!("{AUTHORITY}/keys"),
+                    "response_types_supported": ["code"],
+                    "subject_types_supported": ["pairwise"],
+                    "id_token_signing_alg_values_supported": ["RS256"],
+                })
+                .to_string(),
+            ));
+        }
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answer.lock().unwrap().clone();
+        match answer {
+            Answer::Keys(keys) => {
+                let keys: Vec<_> = keys.iter().map(|key| key.jwk(Some(&issuer()))).collect();
+                Ok(document(json!({ "keys": keys }).to_string()))
+            }
+            Answer::Body(body) => Ok(document(body)),
+            Answer::Status(status) => Err(FetchError::Status {
+                url: url.clone(),
+                status: StatusCode::from_u16(status).unwrap(),
+            }),
+            Answer::Hang => {
+                sleep(limits.timeout).await;
+                Err(FetchError::Timeout { url: url.clone(), after: limits.timeout })
+            }
+        }
+    }
+}
+
+struct Running {
+    authenticator: Authenticator,
+    tenant: Arc<FakeTenant>,
+    handle: ShutdownHandle,
+}
+
+impl Running {
+    fn start(answer: Answer) -> Self {
+        let settings = EntraSettings {
+            tenants: vec![TenantSettings {
+                id: TENANT.parse().unwrap(),
+                authority: AUTHORITY.parse().unwrap(),
+                issuer_v1: None,
+                issuer_v2: Some(issuer()),
+                audiences: vec!["api://payments".to_owned()],
+                clients: vec![],
+                accept_tokens_without_grant: false,
+            }],
+            clock_skew: Duration::from_secs(60),
+            max_token_lifetime: Duration::from_secs(28 * 3600),
+            max_token_bytes: 16 * 1024,
+            cache: TokenCacheSettings { max_entries: 1000, max_bytes: 1024 * 1024 },
+            keys: KeySettings {
+                refresh_every: Duration::from_secs(3600),
+                min_refresh_interval: Duration::from_secs(300),
+                max_age: Duration::from_secs(24 * 3600),
+                unknown_key_wait: Duration::from_millis(100),
+                fetch_timeout: Duration::from_secs(5),
+            },
+        };
+        let authenticator = Authenticator::new(settings).unwrap();
+        let tenant =
+            Arc::new(FakeTenant { answer: Mutex::new(answer), fetches: AtomicUsize::new(0) });
+        let (handle, shutdown) = Shutdown::new();
+        let (running, fetch) = (authenticator.clone(), Arc::clone(&tenant));
+        tokio::spawn(async move { running.run(fetch, shutdown.receiver()).await });
+        Self { authenticator, tenant, handle }
+    }
+
+    fn set(&self, answer: Answer) {
+        *self.tenant.answer.lock().unwrap() = answer;
+    }
+
+    fn fetches(&self) -> usize {
+        self.tenant.fetches.load(Ordering::SeqCst)
+    }
+
+    async fn ask(&self, key: &SigningKey) -> Result<(), Reason> {
+        let token = TokenBuilder::new(TENANT.parse().unwrap(), "unused", &issuer(), key)
+            .issued(NOW)
+            .claim("exp", json!(NOW + 3600))
+            .sign();
+        let credentials = Credentials::One(Cow::Owned(format!("Bearer {token}")));
+        let now = Now { unix: NOW, instant: Instant::now() };
+        let answer = self.authenticator.authenticate(&credentials, now).await;
+        answer.map(|_| ()).map_err(|denial| denial.reason)
+    }
+
+    fn state(&self) -> KeyState {
+        self.authenticator.status(Now { unix: NOW, instant: Instant::now() })[0].state
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_works_at_once_and_a_removed_one_no_more() {
+    let (old, new) = (SigningKey::test(0), SigningKey::test(1));
+    let running = Running::start(Answer::Keys(vec![old.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.ask(&old).await, Ok(()));
+    assert_eq!(running.fetches(), 1);
+
+    running.set(Answer::Keys(vec![old.clone(), new.clone()]));
+    let answers = join_all((0..50).map(|_| running.ask(&new))).await;
+    assert!(answers.iter().all(Result::is_ok), "every one that waited: {answers:?}");
+    assert_eq!(running.fetches(), 2, "one fetch for all of them");
+
+    // The regular refresh, within the hour, takes the old one away.
+    running.set(Answer::Keys(vec![new.clone()]));
+    sleep(Duration::from_secs(3601)).await;
+    assert_eq!(running.fetches(), 3);
+    assert_eq!(running.ask(&old).await, Err(Reason::TokenKeyUnknown), "cached before");
+    assert_eq!(running.ask(&new).await, Ok(()));
+    running.handle.drain();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_made_up_keys_is_one_fetch_an_interval() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    for round in 0..200 {
+        let made_up: Vec<_> = (0..25).map(|n| key.named(&format!("made-up-{round}-{n}"))).collect();
+        let before = Instant::now();
+        for answer in join_all(made_up.iter().map(|key| running.ask(key))).await {
+            assert_eq!(answer, Err(Reason::TokenKeyUnknown));
+        }
+        assert!(before.elapsed() <= Duration::from_millis(101), "nobody waits longer");
+        assert_eq!(running.ask(&key).await, Ok(()), "valid traffic goes on");
+        sleep(Duration::from_secs(6)).await;
+    }
+    let intervals = usize::try_from(begun.elapsed().as_secs() / 300).unwrap() + 1;
+    let extra = running.fetches() - 1;
+    assert!((2..=intervals).contains(&extra), "{extra} fetches in {intervals} intervals");
+    // And an honest rotation is seen within an interval all the same.
+    let new = SigningKey::test(1);
+    running.set(Answer::Keys(vec![key, new.clone()]));
+    let published = Instant::now();
+    while running.ask(&new).await.is_err() {
+        sleep(Duration::from_secs(1)).await;
+        assert!(published.elapsed() < Duration::from_secs(302));
+    }
+    running.handle.drain();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_tenant_holds_nobody_up() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    running.set(Answer::Hang);
+    let before = Instant::now();
+    let unknown = SigningKey::test(1);
+    let answers = join_all((0..20).map(|_| running.ask(&unknown))).await;
+    assert!(answers.iter().all(|answer| *answer == Err(Reason::TokenKeyUnknown)));
+    assert!(before.elapsed() <= Duration::from_millis(101));
+    let before = Instant::now();
+    assert_eq!(running.ask(&key).await, Ok(()));
+    assert_eq!(before.elapsed(), Duration::ZERO, "a known key never waits");
+    // Once it has given up, it goes on.
+    running.set(Answer::Keys(vec![key, unknown.clone()]));
+    sleep(Duration::from_secs(360)).await;
+    assert_eq!(running.ask(&unknown).await, Ok(()));
+    running.handle.drain();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_documents_change_nothing_until_the_keys_are_too_old() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Status(500));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(running.ask(&key).await, Err(Reason::KeysUnavailable));
+    assert_eq!(running.state(), KeyState::Initializing);
+    assert!(running.fetches() >= 3, "it tries again soon");
+
+    running.set(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(31)).await;
+    assert_eq!(running.ask(&key).await, Ok(()), "it recovers by itself");
+    assert_eq!(running.state(), KeyState::Fresh);
+
+    for answer in [
+        Answer::Body("<html>".to_owned()),
+        Answer::Body(json!({ "keys": [] }).to_string()),
+        Answer::Body(json!({ "keys": [{ "kty": "oct", "k": "AA" }] }).to_string()),
+        Answer::Status(302),
+        Answer::Hang,
+    ] {
+        running.set(answer);
+        let before = running.fetches();
+        sleep(Duration::from_secs(3700)).await;
+        assert!(running.fetches() > before);
+        assert_eq!(running.ask(&key).await, Ok(()));
+    }
+    assert_eq!(running.state(), KeyState::Stale);
+    sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(running.ask(&key).await, Err(Reason::KeysExpired), "cached or not");
+    assert_eq!(running.state(), KeyState::Expired);
+    running.set(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(31)).await;
+    assert_eq!(running.ask(&key).await, Ok(()));
+    running.handle.drain();
+}
