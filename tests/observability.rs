@@ -1,0 +1,306 @@
+//! What an operator sees: spans in the caller's trace, metrics, health, reflection,
+//! and never a token.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+
+mod support;
+
+use std::time::Duration;
+
+use devtenant::service::Echo;
+use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use stagedoor::serve::BoundAddress;
+use support::envoy::Envoy;
+use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, Stagedoor};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// An OTLP collector that hands on every span.
+#[derive(Clone)]
+struct Collector(mpsc::UnboundedSender<Span>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        for resource in request.into_inner().resource_spans {
+            for scope in resource.scope_spans {
+                for span in scope.spans {
+                    let _ = self.0.send(span);
+                }
+            }
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+async fn collector() -> (String, mpsc::UnboundedReceiver<Span>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let routes =
+                tonic::service::Routes::new(TraceServiceServer::new(Collector(sender.clone())));
+            let service = TowerToHyperService::new(routes.prepare());
+            tokio::spawn(async move {
+                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (format!("http://{address}"), receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_span_joins_the_callers_trace() {
+    let (endpoint, mut spans) = collector().await;
+    let options = Options {
+        more: format!("telemetry: {{ otlp_endpoint: \"{endpoint}\" }}\n"),
+        ..Options::default()
+    };
+    let stack = Stack::start(options).await.unwrap();
+    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OTHERS]).sign();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let answer = stack
+        .ask(
+            "GET",
+            "payments.example.com",
+            "/v1/orders",
+            &[
+                ("authorization", &format!("Bearer {token}")),
+                ("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")),
+                ("tracestate", "vendor=value"),
+            ],
+        )
+        .await
+        .unwrap();
+    let decision_id = answer.json()["decision_id"].as_str().unwrap().to_owned();
+    let span = tokio::time::timeout(Duration::from_secs(30), spans.recv()).await.unwrap().unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(&span.trace_id), trace);
+    assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(span.trace_state, "vendor=value");
+    assert_eq!(span.name, "envoy.service.auth.v3.Authorization/Check");
+    assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+    let shown = format!("{:?}", span.attributes);
+    assert!(shown.contains(&decision_id) && shown.contains("not_permitted"), "{shown}");
+    assert!(!shown.contains(&token), "{shown}");
+    // The record of the decision names the same trace.
+    assert_eq!(stack.stagedoor.audit(1).await.unwrap()[0]["trace_id"], trace);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_down_changes_nothing() {
+    let options = Options {
+        more: "telemetry: { otlp_endpoint: \"http://127.0.0.1:9\" }\n".to_owned(),
+        ..Options::default()
+    };
+    let stack = Stack::start(options).await.unwrap();
+    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
+    for _ in 0..20 {
+        assert_eq!(stack.get(&token).await.unwrap().status, 200);
+    }
+}
+
+/// The value of a sample.
+fn sample(metrics: &str, name: &str) -> f64 {
+    let line = metrics
+        .lines()
+        .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+    line.unwrap_or_else(|| panic!("no `{name}` in\n{metrics}"))
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_decided() {
+    let stack = Stack::start(Options::default()).await.unwrap();
+    let token =
+        |group: &str| stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[group]).sign();
+    let (owner, other) = (token(OWNERS), token(OTHERS));
+    for _ in 0..3 {
+        stack.get(&owner).await.unwrap();
+    }
+    stack.get(&other).await.unwrap();
+    stack.get("garbage").await.unwrap();
+    stack.stagedoor.audit(5).await.unwrap();
+    let (status, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+    assert_eq!(status, 200);
+    for (name, want) in [
+        ("stagedoor_decisions_total{decision=\"allow\",reason=\"permitted\"}", 3.0),
+        ("stagedoor_decisions_total{decision=\"deny\",reason=\"not_permitted\"}", 1.0),
+        ("stagedoor_decisions_total{decision=\"deny\",reason=\"token_malformed\"}", 1.0),
+        ("stagedoor_decisions_total{decision=\"deny\",reason=\"internal\"}", 0.0),
+        ("stagedoor_decision_duration_seconds_count", 5.0),
+        ("stagedoor_token_cache_hits_total", 2.0),
+        ("stagedoor_token_cache_entries", 2.0),
+        ("stagedoor_issuers_usable", 2.0),
+        ("stagedoor_catalog_usable", 1.0),
+        ("stagedoor_catalog_entities", 2.0),
+        ("stagedoor_catalog_groups", 4.0),
+        ("stagedoor_audit_records_written_total", 5.0),
+        ("stagedoor_audit_records_dropped_total", 0.0),
+    ] {
+        assert!((sample(&metrics, name) - want).abs() < f64::EPSILON, "{name}:\n{metrics}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
+    let (status, live) = stack.stagedoor.get("/live").await.unwrap();
+    assert_eq!((status, live.as_str()), (200, "live\n"));
+    let (status, _) = stack.stagedoor.get("/nothing").await.unwrap();
+    assert_eq!(status, 404);
+}
+
+async fn channel(stagedoor: &Stagedoor) -> Channel {
+    let BoundAddress::Tcp(address) = &stagedoor.address else { panic!("tcp") };
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+async fn health(channel: &Channel, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let answer = HealthClient::new(channel.clone()).check(request).await.unwrap();
+    answer.into_inner().status()
+}
+
+#[tokio::test]
+async fn health_follows_readiness() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    tenant.faults().set(Endpoint::Discovery, Fault::Status(500));
+    let options = Options {
+        wait: false,
+        more: "limits: { pre_stop: 2s }\n".to_owned(),
+        ..Options::default()
+    };
+    let stagedoor = Stagedoor::start_with(tenant, options).await.unwrap();
+    let channel = channel(&stagedoor).await;
+    let services = ["", "envoy.service.auth.v3.Authorization"];
+    for service in services {
+        assert_eq!(health(&channel, service).await, ServingStatus::NotServing, "{service}");
+    }
+    stagedoor.tenant.faults().clear();
+    stagedoor.await_ready().await.unwrap();
+    for service in services {
+        while health(&channel, service).await != ServingStatus::Serving {
+            tokio::task::yield_now().await;
+        }
+    }
+    // The drain is announced before the door closes.
+    stagedoor.shutdown.drain();
+    let begun = tokio::time::Instant::now();
+    while health(&channel, services[1]).await == ServingStatus::Serving {
+        assert!(begun.elapsed() < Duration::from_secs(2), "said while it still accepts");
+    }
+    let (status, body) = stagedoor.get("/ready").await.unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("shutting down"), "{body}");
+}
+
+#[tokio::test]
+async fn reflection_tells_the_services() {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let stagedoor = Stagedoor::start(Options::default()).await.unwrap();
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut client = ServerReflectionClient::new(channel(&stagedoor).await);
+    let stream = futures_util::stream::iter([request]);
+    let mut answers = client.server_reflection_info(stream).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("a list") };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"envoy.service.auth.v3.Authorization"), "{names:?}");
+    assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
+}
+
+/// A real process, with everything it says: no token, no part of one, and no secret.
+#[tokio::test]
+async fn no_token_is_in_any_output() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let upstream = Echo::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        unix: true,
+        more: "telemetry: { log: trace }\n".to_owned(),
+        ..Options::default()
+    };
+    let config = support::stack::write_config(&folder, &tenant, &options).unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
+        .args(["serve", "--config"])
+        .arg(&config)
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let socket = folder.path().join("stagedoor.sock");
+    while !std::fs::read_to_string(folder.path().join("log"))
+        .unwrap()
+        .contains("the catalog has changed")
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let envoy =
+        Envoy::start(support::envoy::EnvoyConfig::unix(&socket, upstream.address())).await.unwrap();
+    let good = tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+    let tokens = [
+        good.sign(),
+        good.clone().groups(&[OTHERS]).sign(),
+        good.clone().expires(1_700_000_000).sign(),
+        good.clone().header("kid", "secret-key-id".into()).sign(),
+        good.unsigned(),
+    ];
+    for token in &tokens {
+        let bearer = format!("Bearer {token}");
+        for (path, name) in
+            [("/v1/orders", "authorization"), (&*format!("/v1?access_token={token}"), "x-other")]
+        {
+            let request =
+                support::stack::request("GET", "payments.example.com", path, &[(name, &bearer)]);
+            envoy.raw_http(request).await.unwrap();
+        }
+    }
+    // Ended, so that everything is written.
+    let pid = i32::try_from(process.id().unwrap()).unwrap();
+    std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
+    assert!(process.wait().await.unwrap().success());
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+    assert_eq!(audit.lines().count(), 2 * tokens.len());
+    assert!(log.contains("DEBUG") || log.contains("TRACE"), "the log is as wordy as it can be");
+    for token in &tokens {
+        for part in token.split('.').filter(|part| !part.is_empty()) {
+            assert!(!audit.contains(part), "the audit records hold a part of a token");
+            // The header is the same in every token of a key, and says nothing.
+            let secret = part != tokens[0].split('.').next().unwrap();
+            assert!(!secret || !log.contains(part), "the log holds a part of a token");
+        }
+    }
+}
