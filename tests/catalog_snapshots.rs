@@ -1,7 +1,7 @@
 //! What a real Backstage answered, good and bad, and what becomes of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -276,6 +276,9 @@ async fn ids_of_the_graph_provider() {
     assert!(groups(&trusting, &caller, Membership::Token).is_empty());
 }
 
+/// What it is called, what is answered by cursor, and what the error says.
+type Case<'a> = (&'a str, Vec<(&'a str, Answer)>, &'a str);
+
 #[tokio::test]
 async fn answers_that_make_no_snapshot() {
     let page2 = capture("by-query-page2-fields.json");
@@ -288,7 +291,7 @@ async fn answers_that_make_no_snapshot() {
     let default = capture("by-query-default.json");
     let half: String = default.chars().take(default.len() / 2).collect();
     let body = Answer::Body;
-    let cases: Vec<(&str, Vec<(&str, Answer)>, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("nothing", vec![("", body(capture("by-query-empty.json")))], "no groups"),
         (
             "a token that may read nothing",

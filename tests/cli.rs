@@ -1,7 +1,7 @@
 //! The commands, as a person or a test suite runs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod support;
 
@@ -256,7 +256,7 @@ async fn config_check_and_schema() {
     let mut count = 0;
     for (name, section) in schema["properties"].as_object().unwrap() {
         let heading = format!("## `{name}`\n");
-        let text = &reference[reference.find(&heading).expect(name) + heading.len()..];
+        let (_, text) = reference.split_once(&heading).expect(name);
         let text = text.split("\n## ").next().unwrap();
         let (section, prefix) = match section.get("items") {
             Some(items) => (items, "[]"),

@@ -2,7 +2,7 @@
 //! those with everything cached go on.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! The life of a key set: rotation, floods of made-up key ids, outages, age.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! Our own ext_authz messages against Envoy's complete ones (`envoy-types`): what
 //! they encode we decode, and the reverse, field by field and by name.
 
-#![allow(missing_docs)] // a test
+#![allow(clippy::expect_used, reason = "in a test a panic is the result")]
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
