@@ -232,7 +232,8 @@ async fn bad_documents_change_nothing_until_the_keys_are_too_old() {
     assert!(running.fetches() >= 3, "it tries again soon");
 
     running.set(Answer::Keys(vec![key.clone()]));
-    sleep(Duration::from_secs(31)).await;
+    // The longest pause, and a fetch that hangs before it.
+    sleep(Duration::from_secs(40)).await;
     assert_eq!(running.ask(&key).await, Ok(()), "it recovers by itself");
     assert_eq!(running.state(), KeyState::Fresh);
 
@@ -254,7 +255,8 @@ async fn bad_documents_change_nothing_until_the_keys_are_too_old() {
     assert_eq!(running.ask(&key).await, Err(Reason::KeysExpired), "cached or not");
     assert_eq!(running.state(), KeyState::Expired);
     running.set(Answer::Keys(vec![key.clone()]));
-    sleep(Duration::from_secs(31)).await;
+    // The longest pause, and a fetch that hangs before it.
+    sleep(Duration::from_secs(40)).await;
     assert_eq!(running.ask(&key).await, Ok(()));
     running.handle.drain();
 }

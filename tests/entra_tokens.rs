@@ -214,6 +214,11 @@ fn what_is_refused() {
             good().without("nbf").claim("iat", json!(NOW + 61)).sign(),
             R::TokenNotYetValid,
         ),
+        (
+            "issued in the future, valid before",
+            good().claim("iat", json!(NOW + 61)).sign(),
+            R::TokenNotYetValid,
+        ),
         ("no exp", good().without("exp").sign(), R::TokenTimesInvalid),
         ("no iat", good().without("iat").sign(), R::TokenTimesInvalid),
         ("exp as text", good().claim("exp", json!("1800003600")).sign(), R::TokenTimesInvalid),
