@@ -17,7 +17,7 @@ use devtenant::service::Echo;
 use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
-use stagedoor::domain::{Decision, Denial, Request};
+use stagedoor::domain::{Action, Decision, Denial, Gate, Permit, Request, Target};
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use stagedoor::ext_authz::{
     Answer, AnswerSettings, CheckService, CheckSettings, Decided, Guard, IdentityHeaders,
@@ -104,8 +104,11 @@ async fn keys_rotate_under_load() {
     });
     let new_key = SigningKey::test(1);
     stack.stagedoor.tenant.publish_key(&new_key);
-    let answer = stack.get(&token(&stack, &new_key)).await.unwrap();
-    assert_eq!(answer.status, 200, "the new key works at once: {answer:?}");
+    let new = token(&stack, &new_key);
+    for answer in futures_util::future::join_all((0..20).map(|_| stack.get(&new))).await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "the new key works at once: {answer:?}");
+    }
     while asked.load(Ordering::Relaxed) < 20 {
         tokio::task::yield_now().await;
     }
@@ -115,8 +118,6 @@ async fn keys_rotate_under_load() {
     // Withdrawn: gone with the next fetch, for the cached token as well. A made-up key
     // id makes for that fetch.
     let unknown = token(&stack, &SigningKey::test(2));
-    let new = token(&stack, &new_key);
-    assert_eq!(stack.get(&new).await.unwrap().status, 200);
     stack.stagedoor.tenant.withdraw_key(old_key.kid());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
@@ -245,6 +246,45 @@ async fn ownership_follows_backstage() {
     }
 }
 
+/// A catalog that could not be read for too long decides nothing, and says so; what
+/// asks for no ownership goes on.
+#[tokio::test]
+async fn an_old_snapshot_lets_nobody_in() {
+    let backstage = Backstage::start(BackstageOptions {
+        token: None,
+        entities: vec![
+            devtenant::backstage::group("payments-team", Some(OWNERS), None),
+            devtenant::backstage::component("payments", "payments-team"),
+        ],
+    })
+    .await
+    .unwrap();
+    let catalog = format!(
+        "catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n  max_age: 2s\n",
+        backstage.url(),
+    );
+    let options = Options { catalog: Some(catalog), ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let owner = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
+    assert_eq!(stack.get(&owner).await.unwrap().status, 200);
+    backstage.set_fault(Some(devtenant::backstage::Fault::Status(503)));
+    let answer = loop {
+        let answer = stack.get(&owner).await.unwrap();
+        if answer.status != 200 {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!((answer.status, reason(&answer).unwrap().as_str()), (503, "catalog_expired"));
+    let (status, body) = stack.stagedoor.get("/ready").await.unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("expired"), "{body}");
+    // Back without a hand.
+    backstage.set_fault(None);
+    stack.stagedoor.await_ready().await.unwrap();
+    assert_eq!(stack.get(&owner).await.unwrap().status, 200);
+}
+
 /// The folder's file changes: the next snapshot decides by it; a broken file
 /// changes nothing.
 #[tokio::test]
@@ -280,7 +320,9 @@ enum Defect {
     Panics,
     PanicsLater,
     Hangs,
-    /// The decision is right, but recording it panics.
+    /// It would be an allow, but no timer can end what doesn't yield.
+    AllowsTooLate,
+    /// The decision is an allow, but recording it panics.
     RecordPanics,
 }
 
@@ -296,9 +338,11 @@ impl Decide for Broken {
                 panic!("a later defect")
             }
             Defect::Hangs => std::future::pending().await,
-            Defect::RecordPanics => {
-                self.deny(Denial::from(stagedoor::domain::Reason::NotPermitted))
+            Defect::AllowsTooLate => {
+                std::thread::sleep(Duration::from_millis(150));
+                allow()
             }
+            Defect::RecordPanics => allow(),
         }
     }
 
@@ -311,6 +355,19 @@ impl Decide for Broken {
             owners: Vec::new(),
             versions: stagedoor::domain::Versions::default(),
         }
+    }
+}
+
+fn allow() -> Decision {
+    let target =
+        Target { resource: None, action: Action::Read, gate: Gate::Public, route: "open".into() };
+    Decision {
+        id: stagedoor::domain::DecisionId::new(),
+        verdict: stagedoor::domain::Verdict::Allow(Permit::by_public_gate(&target).unwrap()),
+        principal: stagedoor::domain::Principal::Anonymous,
+        target: Some(target),
+        owners: Vec::new(),
+        versions: stagedoor::domain::Versions::default(),
     }
 }
 
@@ -346,7 +403,7 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
     let server = Server::bind(serve_settings()).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
     let (handle, shutdown) = Shutdown::new();
-    let service = Guard::new(routes, Arc::new(Sink(Defect::Panics)));
+    let service = Guard::new(routes, Arc::new(Sink(Defect::Panics)), Duration::from_secs(1));
     tokio::spawn(async move { server.run(service, shutdown).await });
     (address, handle)
 }
@@ -371,7 +428,13 @@ fn serve_settings() -> ServeSettings {
 /// no denial is one.
 #[tokio::test]
 async fn no_defect_is_an_open_door() {
-    for defect in [Defect::Panics, Defect::PanicsLater, Defect::Hangs, Defect::RecordPanics] {
+    for defect in [
+        Defect::Panics,
+        Defect::PanicsLater,
+        Defect::Hangs,
+        Defect::AllowsTooLate,
+        Defect::RecordPanics,
+    ] {
         let (address, _handle) = broken(defect).await;
         let upstream = Echo::start().await.unwrap();
         let config = EnvoyConfig::tcp(address, upstream.address())
@@ -382,7 +445,7 @@ async fn no_defect_is_an_open_door() {
             let request = support::stack::request("GET", "payments.example.com", "/", &[]);
             let answer = envoy.raw_http(request).await.unwrap();
             let want = match defect {
-                Defect::Hangs => "timeout",
+                Defect::Hangs | Defect::AllowsTooLate => "timeout",
                 _ => "internal",
             };
             assert_eq!(

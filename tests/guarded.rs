@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
+use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
 use stagedoor::authorizer::Decide;
@@ -68,7 +69,7 @@ fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
 }
 
 /// Sends a body to `Check` and decodes what comes back as Envoy would.
-async fn check(body: Vec<u8>, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'static str>) {
+async fn check(body: Body, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'static str>) {
     let settings = CheckSettings {
         max_concurrent: 10,
         queue_timeout: Duration::from_millis(10),
@@ -86,13 +87,13 @@ async fn check(body: Vec<u8>, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&
     let service = CheckService::new(Nobody, answer, settings, Box::new(seen.clone()));
     let service = AuthorizationServer::new(service).max_decoding_message_size(4096);
     let routes = tonic::service::Routes::new(service).prepare();
-    let guard = Guard::new(routes, Arc::new(seen.clone()));
+    let guard = Guard::new(routes, Arc::new(seen.clone()), Duration::from_secs(2));
     let mut request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::new(Full::new(Bytes::from(body)))).unwrap();
+    let request = request.body(body).unwrap();
     let response = guard.oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let collected = response.into_body().collect().await.unwrap();
@@ -123,6 +124,7 @@ async fn what_cannot_be_read_is_denied() {
     ];
     let (status, code) = (400, "request_malformed");
     for (name, body, headers) in cases {
+        let body = Body::new(Full::new(Bytes::from(body)));
         let (response, seen) = check(body, headers).await;
         assert_ne!(response.status.unwrap().code, 0, "{name}");
         let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
@@ -132,4 +134,23 @@ async fn what_cannot_be_read_is_denied() {
         assert!(denied.body.contains(code), "{name}: {}", denied.body);
         assert_eq!(seen, [code], "{name}: on record once");
     }
+}
+
+/// Half a message, and then nothing: neither an answer nor an end of the stream.
+#[tokio::test(start_paused = true)]
+async fn what_never_arrives_is_denied() {
+    let begun = tokio::time::Instant::now();
+    let half = futures_util::stream::once(async {
+        Ok::<_, tonic::Status>(hyper::body::Frame::data(Bytes::from(
+            frame(0, &[0; 100])[..50].to_vec(),
+        )))
+    });
+    let stream = half.chain(futures_util::stream::pending());
+    let (response, seen) = check(Body::new(http_body_util::StreamBody::new(stream)), &[]).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+        panic!("not a denial")
+    };
+    assert_eq!(denied.status.unwrap().code, 503);
+    assert_eq!(seen, ["timeout"], "on record once");
 }

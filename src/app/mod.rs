@@ -37,6 +37,10 @@ use recorder::Recorder;
 /// How long the last audit records and spans may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A decision that misses its deadline is answered and recorded by the Check service;
+/// only a call that stays silent for this much longer is answered in its place.
+const LAST_CHANCE: Duration = Duration::from_millis(20);
+
 /// A server that is bound and not yet running.
 pub struct App {
     server: Server,
@@ -114,6 +118,7 @@ impl App {
         sources::register(&mut registry, &authenticator, &catalog, &sender);
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
+        let guard_deadline = config.check.deadline + LAST_CHANCE;
         let check = CheckService::new(authorizer, answer, config.check, Box::new(recorder.clone()));
         let check = AuthorizationServer::new(check)
             .max_decoding_message_size(config.serve.max_message_bytes);
@@ -125,7 +130,7 @@ impl App {
             .map_err(|e| AppError::start("gRPC reflection", e))?;
         let routes =
             Routes::new(check).add_service(health_service).add_service(reflection).prepare();
-        let service = Guard::new(routes, Arc::new(recorder));
+        let service = Guard::new(routes, Arc::new(recorder), guard_deadline);
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;

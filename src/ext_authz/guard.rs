@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -36,18 +37,25 @@ pub trait OnGuarded: Send + Sync + 'static {
 pub struct Guard<S, O> {
     inner: S,
     observer: Arc<O>,
+    deadline: Duration,
 }
 
 impl<S: Clone, O> Clone for Guard<S, O> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), observer: Arc::clone(&self.observer) }
+        Self {
+            inner: self.inner.clone(),
+            observer: Arc::clone(&self.observer),
+            deadline: self.deadline,
+        }
     }
 }
 
 impl<S, O> Guard<S, O> {
-    /// Guards `inner`.
-    pub fn new(inner: S, observer: Arc<O>) -> Self {
-        Self { inner, observer }
+    /// Guards `inner`. A call that has no answer within `deadline` of its beginning
+    /// is denied: the decision has a deadline of its own, but that begins when the
+    /// whole message is there.
+    pub fn new(inner: S, observer: Arc<O>, deadline: Duration) -> Self {
+        Self { inner, observer, deadline }
     }
 }
 
@@ -71,23 +79,27 @@ where
         }
         let observer = Arc::clone(&self.observer);
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let answer = tokio::time::timeout(self.deadline, answer);
         Box::pin(async move {
-            let Ok(answer) = answer.await else {
-                observer.guarded(Reason::Internal, "a panic outside of the decision");
-                return Ok(denial(Reason::Internal));
+            let response = match answer.await {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Err(_)) => {
+                    observer.guarded(Reason::Internal, "a panic outside of the decision");
+                    return Ok(denial(Reason::Internal));
+                }
+                Err(_) => {
+                    observer.guarded(Reason::Timeout, "the message did not arrive in time");
+                    return Ok(denial(Reason::Timeout));
+                }
             };
-            let Ok(response) = answer;
             // tonic answers an error of a unary call with headers alone, and the
             // status among them; an answer has its status in the trailers.
-            match response.headers().get("grpc-status") {
-                None => Ok(response),
-                Some(status) if status == "0" => Ok(response),
-                Some(_) => {
-                    let cause = response.headers().get("grpc-message").map_or("", text);
-                    observer.guarded(Reason::RequestMalformed, cause);
-                    Ok(denial(Reason::RequestMalformed))
-                }
+            if !response.headers().contains_key("grpc-status") {
+                return Ok(response);
             }
+            let cause = response.headers().get("grpc-message").map_or("", text);
+            observer.guarded(Reason::RequestMalformed, cause);
+            Ok(denial(Reason::RequestMalformed))
         })
     }
 }
