@@ -34,6 +34,8 @@ fn issuer() -> String {
 /// What the tenant answers for its keys, and how often it was asked for them.
 struct FakeTenant {
     answer: Mutex<Answer>,
+    /// What the discovery document says instead of the truth.
+    discovery: Mutex<serde_json::Value>,
     fetches: AtomicUsize,
 }
 
@@ -54,17 +56,19 @@ impl Fetch for FakeTenant {
     ) -> Result<Document, FetchError> {
         let document = |body: String| Document { body: body.into(), headers: HeaderMap::new() };
         if url.path().ends_with("openid-configuration") {
-            return Ok(document(
-                json!({
-                    "issuer": issuer(),
-                    "authorization_endpoint": format!("{AUTHORITY}/authorize"),
-                    "jwks_uri": format!("{AUTHORITY}/keys"),
-                    "response_types_supported": ["code"],
-                    "subject_types_supported": ["pairwise"],
-                    "id_token_signing_alg_values_supported": ["RS256"],
-                })
-                .to_string(),
-            ));
+            let mut discovery = json!({
+                "issuer": issuer(),
+                "authorization_endpoint": format!("{AUTHORITY}/authorize"),
+                "jwks_uri": format!("{AUTHORITY}/keys"),
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["pairwise"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            });
+            let changes = self.discovery.lock().unwrap().clone();
+            for (name, value) in changes.as_object().into_iter().flatten() {
+                discovery[name] = value.clone();
+            }
+            return Ok(document(discovery.to_string()));
         }
         self.fetches.fetch_add(1, Ordering::SeqCst);
         let answer = self.answer.lock().unwrap().clone();
@@ -117,8 +121,11 @@ impl Running {
             },
         };
         let authenticator = Authenticator::new(settings).unwrap();
-        let tenant =
-            Arc::new(FakeTenant { answer: Mutex::new(answer), fetches: AtomicUsize::new(0) });
+        let tenant = Arc::new(FakeTenant {
+            answer: Mutex::new(answer),
+            discovery: Mutex::default(),
+            fetches: AtomicUsize::new(0),
+        });
         let (handle, shutdown) = Shutdown::new();
         let (running, fetch) = (authenticator.clone(), Arc::clone(&tenant));
         tokio::spawn(async move { running.run(fetch, shutdown.receiver()).await });
@@ -259,4 +266,36 @@ async fn bad_documents_change_nothing_until_the_keys_are_too_old() {
     sleep(Duration::from_secs(40)).await;
     assert_eq!(running.ask(&key).await, Ok(()));
     running.handle.drain();
+}
+
+/// Keys are taken only from the issuer that was configured, at the authority that was.
+#[tokio::test(start_paused = true)]
+async fn keys_of_another_issuer_or_place_are_not_taken() {
+    let key = SigningKey::test(0);
+    let other = issuer().replace(TENANT, "99999999-2222-3333-4444-555555555555");
+    for (changes, want) in [
+        (json!({ "issuer": other }), "names the issuer"),
+        (json!({ "issuer": format!("{}/", issuer()) }), "names the issuer"),
+        (json!({ "jwks_uri": "https://login.example.org/keys" }), "at another place"),
+        (json!({ "jwks_uri": "http://login.example.com/keys" }), "at another place"),
+        (json!({ "jwks_uri": "https://login.example.com:8443/keys" }), "at another place"),
+        (json!({ "jwks_uri": "file:///etc/keys" }), "at another place"),
+        (json!({ "jwks_uri": "keys" }), "no discovery document"),
+        (json!({ "jwks_uri": null }), "no discovery document"),
+        (json!({ "issuer": null }), "no discovery document"),
+    ] {
+        let running = Running::start(Answer::Keys(vec![key.clone()]));
+        *running.tenant.discovery.lock().unwrap() = changes.clone();
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(running.fetches(), 0, "{changes}: the keys were not even asked for");
+        assert_eq!(running.ask(&key).await, Err(Reason::KeysUnavailable), "{changes}");
+        let status = running.authenticator.status(Now { unix: NOW, instant: Instant::now() });
+        let error = status[0].last_error.clone().unwrap();
+        assert!(error.contains(want), "{changes}: {error}");
+        // The truth is taken without a restart.
+        *running.tenant.discovery.lock().unwrap() = json!({});
+        sleep(Duration::from_secs(40)).await;
+        assert_eq!(running.ask(&key).await, Ok(()), "{changes}");
+        running.handle.drain();
+    }
 }

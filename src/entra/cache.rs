@@ -17,10 +17,10 @@ use crate::domain::Identity;
 
 pub(super) type TokenHash = [u8; 32];
 
-/// The hash that a token is kept under.
-pub(super) fn hash(token: &str) -> TokenHash {
-    let digest = digest::digest(&digest::SHA256, token.as_bytes());
-    digest.as_ref().try_into().unwrap_or_default()
+/// The hash that a token is kept under. No hash is no place: never one that two
+/// tokens could share.
+pub(super) fn hash(token: &str) -> Option<TokenHash> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().try_into().ok()
 }
 
 /// A verified token, without the token.

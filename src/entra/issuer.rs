@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
@@ -31,8 +31,10 @@ pub(super) struct Issuer {
     last_error: ArcSwap<Option<String>>,
     /// Orders a fetch now.
     pub(super) wanted: Notify,
-    /// Counts attempts, so that who waits knows that one has ended.
-    attempts: watch::Sender<u64>,
+    /// Attempts that have ended.
+    attempts: AtomicU64,
+    /// Wakes who waits for one to end.
+    attempted: Notify,
     in_flight: AtomicBool,
     /// Milliseconds after `born` from which the next extra fetch is allowed.
     allowed_from: AtomicU64,
@@ -112,7 +114,8 @@ impl Issuer {
             published: ArcSwapOption::empty(),
             last_error: ArcSwap::from_pointee(None),
             wanted: Notify::new(),
-            attempts: watch::Sender::new(0),
+            attempts: AtomicU64::new(0),
+            attempted: Notify::new(),
             in_flight: AtomicBool::new(false),
             allowed_from: AtomicU64::new(0),
             born: Instant::now(),
@@ -160,18 +163,28 @@ impl Issuer {
     /// An attempt has ended, well or not.
     pub(super) fn end(&self) {
         self.in_flight.store(false, Ordering::Release);
-        self.attempts.send_modify(|count| *count = count.wrapping_add(1));
+        self.attempts.fetch_add(1, Ordering::AcqRel);
+        self.attempted.notify_waiters();
+    }
+
+    /// Attempts to fetch the keys that have ended, well or not.
+    pub(super) fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::Acquire)
     }
 
     /// Waits, for a short while, for a fetch that is under way or may begin now.
-    /// Returns whether one has ended; at once where none may begin.
-    pub(super) async fn await_fetch(&self) -> bool {
-        let mut attempts = self.attempts.subscribe();
-        if !self.order() {
-            return false;
+    /// Returns whether one has ended since there were `seen`; at once where one has
+    /// already, or where none may begin.
+    pub(super) async fn await_fetch(&self, seen: u64) -> bool {
+        let ended = self.attempted.notified();
+        if self.attempts() != seen {
+            return true;
         }
-        let changed = tokio::time::timeout(self.settings.unknown_key_wait, attempts.changed());
-        matches!(changed.await, Ok(Ok(())))
+        if !self.order() {
+            // One that ended in between is as good.
+            return self.attempts() != seen;
+        }
+        tokio::time::timeout(self.settings.unknown_key_wait, ended).await.is_ok()
     }
 
     /// Orders a fetch, unless one is under way or it is too early for another.

@@ -80,12 +80,14 @@ pub enum LoadKeysError {
 /// Why a token was not accepted, and whether a key that is fetched now could help.
 struct Rejected {
     denial: Denial,
-    unknown_key_of: Option<usize>,
+    /// The issuer that doesn't list the key, by its place in the configuration, and
+    /// how many fetches had ended when it was looked up.
+    unknown_key: Option<(usize, u64)>,
 }
 
 impl From<Denial> for Rejected {
     fn from(denial: Denial) -> Self {
-        Self { denial, unknown_key_of: None }
+        Self { denial, unknown_key: None }
     }
 }
 
@@ -134,9 +136,9 @@ impl Authenticator {
             Ok(identity) => return Ok(identity),
             Err(rejected) => rejected,
         };
-        let issuer = rejected.unknown_key_of.and_then(|index| self.shared.issuers.get(index));
-        match issuer {
-            Some(issuer) if issuer.await_fetch().await => {
+        let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
+        match self.shared.issuers.get(index) {
+            Some(issuer) if issuer.await_fetch(seen).await => {
                 self.shared.judge(token, now).map_err(|rejected| rejected.denial)
             }
             _ => Err(rejected.denial),
@@ -227,7 +229,7 @@ impl Shared {
         if token.len() > self.settings.max_token_bytes {
             return Err(Denial::from(Reason::TokenTooLarge).into());
         }
-        let hash = cache::hash(token);
+        let hash = cache::hash(token).ok_or_else(|| Denial::from(Reason::Internal))?;
         if let Some(entry) = self.cache.find(&hash) {
             let vouched = self
                 .issuers
@@ -261,8 +263,10 @@ impl Shared {
             .get(issuer.tenant_index)
             .ok_or_else(|| Denial::from(Reason::Internal))?;
         rules::origin(&jwt.claims, issuer.version, tenant.id)?;
+        // Counted before the key is looked up: a fetch that ends in between is seen.
+        let attempts = issuer.attempts();
         let key = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
-            unknown_key_of: (denial.reason == Reason::TokenKeyUnknown).then_some(index),
+            unknown_key: (denial.reason == Reason::TokenKeyUnknown).then_some((index, attempts)),
             denial,
         })?;
         rules::key_issuer(key.issuer.as_deref(), &issuer.name, tenant.id)?;
