@@ -140,9 +140,12 @@ impl Running {
         self.tenant.fetches.load(Ordering::SeqCst)
     }
 
+    /// Asks with the one token of this key: the second time it may be cached.
     async fn ask(&self, key: &SigningKey) -> Result<(), Reason> {
         let token = TokenBuilder::new(TENANT.parse().unwrap(), "unused", &issuer(), key)
             .issued(NOW)
+            .claim("uti", json!("the same"))
+            .claim("sid", json!("the same"))
             .claim("exp", json!(NOW + 3600))
             .sign();
         let credentials = Credentials::One(Cow::Owned(format!("Bearer {token}")));
@@ -162,6 +165,8 @@ async fn a_new_key_works_at_once_and_a_removed_one_no_more() {
     let running = Running::start(Answer::Keys(vec![old.clone()]));
     sleep(Duration::from_secs(1)).await;
     assert_eq!(running.ask(&old).await, Ok(()));
+    assert_eq!(running.ask(&old).await, Ok(()));
+    assert_eq!(running.authenticator.cache_stats().hits, 1, "it is cached");
     assert_eq!(running.fetches(), 1);
 
     running.set(Answer::Keys(vec![old.clone(), new.clone()]));

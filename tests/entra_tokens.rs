@@ -252,6 +252,27 @@ fn what_is_refused() {
         ("an audience of another case", good().audience("api://Payments").sign(), R::TokenAudience),
         ("an audience with a slash", good().audience("api://payments/").sign(), R::TokenAudience),
         (
+            "for Graph, as Entra really signs it: nobody else can verify it",
+            good()
+                .audience("00000003-0000-0000-c000-000000000000")
+                .header("nonce", json!("n"))
+                .forged_with(&SigningKey::test(2).named("k")),
+            R::TokenAudienceGraph,
+        ),
+        (
+            "for Graph, of an issuer that isn't accepted",
+            good()
+                .audience("https://graph.microsoft.com")
+                .claim("iss", json!("https://sts.windows.net/another/"))
+                .sign(),
+            R::TokenAudienceGraph,
+        ),
+        (
+            "for the Graph of another cloud",
+            good().audience("https://microsoftgraph.chinacloudapi.cn/").sign(),
+            R::TokenAudienceGraph,
+        ),
+        (
             "for Graph, by id",
             good()
                 .audience("00000003-0000-0000-c000-000000000000")
@@ -708,6 +729,17 @@ fn what_is_cached_is_asked_again() {
     assert_eq!(ask(&authenticator, &token, NOW).map(|_| ()), Err(Reason::TokenSignature));
     publish(0);
     ask(&authenticator, &token, NOW).unwrap();
+    // The same key under another id, or for another issuer, is another key.
+    let publish_as = |kid: &str, issuer: Option<&str>| {
+        let keys = json!({ "keys": [SigningKey::test(0).named(kid).jwk(issuer)] });
+        authenticator.load_keys(keys.to_string().as_bytes(), Now::at(NOW)).unwrap();
+    };
+    publish_as("other", None);
+    assert_eq!(ask(&authenticator, &token, NOW).map(|_| ()), Err(Reason::TokenKeyUnknown));
+    publish_as("k", Some(&issuer_v2(OTHER)));
+    assert_eq!(ask(&authenticator, &token, NOW).map(|_| ()), Err(Reason::TokenKeyIssuer));
+    publish(0);
+    ask(&authenticator, &token, NOW).unwrap();
     // A key set that is too old vouches for nothing.
     let late = Now { unix: NOW, instant: Now::at(NOW).instant + Duration::from_secs(25 * 3600) };
     let credentials = Credentials::One(Cow::Borrowed(token.as_str()));
@@ -743,7 +775,7 @@ proptest! {
     /// time in between.
     #[test]
     fn the_cache_changes_no_answer(
-        steps in proptest::collection::vec((0_usize..6, 0_i64..9000, 0_usize..3), 1..30),
+        steps in proptest::collection::vec((0_usize..6, 0_i64..9000, 0_usize..8), 1..30),
         entries in 0_usize..8,
     ) {
         let (cached, plain) = (authenticator(entries), authenticator(0));
@@ -759,8 +791,17 @@ proptest! {
         .map(|token| format!("Bearer {}", token.sign()))
         .collect();
         for (which, after, keys) in steps {
-            if keys < 2 {
-                let keys = json!({ "keys": [SigningKey::test(keys).named("k").jwk(None)] });
+            let own = issuer_v2(TENANT);
+            let published = match keys {
+                0 => Some(SigningKey::test(0).named("k").jwk(None)),
+                1 => Some(SigningKey::test(1).named("k").jwk(None)),
+                2 => Some(SigningKey::test(0).named("other").jwk(None)),
+                3 => Some(SigningKey::test(0).named("k").jwk(Some(&own))),
+                4 => Some(SigningKey::test(0).named("k").jwk(Some(&issuer_v2(OTHER)))),
+                _ => None,
+            };
+            if let Some(key) = published {
+                let keys = json!({ "keys": [key] });
                 for authenticator in [&cached, &plain] {
                     authenticator.load_keys(keys.to_string().as_bytes(), Now::at(NOW)).unwrap();
                 }

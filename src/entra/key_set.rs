@@ -25,7 +25,8 @@ pub struct KeySet {
 
 /// One usable key.
 pub(super) struct Key {
-    /// Names the very key, not only its `kid`: a hash of modulus and exponent.
+    /// Names the very key as it was published: a hash of its id, of the issuer that it
+    /// is for, of modulus and exponent.
     pub(super) fingerprint: [u8; 32],
     /// The issuer that the document says it is for; a template or an issuer.
     pub(super) issuer: Option<Box<str>>,
@@ -76,9 +77,7 @@ impl KeySet {
                 // Two keys of one id: which is meant can't be known. The same key
                 // twice is one.
                 .and_modify(|first| {
-                    if first.as_ref().is_some_and(|first| {
-                        first.fingerprint != key.fingerprint || first.issuer != key.issuer
-                    }) {
+                    if first.as_ref().is_some_and(|first| first.fingerprint != key.fingerprint) {
                         *first = None;
                     }
                 })
@@ -138,7 +137,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Box<str>, Key)> {
         return None;
     }
     let id = text("kid").filter(|id| is_key_id(id))?;
-    let issuer = match jwk.get("issuer") {
+    let issuer: Option<Box<str>> = match jwk.get("issuer") {
         None => None,
         Some(value) => Some(value.as_str()?.into()),
     };
@@ -152,7 +151,9 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Box<str>, Key)> {
         return None;
     }
     let mut context = digest::Context::new(&digest::SHA256);
-    for part in [modulus, exponent] {
+    // No issuer is another thing than an empty one.
+    let marked = issuer.as_deref().map(|issuer| format!("for {issuer}")).unwrap_or_default();
+    for part in [id.as_bytes(), marked.as_bytes(), modulus, exponent] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);
     }

@@ -25,13 +25,14 @@ use url::Url;
 pub use cache::CacheStats;
 pub use issuer::{IssuerStatus, KeyState};
 pub use key_set::{KeySet, KeySetError};
+pub use rules::is_graph;
 pub use settings::{EntraSettings, KeySettings, TenantSettings, TokenCacheSettings};
 pub use source::SourceError;
 
 use cache::{Entry, TokenCache};
 use issuer::Issuer;
 use jwt::Jwt;
-use rules::Version;
+use rules::{Lifetime, Version};
 
 use crate::clock::Now;
 use crate::domain::{Credentials, Denial, Identity, Reason};
@@ -250,6 +251,9 @@ impl Shared {
 
     fn verify(&self, token: &str, now: Now) -> Result<Entry, Rejected> {
         let jwt = Jwt::parse(token)?;
+        // What needs no key comes first: it is cheap, and a token for Microsoft Graph,
+        // whose signature nobody else can verify, is told what it is.
+        rules::not_for_graph(&jwt.claims)?;
         let named = rules::issuer(&jwt.claims)?;
         let (index, issuer) = self
             .issuers
@@ -263,6 +267,9 @@ impl Shared {
             .get(issuer.tenant_index)
             .ok_or_else(|| Denial::from(Reason::Internal))?;
         rules::origin(&jwt.claims, issuer.version, tenant.id)?;
+        rules::audience(&jwt.claims, tenant)?;
+        let lifetime = Lifetime::of(&jwt.claims, self.settings.max_token_lifetime)?;
+        lifetime.covers(now.unix, self.settings.clock_skew)?;
         // Counted before the key is looked up: a fetch that ends in between is seen.
         let attempts = issuer.attempts();
         let key = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
@@ -273,8 +280,8 @@ impl Shared {
         if !key.verifies(jwt.signed, jwt.signature) {
             return Err(Denial::from(Reason::TokenSignature).into());
         }
-        let (identity, lifetime) =
-            rules::proven(&jwt.claims, issuer.version, tenant, &self.settings, now.unix)?;
+        // Proven from here on: only now is anybody somebody.
+        let identity = rules::identity(&jwt.claims, issuer.version, lifetime, tenant)?;
         Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key: key.fingerprint })
     }
 }

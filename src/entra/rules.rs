@@ -4,19 +4,30 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::settings::{EntraSettings, TenantSettings};
+use super::settings::TenantSettings;
 use crate::domain::{
     ClientId, Denial, GroupId, GroupName, Identity, IdentityKind, ObjectId, Reason, TenantId,
 };
 
 type Claims = Map<String, Value>;
 
-/// Microsoft Graph, by id and by address: tokens for it can be verified by it alone.
-const GRAPH: [&str; 3] = [
-    "00000003-0000-0000-c000-000000000000",
-    "https://graph.microsoft.com",
-    "https://graph.microsoft.com/",
-];
+/// Whether an audience is Microsoft Graph, of any cloud, or its predecessor. Tokens
+/// for it can be verified by it alone.
+#[must_use]
+pub fn is_graph(audience: &str) -> bool {
+    let audience = audience.to_ascii_lowercase();
+    let host = audience.strip_prefix("https://").unwrap_or(&audience).trim_end_matches('/');
+    matches!(
+        host,
+        "00000003-0000-0000-c000-000000000000"
+            | "graph.microsoft.com"
+            | "graph.microsoft.us"
+            | "dod-graph.microsoft.us"
+            | "microsoftgraph.chinacloudapi.cn"
+            | "00000002-0000-0000-c000-000000000000"
+            | "graph.windows.net"
+    )
+}
 
 /// The end of the year 9999. Beyond it, a time is a mistake or a trick.
 const LAST_SECOND: i64 = 253_402_300_799;
@@ -78,9 +89,19 @@ pub(super) fn audience(claims: &Claims, tenant: &TenantSettings) -> Result<(), D
     if tenant.audiences.iter().any(|accepted| accepted == audience) {
         return Ok(());
     }
-    let reason =
-        if GRAPH.contains(&audience) { Reason::TokenAudienceGraph } else { Reason::TokenAudience };
-    Err(Denial::with_detail(reason, format_args!("`aud` is `{}`", clipped(audience))))
+    Err(Denial::with_detail(
+        Reason::TokenAudience,
+        format_args!("`aud` is `{}`", clipped(audience)),
+    ))
+}
+
+/// The token is not for Microsoft Graph. People try those, and deserve to be told:
+/// whatever else is wrong with such a token follows from what it is for.
+pub(super) fn not_for_graph(claims: &Claims) -> Result<(), Denial> {
+    match text(claims, "aud") {
+        Some(audience) if is_graph(audience) => Err(Reason::TokenAudienceGraph.into()),
+        _ => Ok(()),
+    }
 }
 
 /// When a token is valid.
@@ -290,19 +311,4 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Box<[T]> {
 /// What of a foreign text goes into a detail.
 fn clipped(text: &str) -> String {
     text.chars().take(100).flat_map(char::escape_debug).collect()
-}
-
-/// Every rule after the signature.
-pub(super) fn proven(
-    claims: &Claims,
-    version: Version,
-    tenant: &TenantSettings,
-    settings: &EntraSettings,
-    now: i64,
-) -> Result<(Identity, Lifetime), Denial> {
-    audience(claims, tenant)?;
-    let lifetime = Lifetime::of(claims, settings.max_token_lifetime)?;
-    lifetime.covers(now, settings.clock_skew)?;
-    let identity = identity(claims, version, lifetime, tenant)?;
-    Ok((identity, lifetime))
 }

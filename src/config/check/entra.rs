@@ -7,7 +7,7 @@ use crate::config::document::{Cloud, Entra, Tenant, Version};
 use crate::config::problem::below;
 use crate::config::values::{ByteSize, Period};
 use crate::domain::TenantId;
-use crate::entra::{EntraSettings, KeySettings, TenantSettings, TokenCacheSettings};
+use crate::entra::{EntraSettings, KeySettings, TenantSettings, TokenCacheSettings, is_graph};
 
 pub(super) fn settings(
     entra: &Entra,
@@ -202,21 +202,6 @@ fn audiences(pointer: &str, audiences: &[String], findings: &mut Findings<'_>) {
             findings.say(pointer, "is given twice");
         }
     }
-}
-
-fn is_graph(audience: &str) -> bool {
-    let audience = audience.to_ascii_lowercase();
-    let host = audience.strip_prefix("https://").unwrap_or(&audience).trim_end_matches('/');
-    matches!(
-        host,
-        "00000003-0000-0000-c000-000000000000"
-            | "graph.microsoft.com"
-            | "graph.microsoft.us"
-            | "dod-graph.microsoft.us"
-            | "microsoftgraph.chinacloudapi.cn"
-            | "00000002-0000-0000-c000-000000000000"
-            | "graph.windows.net"
-    )
 }
 
 /// No two tenants may be taken for each other, nor the two versions of one.
