@@ -5,6 +5,10 @@
 //! modules below are listed in reading order, and each imports only from those
 //! above it.
 
+// What integration tests share with unit tests names the crate as they see it.
+#[cfg(test)]
+extern crate self as stagedoor;
+
 pub mod clock;
 pub mod domain;
 pub mod fetch;

@@ -689,6 +689,7 @@ fn answers_and_telemetry() {
         header(name, "expected a header's name, such as `x-stagedoor-subject`");
     }
     header("X-Subject", "must be in lower case, as HTTP/2 has it");
+    header("x-a-b-c-d-e", "must hold at most four `-`");
     header("x_subject", "must hold no `_`: upstreams take it for `-`");
     check_section(
         "answer",

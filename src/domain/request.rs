@@ -38,15 +38,14 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Whether the client speaks gRPC (or gRPC-Web), by its content type.
+    /// Whether the client speaks gRPC, by its content type, as Envoy tells it: then
+    /// Envoy turns a denial into a gRPC status. It doesn't for gRPC-Web.
     #[must_use]
     pub fn is_grpc(&self) -> bool {
-        self.content_type.as_deref().is_some_and(|value| {
-            value
-                .as_bytes()
-                .get(..16)
-                .is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-        })
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        content_type
+            .strip_prefix("application/grpc")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
     }
 }
 
@@ -103,5 +102,29 @@ impl<'a> RequestLine<'a> {
         let (path, query) = Path::split(request.path)
             .map_err(|error| Denial::with_detail(Reason::PathNotCanonical, error))?;
         Ok(Self { method: Method::new(request.method), host, path, query })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_as_envoy_tells_it() {
+        for (content_type, want) in [
+            (Some("application/grpc"), true),
+            (Some("application/grpc+proto"), true),
+            (Some("application/grpc+json"), true),
+            (Some("application/grpc-web"), false),
+            (Some("application/grpc-web+proto"), false),
+            (Some("application/grpc-web-text"), false),
+            (Some("application/json"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let content_type = content_type.map(Cow::Borrowed);
+            let request = Request { content_type, ..Request::default() };
+            assert_eq!(request.is_grpc(), want, "{:?}", request.content_type);
+        }
     }
 }

@@ -11,7 +11,8 @@ use crate::domain::{Decision, Reason};
 pub struct Answer {
     names: IdentityHeaders,
     remove_authorization: bool,
-    /// The identity headers with `_` for `-`: many backends read both as one name.
+    /// The identity headers with `_` for some or all `-`: many backends read both as
+    /// one name.
     underscored: Vec<String>,
     /// Where a client signs in, for the challenge.
     authorization_uri: Option<String>,
@@ -26,8 +27,7 @@ impl Answer {
         let underscored =
             [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id]
                 .into_iter()
-                .filter(|name| name.contains('-'))
-                .map(|name| name.replace('-', "_"))
+                .flat_map(|name| underscored(name))
                 .collect();
         Self {
             names,
@@ -110,6 +110,23 @@ impl Answer {
         }
         challenge
     }
+}
+
+/// Every spelling of a name that has `_` where the name has `-`, except its own. The
+/// configuration allows few `-`, so these are few.
+fn underscored(name: &str) -> Vec<String> {
+    let mut spellings = vec![String::new()];
+    for c in name.chars() {
+        let other = (c == '-').then_some('_');
+        spellings = spellings
+            .iter()
+            .flat_map(|start| {
+                [Some(c), other].into_iter().flatten().map(move |c| format!("{start}{c}"))
+            })
+            .collect();
+    }
+    spellings.retain(|spelling| spelling != name);
+    spellings
 }
 
 /// A header that replaces whatever stands there.

@@ -1,18 +1,22 @@
 //! Every reply is one of the two legal shapes.
 
+// The tests through the whole service hold their replies against the same rules.
+#[path = "../../tests/support/reply.rs"]
+mod reply;
+
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::proto::envoy::config::core::v3::HeaderValueOption;
-use super::proto::envoy::service::auth::v3::{CheckResponse, check_response::HttpResponse};
+use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
     Action, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind, Owner, Permit,
     Principal, Reason, Target, Verdict, Versions,
 };
+use reply::legal;
 
 fn answer(remove_authorization: bool) -> Answer {
     let headers = IdentityHeaders {
@@ -86,85 +90,6 @@ fn decision(rng: &mut SmallRng) -> Decision {
             title: hostile(rng),
         }],
         versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
-    }
-}
-
-/// The headers that Envoy is told to set: few, small, plain, and none that would
-/// send the request elsewhere.
-fn check_headers(headers: &[HeaderValueOption]) -> Result<(), String> {
-    let mut bytes = 0;
-    let mut names = Vec::new();
-    for option in headers {
-        let header = option.header.as_ref().ok_or("a header option without a header")?;
-        let (key, value) = (&header.key, &header.value);
-        bytes += key.len() + value.len();
-        if key.starts_with(':') || key == "host" || key.is_empty() {
-            return Err(format!("`{key}` must never be set"));
-        }
-        if http::HeaderName::from_lowercase(key.as_bytes()).is_err() {
-            return Err(format!("`{key}` is no header name"));
-        }
-        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(format!("`{value:?}` is not plain ASCII"));
-        }
-        #[allow(deprecated)] // it must not be set either
-        let append = option.append.is_some();
-        if !header.raw_value.is_empty() || append || option.append_action != 2 {
-            return Err(format!("`{key}` does not overwrite"));
-        }
-        names.push(key.as_str());
-    }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    if names.len() != count {
-        return Err("a header is set twice".to_owned());
-    }
-    if count > 20 || bytes > 8 * 1024 {
-        return Err(format!("{count} headers of {bytes} bytes"));
-    }
-    Ok(())
-}
-
-/// Whether a response is a legal allow (true) or a legal denial (false).
-fn legal(response: &CheckResponse) -> Result<bool, String> {
-    let code = response.status.as_ref().ok_or("no status")?.code;
-    match (code, &response.http_response) {
-        (0, Some(HttpResponse::OkResponse(ok))) => {
-            check_headers(&ok.headers)?;
-            let set: Vec<_> = ok
-                .headers
-                .iter()
-                .map(|option| option.header.as_ref().unwrap().key.as_str())
-                .collect();
-            for name in ["subject", "tenant", "kind", "entity", "decision-id"] {
-                let name = format!("x-stagedoor-{name}");
-                let removed = ok.headers_to_remove.contains(&name);
-                if set.contains(&name.as_str()) == removed {
-                    return Err(format!("`{name}` is not either set or removed"));
-                }
-                if !ok.headers_to_remove.contains(&name.replace('-', "_")) {
-                    return Err(format!("the look-alike of `{name}` is not removed"));
-                }
-            }
-            let rest = (
-                &ok.response_headers_to_add,
-                &ok.query_parameters_to_set,
-                &ok.query_parameters_to_remove,
-            );
-            if !(rest.0.is_empty() && rest.1.is_empty() && rest.2.is_empty()) {
-                return Err("an allow changes more than headers".to_owned());
-            }
-            Ok(true)
-        }
-        (1.., Some(HttpResponse::DeniedResponse(denied))) => {
-            check_headers(&denied.headers)?;
-            match denied.status.as_ref().map(|status| status.code) {
-                Some(302 | 400 | 401 | 403 | 404 | 429 | 503) => Ok(false),
-                other => Err(format!("a denial with status {other:?}")),
-            }
-        }
-        (code, shape) => Err(format!("code {code} beside {shape:?}")),
     }
 }
 
@@ -252,5 +177,52 @@ fn challenges_say_what_to_do() {
     assert!(challenge(Reason::CredentialsRepeated).unwrap().contains("error=\"invalid_request\""));
     for reason in Reason::ALL {
         assert_eq!(challenge(*reason).is_some(), reason.status() == 401, "{reason}");
+    }
+}
+
+/// Names that an operator chose, and a credential that the upstream doesn't get.
+#[test]
+fn an_allow_follows_its_settings() {
+    let headers = IdentityHeaders {
+        subject: "x-user".to_owned(),
+        tenant: "tenant".to_owned(),
+        kind: "x-user-kind".to_owned(),
+        entity: "x-for".to_owned(),
+        decision_id: "x-decision".to_owned(),
+    };
+    let target =
+        Target { resource: None, action: Action::Read, gate: Gate::Public, route: "health".into() };
+    let decision = Decision {
+        id: DecisionId::new(),
+        verdict: Verdict::Allow(Permit::by_public_gate(&target).unwrap()),
+        principal: Principal::Anonymous,
+        target: Some(target),
+        owners: Vec::new(),
+        versions: Versions::default(),
+    };
+    for remove_authorization in [false, true] {
+        let settings = AnswerSettings { headers: headers.clone(), remove_authorization };
+        let message = Reply::of(&decision, &Answer::new(settings, None), false).into_message();
+        let Some(HttpResponse::OkResponse(ok)) = message.http_response else { panic!("an allow") };
+        let set: Vec<_> =
+            ok.headers.iter().map(|option| option.header.as_ref().unwrap().key.as_str()).collect();
+        assert_eq!(set, ["x-user-kind", "x-decision"]);
+        let mut removed = ok.headers_to_remove;
+        removed.sort_unstable();
+        let mut want = vec![
+            "tenant",
+            "x-for",
+            "x-user",
+            "x-user_kind",
+            "x_decision",
+            "x_for",
+            "x_user",
+            "x_user-kind",
+            "x_user_kind",
+        ];
+        if remove_authorization {
+            want.insert(0, "authorization");
+        }
+        assert_eq!(removed, want);
     }
 }

@@ -26,6 +26,10 @@ pub(super) fn policy(policy: &Policy, findings: &mut Findings<'_>) -> PolicySett
     PolicySettings { files }
 }
 
+/// The most `-` in the name of an identity header: each doubles the spellings that
+/// upstreams could take for it.
+const MAX_DASHES: usize = 4;
+
 pub(super) fn answer(answer: &Answer, findings: &mut Findings<'_>) -> AnswerSettings {
     let headers = &answer.headers;
     let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -70,6 +74,10 @@ fn header(name: &str) -> Result<(), &'static str> {
         // Many upstreams take `x_user` and `x-user` for one, so a client could send
         // the other spelling.
         return Err("must hold no `_`: upstreams take it for `-`");
+    }
+    if name.matches('-').count() > MAX_DASHES {
+        // Each spelling with `_` for a `-` is removed from what is let through.
+        return Err("must hold at most four `-`");
     }
     let own = matches!(
         name,
