@@ -77,20 +77,28 @@ impl Decide for Authorizer {
     }
 }
 
-impl Authorizer {
-    /// Decides a request without waiting: a key that is not there is unknown.
-    /// For the offline commands; everything else is the very same code.
-    #[must_use]
-    pub fn decide_offline(&self, request: &Request<'_>, now: Now) -> Decision {
-        match self.open(request) {
+/// Decides without waiting: a key that is not there is unknown. For the offline
+/// commands; everything else is the very same code.
+#[derive(Clone, Debug)]
+pub struct Offline(pub Authorizer);
+
+impl Decide for Offline {
+    async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
+        match self.0.open(request) {
             Ok(case) => {
-                let caller = self.authenticator.authenticate_offline(&request.credentials, now);
-                self.close(case, request, caller, now)
+                let caller = self.0.authenticator.authenticate_offline(&request.credentials, now);
+                self.0.close(case, request, caller, now)
             }
             Err(decision) => *decision,
         }
     }
 
+    fn deny(&self, denial: Denial) -> Decision {
+        self.0.deny(denial)
+    }
+}
+
+impl Authorizer {
     fn draft(&self) -> Draft {
         Draft {
             principal: Principal::Anonymous,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::authorizer::{Authorizer, Decide as _};
+use crate::authorizer::{Authorizer, Decide as _, Offline};
 use crate::catalog::{self, Catalog};
 use crate::clock::Now;
 use crate::config::Config;
@@ -55,7 +55,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let decision = runtime.block_on(async {
         let authorizer = authorizer(config).await?;
-        anyhow::Ok(authorizer.decide(&request, Now::read()).await)
+        anyhow::Ok(Offline(authorizer).decide(&request, Now::read()).await)
     })?;
     if args.json {
         let json = serde_json::json!({

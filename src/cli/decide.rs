@@ -3,6 +3,8 @@
 use std::io::BufRead as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use base64::Engine as _;
@@ -12,12 +14,12 @@ use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::{Value, json};
 
-use crate::authorizer::{Authorizer, Decide as _};
+use crate::authorizer::{Authorizer, Decide as _, Offline};
 use crate::clock::Now;
-use crate::domain::{Decision, Denial, Reason, Request, Verdict};
+use crate::domain::{Decision, Denial, Reason, Verdict};
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
 use crate::ext_authz::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
-use crate::ext_authz::{Answer, Reply, request};
+use crate::ext_authz::{Answer, CheckService, CheckSettings, Decided, Record, Reply};
 
 #[derive(Debug, Args)]
 pub(super) struct DecideArgs {
@@ -39,45 +41,76 @@ pub(super) fn run(args: &DecideArgs) -> anyhow::Result<ExitCode> {
     let config = super::config::load(&args.config)?;
     let now = Now::at(args.now);
     let answer = config.answer.clone();
+    // On no network nobody waits, and how busy this machine is changes no decision.
+    let check = CheckSettings { deadline: NO_DEADLINE, ..config.check };
     let (keys, catalog) = (args.keys.as_deref(), args.catalog.as_deref());
     let authorizer = super::offline::authorizer(config, keys, catalog, now)?;
     let uri = authorizer.authenticator.authorization_uri();
-    let decider =
-        Decider { authorizer, answer: Answer::new(answer, uri.as_ref()), now, form: Form::new()? };
+    let last = Last::default();
+    let decider = Decider {
+        service: CheckService::new(
+            Offline(authorizer.clone()),
+            Answer::new(answer, uri.as_ref()),
+            check,
+            Box::new(last.clone()),
+        ),
+        authorizer,
+        last,
+        now,
+        form: Form::new()?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     for (number, text) in std::io::stdin().lock().lines().enumerate() {
-        let output = decider.line(&text?).with_context(|| format!("line {}", number + 1))?;
-        super::line(&output.to_string())?;
+        let output = runtime.block_on(decider.line(&text?));
+        super::line(&output.with_context(|| format!("line {}", number + 1))?.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+const NO_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// The decision behind the last reply.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<Option<Decision>>>);
+
+impl Record for Last {
+    fn decided(&self, decided: &Decided<'_>) {
+        if let Ok(mut last) = self.0.lock() {
+            *last = Some(decided.decision.clone());
+        }
+    }
+}
+
 struct Decider {
+    /// The service that `serve` serves.
+    service: CheckService<Offline>,
     authorizer: Authorizer,
-    answer: Answer,
+    last: Last,
     now: Now,
     form: Form,
 }
 
 impl Decider {
     /// Decides one line of input; gives one line of output.
-    fn line(&self, text: &str) -> anyhow::Result<Value> {
+    async fn line(&self, text: &str) -> anyhow::Result<Value> {
         let text = text.trim();
         let json = text.starts_with('{');
-        // What Envoy's own client could not have encoded is answered as the server
-        // answers it: with a denial.
         let check = if json { self.form.read(text) } else { raw(text) };
-        let (decision, grpc) = match &check {
+        let (reply, decision) = match &check {
             Ok(check) => {
-                let request = request(check);
-                let grpc = request.as_ref().is_some_and(Request::is_grpc);
-                (self.decide(request.as_ref()), grpc)
+                let reply = self.service.reply(check, self.now).await;
+                let decision = self.last.0.lock().ok().and_then(|mut last| last.take());
+                (reply, decision.context("no decision was recorded")?)
             }
+            // What Envoy's own client could not have encoded is answered as the server
+            // answers it: with a denial.
             Err(error) => {
-                let denial = Denial::with_detail(Reason::RequestMalformed, format!("{error:#}"));
-                (self.authorizer.deny(denial), false)
+                let reason = Reason::RequestMalformed;
+                let denial = Denial::with_detail(reason, format!("{error:#}"));
+                (Reply::denied(reason), self.authorizer.deny(denial))
             }
         };
-        let reply = Reply::of(&decision, &self.answer, grpc).into_message();
+        let reply = reply.into_message();
         let reply = if json {
             self.form.write(&reply)?
         } else {
@@ -89,16 +122,6 @@ impl Decider {
             "reason": decision.code(),
             "explanation": explanation(&decision),
         }))
-    }
-
-    fn decide(&self, request: Option<&Request<'_>>) -> Decision {
-        match request {
-            Some(request) => self.authorizer.decide_offline(request, self.now),
-            None => self.authorizer.deny(Denial::with_detail(
-                Reason::RequestMalformed,
-                "the request has no HTTP attributes",
-            )),
-        }
     }
 }
 

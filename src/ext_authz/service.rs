@@ -73,10 +73,9 @@ impl<D: Decide> CheckService<D> {
         Self { shared: Arc::new(Shared { decider, answer, settings, turns, record }) }
     }
 
-    /// Decides one check: whatever happens, the outcome is a reply.
-    pub async fn reply(&self, check: &CheckRequest) -> Reply {
+    /// Decides one check as of `now`: whatever happens, the outcome is a reply.
+    pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
         let started = SystemTime::now();
-        let now = Now::read();
         let shared = &*self.shared;
         let request = request(check);
         let mut decision = match &request {
@@ -145,7 +144,7 @@ impl<D: Decide> Authorization for CheckService<D> {
     ) -> Result<Response<CheckResponse>, Status> {
         let check = request.into_inner();
         // Making the reply could have a defect as well.
-        let reply = AssertUnwindSafe(self.reply(&check)).catch_unwind().await;
+        let reply = AssertUnwindSafe(self.reply(&check, Now::read())).catch_unwind().await;
         Ok(Response::new(reply.unwrap_or_default().into_message()))
     }
 }
