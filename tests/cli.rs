@@ -240,8 +240,19 @@ async fn config_check_and_schema() {
     for line in problems.lines() {
         assert!(line.starts_with(&format!("{config}:")), "{line}");
     }
-    std::fs::write(&config, &good).unwrap();
+    // Both in one run, and every file that can be read.
     std::fs::write(Path::new(&files.path("policy.cedar")), "permit (principal, action);").unwrap();
+    let more = good
+        .replace("gate: public", "gate: pubic")
+        .replace("policy.cedar", "policy.cedar, missing.cedar");
+    std::fs::write(&config, more).unwrap();
+    let output = run(&["config", "check", &config], "");
+    assert_eq!(output.status.code(), Some(3));
+    let problems = text(&output.stderr);
+    for part in ["stagedoor.yaml:", "policy.cedar:1:", "missing.cedar` can't be read"] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    std::fs::write(&config, &good).unwrap();
     for args in [["config", "check", &config].as_slice(), &["serve", "--config", &config]] {
         let output = run(args, "");
         assert_eq!(output.status.code(), Some(3), "{args:?}");

@@ -28,7 +28,7 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
             let config = load(file)?;
             let policy = policy(&config)?;
             super::line(&format!(
-                "{}: good: {} tenants, {} routes, {} policies",
+                "{}: good (tenants: {}, routes: {}, policies: {})",
                 file.display(),
                 config.entra.tenants.len(),
                 config.routes.len(),
@@ -42,9 +42,16 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads and checks a configuration.
+/// Reads and checks a configuration. Where it has mistakes, those of the policies that
+/// it names are told as well.
 pub(super) fn load(file: &Path) -> Result<Config, AppError> {
-    Config::load(file).map_err(|problems| AppError::Configuration(problems.to_string()))
+    Config::load(file).map_err(|problems| {
+        let mut text = problems.to_string();
+        if let Err(errors) = PolicySet::load(problems.policy()) {
+            text.push_str(&format!("\n{errors}"));
+        }
+        AppError::Configuration(text)
+    })
 }
 
 /// Reads and checks the policies that it names.

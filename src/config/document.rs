@@ -274,7 +274,7 @@ pub(super) enum Membership {
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name", "hosts"]))]
 pub(super) struct Route {
-    /// Its name, for records, metrics and messages; unique.
+    /// Its name, for records, spans and messages; unique.
     pub(super) name: String,
     /// Hosts: exact, `*.example.com`, `{component}.apps.example.com`, or `*` for any.
     #[schemars(length(min = 1))]

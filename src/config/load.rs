@@ -71,7 +71,10 @@ pub(super) fn parse(text: &str, base_dir: &Path) -> Result<Config, Problems> {
         _ if problems.is_empty() => {
             Err(Problems::of_file("config", "it can't be used, but no rule says why: a bug".into()))
         }
-        _ => Err(Problems::new("config", problems)),
+        _ => {
+            let policy = check::policy(&document, base_dir);
+            Err(Problems::new("config", problems).with_policy(policy))
+        }
     }
 }
 

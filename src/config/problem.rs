@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::PolicySettings;
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -21,13 +23,14 @@ pub struct Problem {
 pub struct Problems {
     file: String,
     problems: Vec<Problem>,
+    policy: PolicySettings,
 }
 
 impl Problems {
     pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
-        Self { file: file.to_owned(), problems }
+        Self { file: file.to_owned(), problems, policy: PolicySettings::default() }
     }
 
     /// A mistake that has no place in the text.
@@ -39,6 +42,18 @@ impl Problems {
     #[must_use]
     pub fn as_slice(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// The policy files that the configuration names, as far as it could be read: they
+    /// can have mistakes of their own.
+    #[must_use]
+    pub fn policy(&self) -> &PolicySettings {
+        &self.policy
+    }
+
+    #[must_use]
+    pub(super) fn with_policy(self, policy: PolicySettings) -> Self {
+        Self { policy, ..self }
     }
 
     /// Names the file in what is shown.

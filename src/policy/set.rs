@@ -61,10 +61,17 @@ impl PolicySet {
                 }
             }
         }
-        if !errors.is_empty() {
-            return Err(PolicyErrors(errors));
+        if errors.is_empty() {
+            return Self::of(&sources);
         }
-        Self::of(&sources)
+        // What can be read is judged all the same, so that one run tells everything;
+        // where nothing can, the built-in policy is not what was meant.
+        if !sources.is_empty()
+            && let Err(more) = Self::of(&sources)
+        {
+            errors.extend(more.0);
+        }
+        Err(PolicyErrors(errors))
     }
 
     /// Checks the given texts; the built-in policy where there are none.

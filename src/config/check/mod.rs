@@ -17,6 +17,7 @@ use super::Config;
 use super::document::Document;
 use super::problem::below;
 use super::values::{ByteSize, Period};
+use crate::policy::PolicySettings;
 
 /// A value that can't be meant.
 pub(super) struct Finding {
@@ -41,6 +42,11 @@ pub(super) fn check(document: &Document, base_dir: &Path) -> (Option<Config>, Ve
     let mut findings = Findings { base_dir, list: Vec::new() };
     let config = settings(document, &mut findings);
     (config, findings.list)
+}
+
+/// The policy files that a document with mistakes names.
+pub(super) fn policy(document: &Document, base_dir: &Path) -> PolicySettings {
+    rest::policy(&document.policy, &mut Findings { base_dir, list: Vec::new() })
 }
 
 fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> {
