@@ -121,7 +121,8 @@ impl HttpClient {
     ) -> Result<Document, FetchError> {
         let transport = |error: reqwest::Error| FetchError::Transport {
             url: url.clone(),
-            cause: causes(&error),
+            // Its own words hold the whole URL.
+            cause: causes(&error.without_url()),
         };
         let mut request = self.client.get(url.clone()).header(header::ACCEPT, "application/json");
         if let Some(bearer) = bearer {
