@@ -8,6 +8,7 @@ mod support;
 
 use std::time::Duration;
 
+use devtenant::backstage::{Backstage, BackstageOptions};
 use devtenant::service::Echo;
 use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -158,6 +159,9 @@ async fn metrics_count_what_was_decided() {
         ("stagedoor_token_cache_hits_total", 2.0),
         ("stagedoor_token_cache_entries", 2.0),
         ("stagedoor_issuers_usable", 2.0),
+        ("stagedoor_connection_accept_errors_total", 0.0),
+        ("stagedoor_connection_preface_failures_total", 0.0),
+        ("stagedoor_connection_panics_total", 0.0),
         ("stagedoor_catalog_usable", 1.0),
         ("stagedoor_catalog_entities", 2.0),
         ("stagedoor_catalog_groups", 4.0),
@@ -166,7 +170,19 @@ async fn metrics_count_what_was_decided() {
     ] {
         assert!((sample(&metrics, name) - want).abs() < f64::EPSILON, "{name}:\n{metrics}");
     }
+    assert!(sample(&metrics, "stagedoor_connections_open") >= 1.0);
+    assert!(sample(&metrics, "stagedoor_connections_accepted_total") >= 1.0);
     assert!(metrics.ends_with("# EOF\n"));
+    let reference = include_str!("../docs/operations.md");
+    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(reference.contains(&format!("`{name}")), "{name} stands in no reference");
+    }
+    for record in stack.stagedoor.audit(5).await.unwrap() {
+        for name in record.as_object().unwrap().keys() {
+            assert!(reference.contains(&format!("`{name}`")), "{name} stands in no reference");
+        }
+    }
     let (status, live) = stack.stagedoor.get("/live").await.unwrap();
     assert_eq!((status, live.as_str()), (200, "live\n"));
     let (status, _) = stack.stagedoor.get("/nothing").await.unwrap();
@@ -217,6 +233,46 @@ async fn health_follows_readiness() {
     assert!(body.contains("shutting down"), "{body}");
 }
 
+/// Keys alone are not enough to serve.
+#[tokio::test]
+async fn health_waits_for_the_catalog() {
+    let backstage = Backstage::start(BackstageOptions {
+        token: None,
+        entities: vec![
+            devtenant::backstage::group("payments-team", Some(OWNERS), None),
+            devtenant::backstage::component("payments", "payments-team"),
+        ],
+    })
+    .await
+    .unwrap();
+    backstage.set_fault(Some(devtenant::backstage::Fault::Status(503)));
+    let catalog =
+        format!("catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n", backstage.url());
+    let options = Options { catalog: Some(catalog), wait: false, ..Options::default() };
+    let stagedoor = Stagedoor::start(options).await.unwrap();
+    let channel = channel(&stagedoor).await;
+    // Until the keys are there, and the catalog is all that is missing.
+    loop {
+        let (_, metrics) = stagedoor.get("/metrics").await.unwrap();
+        if sample(&metrics, "stagedoor_issuers_usable") > 0.0
+            && sample(&metrics, "stagedoor_issuers_usable") == sample(&metrics, "stagedoor_issuers")
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(health(&channel, "").await, ServingStatus::NotServing);
+    let (status, body) = stagedoor.get("/ready").await.unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("catalog"), "{body}");
+    backstage.set_fault(None);
+    stagedoor.await_ready().await.unwrap();
+    while health(&channel, "").await != ServingStatus::Serving {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn reflection_tells_the_services() {
     use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -245,8 +301,24 @@ async fn no_token_is_in_any_output() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
     let upstream = Echo::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let secret = "catalog-token-0123456789";
+    let backstage = Backstage::start(BackstageOptions {
+        token: Some(secret.to_owned()),
+        entities: vec![
+            devtenant::backstage::group("payments-team", Some(OWNERS), None),
+            devtenant::backstage::component("payments", "payments-team"),
+        ],
+    })
+    .await
+    .unwrap();
+    std::fs::write(folder.path().join("secret"), secret).unwrap();
+    let catalog = format!(
+        "catalog:\n  backstage: {{ url: \"{}\", token_file: secret }}\n  refresh_every: 1s\n",
+        backstage.url()
+    );
     let options = Options {
         unix: true,
+        catalog: Some(catalog),
         more: "telemetry: { log: trace }\n".to_owned(),
         ..Options::default()
     };
@@ -287,6 +359,26 @@ async fn no_token_is_in_any_output() {
             envoy.raw_http(request).await.unwrap();
         }
     }
+    // Also where the catalog refuses the secret.
+    backstage.set_fault(Some(devtenant::backstage::Fault::Status(401)));
+    let log_text = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    while !log_text().contains("could not be refreshed") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The admin port is where the log says.
+    let admin: std::net::SocketAddr = {
+        let log = log_text();
+        let line = log.lines().find(|line| line.contains("the admin port is open")).unwrap();
+        let (_, address) = line.rsplit_once("address=").unwrap();
+        address.trim().parse().unwrap()
+    };
+    let mut shown = String::new();
+    for path in ["/metrics", "/status", "/ready"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let answer = support::envoy::raw_http(admin, request).await.unwrap();
+        shown.push_str(&String::from_utf8(answer.body).unwrap());
+    }
+    assert!(shown.contains("stagedoor_decisions_total"));
     // Ended, so that everything is written.
     let pid = i32::try_from(process.id().unwrap()).unwrap();
     std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
@@ -295,9 +387,12 @@ async fn no_token_is_in_any_output() {
     let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
     assert_eq!(audit.lines().count(), 2 * tokens.len());
     assert!(log.contains("DEBUG") || log.contains("TRACE"), "the log is as wordy as it can be");
+    assert!(backstage.requests() > 1, "the secret was used");
+    assert!(![&log, &audit, &shown].iter().any(|text| text.contains(secret)));
     for token in &tokens {
         for part in token.split('.').filter(|part| !part.is_empty()) {
             assert!(!audit.contains(part), "the audit records hold a part of a token");
+            assert!(!shown.contains(part), "the admin port shows a part of a token");
             // The header is the same in every token of a key, and says nothing.
             let secret = part != tokens[0].split('.').next().unwrap();
             assert!(!secret || !log.contains(part), "the log holds a part of a token");

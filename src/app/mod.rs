@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
@@ -54,6 +55,7 @@ pub struct App {
     http: Arc<HttpClient>,
     audit: AuditTask,
     traces: Traces,
+    reload: Arc<Notify>,
 }
 
 /// Why the server can't start, or why it ended.
@@ -115,7 +117,7 @@ impl App {
             .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
-        sources::register(&mut registry, &authenticator, &catalog, &sender);
+        let audit_sender = sender.clone();
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
         let guard_deadline = config.check.deadline + LAST_CHANCE;
@@ -134,6 +136,7 @@ impl App {
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
+        sources::register(&mut registry, &authenticator, &catalog, &audit_sender, server.stats());
         let admin = TcpListener::bind(config.admin)
             .await
             .map_err(|e| AppError::start(format!("listen.admin: {}", config.admin), e))?;
@@ -150,6 +153,7 @@ impl App {
             http: Arc::new(http),
             audit,
             traces,
+            reload: Arc::default(),
         })
     }
 
@@ -171,6 +175,13 @@ impl App {
         &self.catalog
     }
 
+    /// Notified, the catalog is read again at once, and the audit file opened anew, for
+    /// when it was renamed: what SIGHUP does.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
+    }
+
     /// Serves until `shutdown` says otherwise, and then drains.
     ///
     /// # Errors
@@ -190,6 +201,7 @@ impl App {
             authenticator.run(http, stop).await;
             "keys"
         });
+        let reread = self.catalog.clone();
         let (catalog, http, stop) = (self.catalog, self.http, shutdown.receiver());
         tasks.spawn(async move {
             catalog.run(http, stop).await;
@@ -212,6 +224,11 @@ impl App {
         let report = loop {
             tokio::select! {
                 report = &mut serving => break Ok(report),
+                () = self.reload.notified() => {
+                    tracing::info!("reading the catalog again, and opening the audit file anew");
+                    self.audit.reopen();
+                    reread.refresh_now();
+                }
                 Some(ended) = tasks.join_next() => {
                     // The tasks that end with the drain have ended well.
                     if shutdown.stage() == crate::shutdown::Stage::Running {

@@ -1,14 +1,25 @@
 //! What becomes of a decision once its reply is made: a metric, a span, a record.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::audit::{AuditRecord, AuditSender};
 use crate::domain::{Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions};
 use crate::ext_authz::{Decided, OnGuarded, Record};
+use crate::seldom::Seldom;
 use crate::telemetry::{Metrics, Traces};
 
-/// Cheap to clone; nothing in it blocks.
+/// What one kind of news is logged at most once per.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether it is time to say it, and how often it went unsaid.
+fn ask(seldom: &Mutex<Seldom>) -> Option<u64> {
+    seldom.lock().ok()?.ask(Instant::now())
+}
+
+/// Cheap to clone; nothing in it waits for anything outside.
 #[derive(Clone, Debug)]
 pub(super) struct Recorder {
     shared: Arc<Sinks>,
@@ -19,11 +30,17 @@ struct Sinks {
     metrics: Metrics,
     traces: Traces,
     audit: AuditSender,
+    /// What a client could cause a thousand times a second is logged seldom: a log that
+    /// isn't taken would hold requests up.
+    defects: Mutex<Seldom>,
+    unread: Mutex<Seldom>,
 }
 
 impl Recorder {
     pub(super) fn new(metrics: Metrics, traces: Traces, audit: AuditSender) -> Self {
-        Self { shared: Arc::new(Sinks { metrics, traces, audit }) }
+        let seldom = || Mutex::new(Seldom::new(LOG_EVERY));
+        let sinks = Sinks { metrics, traces, audit, defects: seldom(), unread: seldom() };
+        Self { shared: Arc::new(sinks) }
     }
 }
 
@@ -45,8 +62,10 @@ impl Record for Recorder {
         }
         if let Verdict::Deny(denial) = &decided.decision.verdict
             && denial.reason == Reason::Internal
+            && let Some(unsaid) = ask(&sinks.defects)
         {
             tracing::error!(
+                unsaid,
                 decision_id = %decided.decision.id,
                 detail = denial.detail.as_deref().unwrap_or(""),
                 "a decision failed, and was denied: this is a defect"
@@ -58,7 +77,10 @@ impl Record for Recorder {
 impl OnGuarded for Recorder {
     fn guarded(&self, reason: Reason, cause: &str) {
         self.shared.metrics.guarded();
-        tracing::warn!(reason = reason.code(), cause, "a call was denied before it could be read");
+        if let Some(unsaid) = ask(&self.shared.unread) {
+            let reason = reason.code();
+            tracing::warn!(unsaid, reason, cause, "a call was denied before it could be read");
+        }
         let decision = Decision {
             id: DecisionId::new(),
             verdict: Verdict::Deny(Denial::with_detail(reason, cause)),

@@ -1,6 +1,7 @@
 //! Metrics that are read from the parts when they are scraped.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
@@ -13,6 +14,7 @@ use crate::audit::AuditSender;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::entra::Authenticator;
+use crate::serve::ServeStats;
 
 /// Registers them.
 pub(super) fn register(
@@ -20,11 +22,13 @@ pub(super) fn register(
     authenticator: &Authenticator,
     catalog: &Catalog,
     audit: &AuditSender,
+    serve: Arc<ServeStats>,
 ) {
     registry.register_collector(Box::new(Parts {
         authenticator: authenticator.clone(),
         catalog: catalog.clone(),
         audit: audit.clone(),
+        serve,
     }));
 }
 
@@ -33,6 +37,7 @@ struct Parts {
     authenticator: Authenticator,
     catalog: Catalog,
     audit: AuditSender,
+    serve: Arc<ServeStats>,
 }
 
 impl Collector for Parts {
@@ -73,11 +78,30 @@ impl Collector for Parts {
         gauge("stagedoor_token_cache_entries", "Cached tokens", count(tokens.entries))?;
         gauge("stagedoor_token_cache_bytes", "Their size, as counted", count(tokens.bytes))?;
 
+        let serve = &*self.serve;
+        gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
+
         let audit = self.audit.stats();
         let mut counter = |name: &str, help: &str, value: u64| {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(descriptor)
         };
+        counter("stagedoor_connections_accepted", "Connections accepted", serve.accepted())?;
+        counter(
+            "stagedoor_connection_accept_errors",
+            "Times accepting failed and was put off",
+            serve.accept_errors(),
+        )?;
+        counter(
+            "stagedoor_connection_preface_failures",
+            "Connections closed because they did not begin HTTP/2 in time",
+            serve.preface_failures(),
+        )?;
+        counter(
+            "stagedoor_connection_panics",
+            "Panics in a connection that nothing else caught",
+            serve.panics(),
+        )?;
         counter("stagedoor_token_cache_hits", "Tokens found verified", tokens.hits)?;
         counter("stagedoor_token_cache_misses", "Tokens that had to be verified", tokens.misses)?;
         counter("stagedoor_audit_records_written", "Audit records written", audit.written)?;
@@ -92,6 +116,11 @@ impl Collector for Parts {
             audit.failed,
         )
     }
+}
+
+#[allow(clippy::cast_precision_loss)] // as below
+fn exact(value: u64) -> f64 {
+    value as f64
 }
 
 /// Prometheus knows only floating point.

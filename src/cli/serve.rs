@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::config::Config;
@@ -24,7 +25,15 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::build(config).await?;
     let (handle, shutdown) = Shutdown::new();
-    tokio::spawn(handle.signals().context("signals can't be received")?);
+    let no_signals = "signals can't be received";
+    tokio::spawn(handle.signals().context(no_signals)?);
+    let mut hangup = signal(SignalKind::hangup()).context(no_signals)?;
+    let reload = app.reload();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.notify_one();
+        }
+    });
     app.run(shutdown).await?;
     Ok(())
 }

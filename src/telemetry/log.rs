@@ -1,5 +1,7 @@
 //! Logs, on standard error: standard output belongs to the audit records.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use super::settings::{LogFormat, TelemetrySettings};
@@ -29,7 +31,11 @@ pub fn init(settings: &TelemetrySettings) -> Result<(), LogError> {
         filter: settings.log.clone(),
         cause: cause.to_string(),
     })?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: in a file they hide the words that one looks for.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().try_init(),
