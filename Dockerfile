@@ -34,7 +34,7 @@ ENTRYPOINT ["/usr/local/bin/devtenant"]
 # Last, so that a build without --target is this one.
 FROM gcr.io/distroless/cc-debian12:nonroot AS stagedoor
 COPY --from=build-stagedoor /stagedoor /usr/local/bin/stagedoor
-# Relative paths in the configuration start here.
+# Where the configuration is mounted; relative paths in it start at its folder.
 WORKDIR /etc/stagedoor
 ENTRYPOINT ["/usr/local/bin/stagedoor"]
 CMD ["serve", "--config", "/etc/stagedoor/stagedoor.yaml"]

@@ -269,6 +269,20 @@ async fn ids_of_the_graph_provider() {
         owners(&snapshot, "component:default/forged-uid-etag").unwrap(),
         ["group:default/payments_billing"]
     );
+    // The provider repeats the id in its location; who doesn't is not believed.
+    let capture_of = capture("msgraph-entities.json");
+    let location = "msgraph:default/aaaaaaaa-0000-0000-0000-000000000002";
+    assert!(capture_of.contains(location));
+    for other in [
+        "msgraph:default/aaaaaaaa-0000-0000-0000-000000000009",
+        "msgraph:/aaaaaaaa-0000-0000-0000-000000000002",
+        "msgraph:default",
+    ] {
+        let changed = capture("forged-entities.json").replace(location, other);
+        let snapshot = crawl(&Pages::of(changed), &[]).await.unwrap();
+        let caller = identity(STRANGER, &["aaaaaaaa-0000-0000-0000-000000000002"]);
+        assert!(groups(&snapshot, &caller, Membership::Token).is_empty(), "{other}");
+    }
     // Were the file trusted, the id would be claimed twice, and be nobody's.
     let trusting =
         crawl(&Pages::of(capture("forged-entities.json")), &["file:/srv/"]).await.unwrap();

@@ -251,6 +251,44 @@ proptest! {
         }
     }
 
+    /// However an accepted path is spelt otherwise, that is refused, or is the same path:
+    /// an escape, an escape of an escape, another case of one, a slash or dot segment that
+    /// means nothing, a detour.
+    #[test]
+    fn no_other_spelling_is_accepted(
+        raw in "(/([a-c.@:]|%7[bB]|%[cC]3%[aA]9){1,4}){1,4}",
+        at in any::<prop::sample::Index>(),
+        how in 0_usize..9,
+    ) {
+        let Ok((path, _)) = Path::split(&raw) else { return Ok(()) };
+        let at = at.index(raw.len());
+        let byte = raw.as_bytes()[at];
+        let (before, after) = raw.split_at(at);
+        let (parent, rest) = raw.split_at(raw.split_at(at + 1).0.rfind('/').unwrap());
+        let after = after.split_at(1).1;
+        let other = match how {
+            0 => format!("{before}%{byte:02x}{after}"),
+            1 => format!("{before}%{byte:02X}{after}"),
+            2 => format!("{before}%25{byte:02x}{after}"),
+            3 => format!("{parent}/{rest}"),
+            4 => format!("{parent}/.{rest}"),
+            5 => format!("{parent}/x/..{rest}"),
+            6 => format!("{parent}/%2e{rest}"),
+            7 => format!("{parent}\\{}", rest.split_at(1).1),
+            _ => raw.split('%').enumerate().map(|(n, part)| match n {
+                0 => part.to_owned(),
+                _ => {
+                    let (digits, rest) = part.split_at(2);
+                    format!("%{}{rest}", digits.to_ascii_uppercase())
+                }
+            }).collect(),
+        };
+        if let Ok((same, query)) = Path::split(&other) {
+            prop_assert_eq!(same.as_str(), path.as_str(), "{} and {}", raw, other);
+            prop_assert_eq!(query, None);
+        }
+    }
+
     #[test]
     fn any_text_is_read_without_panic(raw in "\\PC{0,40}", tail in "[/%a-f0-9.;\\x00-\\x7f]{0,40}") {
         let _ = Path::split(&raw);
