@@ -4,11 +4,12 @@
 //! one place: https or loopback only, no redirects, a cap on the body after
 //! decompression, one deadline for the whole exchange.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::{Host, Url};
 
 /// Why a document could not be fetched. Never holds a secret or a body.
@@ -83,6 +84,60 @@ pub trait Fetch: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Document, FetchError>> + Send;
 }
 
+/// A request beyond asking for a document.
+#[derive(Clone, Debug)]
+pub struct Outgoing<'a> {
+    /// Where to.
+    pub url: &'a Url,
+    /// Headers; a credential among them is marked as sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is sent; nothing is a GET.
+    pub body: Option<Body>,
+}
+
+/// What is posted. Never shown: it can hold a secret.
+#[derive(Clone)]
+pub enum Body {
+    /// Fields of a form.
+    Form(Vec<(&'static str, String)>),
+    /// A JSON document.
+    Json(serde_json::Value),
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form(_) => "Form([redacted])",
+            Self::Json(_) => "Json([redacted])",
+        })
+    }
+}
+
+/// An answer of any status.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, decompressed.
+    pub body: Bytes,
+}
+
+/// Exchanges requests for answers, whatever the answer's status. As narrow as
+/// [`Fetch`], and for the same reason.
+pub trait Exchange: Send + Sync + 'static {
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// There was no answer, or none within the limits.
+    fn exchange(
+        &self,
+        request: Outgoing<'_>,
+        limits: Limits,
+    ) -> impl Future<Output = Result<Incoming, FetchError>> + Send;
+}
+
 /// Bounds of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -96,44 +151,60 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: reqwest::Client,
+    /// For plain http, which is allowed to this machine alone: never over a proxy.
+    direct: reqwest::Client,
 }
 
 impl HttpClient {
-    /// A client that follows no redirect and keeps few idle connections.
+    /// A client that follows no redirect and keeps few idle connections. What is fetched
+    /// over https goes over the environment's proxy, if one is set there.
     ///
     /// # Errors
     /// The TLS backend can't be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5))
-            .pool_max_idle_per_host(2)
-            .user_agent(concat!("stagedoor/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client })
+        let builder = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(5))
+                .pool_max_idle_per_host(2)
+                .user_agent(concat!("stagedoor/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Self { client: builder().build()?, direct: builder().no_proxy().build()? })
     }
 
-    async fn exchange(
+    async fn answer(
         &self,
-        url: &Url,
-        bearer: Option<&HeaderValue>,
+        request: Outgoing<'_>,
         max_bytes: usize,
-    ) -> Result<Document, FetchError> {
+    ) -> Result<Incoming, FetchError> {
+        let url = request.url;
         let transport = |error: reqwest::Error| FetchError::Transport {
             url: url.clone(),
             // Its own words hold the whole URL.
             cause: causes(&error.without_url()),
         };
-        let mut request = self.client.get(url.clone()).header(header::ACCEPT, "application/json");
-        if let Some(bearer) = bearer {
-            request = request.header(header::AUTHORIZATION, bearer.clone());
+        let client = if url.scheme() == "https" { &self.client } else { &self.direct };
+        let mut builder = match request.body {
+            None => client.get(url.clone()),
+            Some(Body::Form(fields)) => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(fields);
+                client
+                    .post(url.clone())
+                    .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.finish())
+            }
+            Some(Body::Json(json)) => client
+                .post(url.clone())
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(json.to_string()),
+        };
+        builder = builder.header(header::ACCEPT, "application/json");
+        for (name, value) in request.headers {
+            builder = builder.header(name, value);
         }
-        let mut response = request.send().await.map_err(transport)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status { url: url.clone(), status: response.status() });
-        }
-        let headers = response.headers().clone();
-        check_json(url, &headers)?;
+        let mut response = builder.send().await.map_err(transport)?;
+        let (status, headers) = (response.status(), response.headers().clone());
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > max_bytes {
@@ -141,7 +212,25 @@ impl HttpClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Document { body: body.freeze(), headers })
+        Ok(Incoming { status, headers, body: body.freeze() })
+    }
+}
+
+impl Exchange for HttpClient {
+    async fn exchange(
+        &self,
+        request: Outgoing<'_>,
+        limits: Limits,
+    ) -> Result<Incoming, FetchError> {
+        let url = request.url;
+        if !is_secure(url) && !is_machine_metadata(url) {
+            return Err(FetchError::Insecure(url.clone()));
+        }
+        tokio::time::timeout(limits.timeout, self.answer(request, limits.max_bytes))
+            .await
+            .unwrap_or_else(|_| {
+                Err(FetchError::Timeout { url: url.clone(), after: limits.timeout })
+            })
     }
 }
 
@@ -155,12 +244,21 @@ impl Fetch for HttpClient {
         if !is_secure(url) {
             return Err(FetchError::Insecure(url.clone()));
         }
-        tokio::time::timeout(limits.timeout, self.exchange(url, bearer, limits.max_bytes))
-            .await
-            .unwrap_or_else(|_| {
-                Err(FetchError::Timeout { url: url.clone(), after: limits.timeout })
-            })
+        let headers =
+            bearer.map(|bearer| (header::AUTHORIZATION, bearer.clone())).into_iter().collect();
+        let answer = self.exchange(Outgoing { url, headers, body: None }, limits).await?;
+        if answer.status != StatusCode::OK {
+            return Err(FetchError::Status { url: url.clone(), status: answer.status });
+        }
+        check_json(url, &answer.headers)?;
+        Ok(Document { body: answer.body, headers: answer.headers })
     }
+}
+
+/// Whether this is the metadata service of the machine itself, which knows no https. Its
+/// address never leaves the host.
+fn is_machine_metadata(url: &Url) -> bool {
+    url.scheme() == "http" && url.host() == Some(Host::Ipv4([169, 254, 169, 254].into()))
 }
 
 /// Whether what is fetched from `url` can't be changed on its way: https, or http

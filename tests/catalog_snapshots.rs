@@ -16,7 +16,7 @@ use stagedoor::catalog::{
     SourceSettings, load_folder, load_once,
 };
 use stagedoor::clock::Now;
-use stagedoor::domain::{EntityRef, Identity, IdentityKind};
+use stagedoor::domain::{EntityRef, Identity, IdentityKind, TokenFacts};
 use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
 use stagedoor::shutdown::Shutdown;
 use url::Url;
@@ -107,18 +107,25 @@ fn identity(oid: &str, groups: &[&str]) -> Identity {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: oid.parse().unwrap(),
         kind: IdentityKind::User,
+        delegated: true,
         client: None,
         groups: groups.into(),
         group_names: Box::new([]),
+        groups_elsewhere: false,
         roles: Box::new([]),
         scopes: Box::new([]),
         issued_at: 0,
         expires_at: 0,
+        facts: TokenFacts::default(),
     }
 }
 
 fn groups(snapshot: &Snapshot, identity: &Identity, membership: Membership) -> Vec<String> {
-    snapshot.groups_of(identity, membership).iter().map(ToString::to_string).collect()
+    snapshot
+        .groups_of(identity, &identity.groups, membership)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn owners(snapshot: &Snapshot, of: &str) -> Option<Vec<String>> {
@@ -198,7 +205,8 @@ fn check_acme(snapshot: &Snapshot) {
     assert_eq!(groups(snapshot, &team_b, Membership::Either), with_own(&all));
     assert_eq!(groups(snapshot, &team_b, Membership::Both), with_own(&common));
     // An application is nobody's user, whatever its object id.
-    let robot = Identity { kind: IdentityKind::Workload, ..identity(breanna, &[]) };
+    let robot =
+        Identity { kind: IdentityKind::Workload, delegated: false, ..identity(breanna, &[]) };
     assert!(groups(snapshot, &robot, Membership::Either).is_empty());
 }
 

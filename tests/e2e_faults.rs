@@ -446,8 +446,13 @@ impl Decide for Broken {
 }
 
 fn allow() -> Decision {
-    let target =
-        Target { resource: None, action: Action::Read, gate: Gate::Public, route: "open".into() };
+    let target = Target {
+        resource: None,
+        action: Action::Read,
+        gate: Gate::Public,
+        route: "open".into(),
+        demands: None,
+    };
     Decision {
         id: stagedoor::domain::DecisionId::new(),
         verdict: stagedoor::domain::Verdict::Allow(Permit::by_public_gate(&target).unwrap()),

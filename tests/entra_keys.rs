@@ -16,7 +16,7 @@ use serde_json::json;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Credentials, Reason};
 use stagedoor::entra::{
-    Authenticator, EntraSettings, KeySettings, KeyState, TenantSettings, TokenCacheSettings,
+    Authenticator, EntraSettings, KeyState, TenantSettings, Tenants, TokenCacheSettings,
 };
 use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
@@ -98,27 +98,18 @@ struct Running {
 
 impl Running {
     fn start(answer: Answer) -> Self {
+        let tenant = TenantSettings {
+            issuer_v2: Some(issuer()),
+            ..TenantSettings::new(
+                Tenants::One(TENANT.parse().unwrap()),
+                AUTHORITY.parse().unwrap(),
+                "https://graph.microsoft.com".parse().unwrap(),
+                vec!["api://payments".to_owned()],
+            )
+        };
         let settings = EntraSettings {
-            tenants: vec![TenantSettings {
-                id: TENANT.parse().unwrap(),
-                authority: AUTHORITY.parse().unwrap(),
-                issuer_v1: None,
-                issuer_v2: Some(issuer()),
-                audiences: vec!["api://payments".to_owned()],
-                clients: vec![],
-                accept_tokens_without_grant: false,
-            }],
-            clock_skew: Duration::from_secs(60),
-            max_token_lifetime: Duration::from_secs(28 * 3600),
-            max_token_bytes: 16 * 1024,
             cache: TokenCacheSettings { max_entries: 1000, max_bytes: 1024 * 1024 },
-            keys: KeySettings {
-                refresh_every: Duration::from_secs(3600),
-                min_refresh_interval: Duration::from_secs(300),
-                max_age: Duration::from_secs(24 * 3600),
-                unknown_key_wait: Duration::from_millis(100),
-                fetch_timeout: Duration::from_secs(5),
-            },
+            ..EntraSettings::new(vec![tenant])
         };
         let authenticator = Authenticator::new(settings).unwrap();
         let tenant = Arc::new(FakeTenant {

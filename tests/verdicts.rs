@@ -14,7 +14,7 @@ use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::json;
-use stagedoor::authorizer::{Authorizer, Offline};
+use stagedoor::authorizer::{Authorizer, Offline, OverageSource};
 use stagedoor::catalog::{Catalog, load_folder};
 use stagedoor::clock::Now;
 use stagedoor::config::Config;
@@ -52,6 +52,7 @@ fn service(tenant: &Tenant, now: Now) -> CheckService<Offline> {
         routes: Arc::new(config.route_table),
         policy: Arc::new(PolicySet::load(&config.policy).unwrap()),
         membership: config.membership,
+        overage: OverageSource::Nowhere,
     };
     let answer = Answer::new(config.answer, None);
     CheckService::new(Offline(authorizer), answer, config.check, Box::new(Nowhere))

@@ -3,6 +3,7 @@
 //! Nothing here changes anything, and nothing here tells a secret.
 
 mod readiness;
+mod serve;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use readiness::Readiness;
+pub use serve::serve;
 
 use crate::clock::Now;
 

@@ -52,7 +52,6 @@ impl Readiness {
             .map(|issuer| {
                 json!({
                     "issuer": issuer.issuer,
-                    "tenant": issuer.tenant.to_string(),
                     "state": issuer.state.to_string(),
                     "keys": issuer.keys,
                     "age_seconds": issuer.age.map(|age| age.as_secs()),

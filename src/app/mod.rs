@@ -7,7 +7,6 @@ mod health;
 mod recorder;
 mod sources;
 
-use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +19,10 @@ use tonic::service::Routes;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::audit::{AuditTask, AuditWriter};
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, OverageSource};
 use crate::catalog::Catalog;
-use crate::config::Config;
-use crate::entra::Authenticator;
+use crate::config::{Config, OverageFrom};
+use crate::entra::{Authenticator, GroupResolver};
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
 use crate::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::ext_authz::{Answer, CheckService, Guard};
@@ -51,6 +50,7 @@ pub struct App {
     registry: Registry,
     health: health::Health,
     authenticator: Authenticator,
+    resolver: Option<GroupResolver>,
     catalog: Catalog,
     http: Arc<HttpClient>,
     audit: AuditTask,
@@ -99,6 +99,8 @@ impl App {
         let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
         let policy = PolicySet::load(&config.policy)
             .map_err(|errors| AppError::Configuration(errors.to_string()))?;
+        let resolver = GroupResolver::new(&config.entra);
+        let overage = overage(config.overage, resolver.as_ref());
         let authenticator =
             Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
         let catalog = Catalog::new(config.catalog);
@@ -109,6 +111,7 @@ impl App {
             routes: Arc::new(config.route_table),
             policy: Arc::new(policy),
             membership: config.membership,
+            overage,
         };
 
         let mut registry = Registry::default();
@@ -136,7 +139,14 @@ impl App {
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
-        sources::register(&mut registry, &authenticator, &catalog, &audit_sender, server.stats());
+        let parts = sources::Parts {
+            authenticator: authenticator.clone(),
+            resolver: resolver.clone(),
+            catalog: catalog.clone(),
+            audit: audit_sender,
+            serve: server.stats(),
+        };
+        registry.register_collector(Box::new(parts));
         let admin = TcpListener::bind(config.admin)
             .await
             .map_err(|e| AppError::start(format!("listen.admin: {}", config.admin), e))?;
@@ -149,6 +159,7 @@ impl App {
             registry,
             health,
             authenticator,
+            resolver,
             catalog,
             http: Arc::new(http),
             audit,
@@ -201,6 +212,13 @@ impl App {
             authenticator.run(http, stop).await;
             "keys"
         });
+        if let Some(resolver) = self.resolver {
+            let (http, stop) = (Arc::clone(&self.http), shutdown.receiver());
+            tasks.spawn(async move {
+                resolver.run(http, stop).await;
+                "groups"
+            });
+        }
         let reread = self.catalog.clone();
         let (catalog, http, stop) = (self.catalog, self.http, shutdown.receiver());
         tasks.spawn(async move {
@@ -212,10 +230,10 @@ impl App {
             health.run(ready, stop).await;
             "health"
         });
-        let admin =
-            axum::serve(self.admin, admin::router(Admin { readiness, registry: self.registry }));
+        let pages = admin::router(Admin { readiness, registry: self.registry });
+        let listener = self.admin;
         tasks.spawn(async move {
-            let _ = admin.into_future().await;
+            admin::serve(listener, pages).await;
             "admin"
         });
 
@@ -240,6 +258,15 @@ impl App {
         tasks.abort_all();
         flush(self.audit, self.traces).await;
         report
+    }
+}
+
+/// Where the groups come from that a token doesn't list.
+pub(crate) fn overage(from: OverageFrom, resolver: Option<&GroupResolver>) -> OverageSource {
+    match (from, resolver) {
+        (OverageFrom::Catalog, _) => OverageSource::Catalog,
+        (OverageFrom::Graph, Some(resolver)) => OverageSource::graph(resolver.clone()),
+        (OverageFrom::Nowhere, _) | (OverageFrom::Graph, None) => OverageSource::Nowhere,
     }
 }
 

@@ -8,36 +8,22 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
 
 use crate::audit::AuditSender;
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::entra::Authenticator;
+use crate::entra::{Authenticator, GroupResolver};
 use crate::serve::ServeStats;
+use crate::telemetry;
 
-/// Registers them.
-pub(super) fn register(
-    registry: &mut Registry,
-    authenticator: &Authenticator,
-    catalog: &Catalog,
-    audit: &AuditSender,
-    serve: Arc<ServeStats>,
-) {
-    registry.register_collector(Box::new(Parts {
-        authenticator: authenticator.clone(),
-        catalog: catalog.clone(),
-        audit: audit.clone(),
-        serve,
-    }));
-}
-
+/// The parts that are asked.
 #[derive(Debug)]
-struct Parts {
-    authenticator: Authenticator,
-    catalog: Catalog,
-    audit: AuditSender,
-    serve: Arc<ServeStats>,
+pub(super) struct Parts {
+    pub(super) authenticator: Authenticator,
+    pub(super) resolver: Option<GroupResolver>,
+    pub(super) catalog: Catalog,
+    pub(super) audit: AuditSender,
+    pub(super) serve: Arc<ServeStats>,
 }
 
 impl Collector for Parts {
@@ -78,6 +64,15 @@ impl Collector for Parts {
         gauge("stagedoor_token_cache_entries", "Cached tokens", count(tokens.entries))?;
         gauge("stagedoor_token_cache_bytes", "Their size, as counted", count(tokens.bytes))?;
 
+        gauge(
+            "stagedoor_revocations_current",
+            "1 while what was revoked could be read the last time",
+            f64::from(u8::from(self.authenticator.revocations_error().is_none())),
+        )?;
+        let groups = self.resolver.as_ref().map(GroupResolver::stats).unwrap_or_default();
+        gauge("stagedoor_groups_entries", "Callers whose groups are kept", count(groups.entries))?;
+        gauge("stagedoor_groups_bytes", "Their size, as counted", count(groups.bytes))?;
+
         let serve = &*self.serve;
         gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
 
@@ -102,6 +97,19 @@ impl Collector for Parts {
             "Panics in a connection that nothing else caught",
             serve.panics(),
         )?;
+        counter(
+            "stagedoor_log_lines_dropped",
+            "Log lines that nobody took",
+            telemetry::dropped_lines(),
+        )?;
+        counter("stagedoor_groups_hits", "Groups of callers that were at hand", groups.hits)?;
+        counter(
+            "stagedoor_groups_misses",
+            "Groups of callers that were waited for",
+            groups.misses,
+        )?;
+        counter("stagedoor_groups_lookups", "Lookups at microsoft graph", groups.lookups)?;
+        counter("stagedoor_groups_failures", "Lookups that failed", groups.failures)?;
         counter("stagedoor_token_cache_hits", "Tokens found verified", tokens.hits)?;
         counter("stagedoor_token_cache_misses", "Tokens that had to be verified", tokens.misses)?;
         counter("stagedoor_audit_records_written", "Audit records written", audit.written)?;

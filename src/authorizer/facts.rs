@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Entity, Snapshot};
 use crate::clock::Now;
-use crate::domain::{EntityRef, Identity, Owner, Request, RequestLine, Target};
+use crate::domain::{EntityRef, GroupId, Identity, Owner, Request, RequestLine, Target};
 use crate::policy::{Question, RequestFacts, ResourceFacts};
 
 /// Who owns an entity, by the names that people know.
@@ -19,6 +19,7 @@ pub(super) fn owners(entity: &Entity, snapshot: &Snapshot) -> Vec<Owner> {
 /// The question that a policy gate asks.
 pub(super) struct Facts<'a> {
     pub(super) identity: &'a Identity,
+    pub(super) entra_groups: &'a [GroupId],
     pub(super) groups: &'a [&'a EntityRef],
     pub(super) entity: &'a Entity,
     pub(super) snapshot: &'a Snapshot,
@@ -32,9 +33,11 @@ impl<'a> Facts<'a> {
     pub(super) fn question(&'a self) -> Question<'a> {
         Question {
             identity: self.identity,
+            entra_groups: self.entra_groups,
             groups: self.groups,
             action: self.target.action,
-            resource: resource(self.entity, self.snapshot, &mut Vec::new()),
+            resource: resource(self.entity, self.entity.wholes.iter().collect()),
+            wholes: self.wholes(),
             request: RequestFacts {
                 method: self.line.method.as_str(),
                 host: self.line.host.as_str(),
@@ -42,32 +45,41 @@ impl<'a> Facts<'a> {
                 route: &self.target.route,
                 source: self.request.source_principal,
                 unix_time: self.now.unix,
+                token_age: self.now.unix.saturating_sub(self.identity.issued_at).max(0),
             },
         }
     }
+
+    /// What the entity is part of. Where two are part of each other, as a catalog can say
+    /// of domains, neither is: the entity itself is part of both all the same.
+    fn wholes(&self) -> Vec<ResourceFacts<'a>> {
+        let wholes: Vec<&Entity> =
+            self.entity.wholes.iter().filter_map(|whole| self.snapshot.entity(whole)).collect();
+        let above = |one: &Entity, other: &EntityRef| {
+            let circle = wholes
+                .iter()
+                .chain([&self.entity])
+                .any(|entity| entity.entity == *other && entity.wholes.contains(&one.entity));
+            !circle
+        };
+        wholes
+            .iter()
+            .map(|whole| {
+                let part_of = whole.wholes.iter().filter(|other| above(whole, other)).collect();
+                resource(whole, part_of)
+            })
+            .collect()
+    }
 }
 
-/// `way` holds the entities between the target and this one: what is part of itself,
-/// as domains can be, ends there.
-fn resource<'a>(
-    entity: &'a Entity,
-    snapshot: &'a Snapshot,
-    way: &mut Vec<&'a EntityRef>,
-) -> ResourceFacts<'a> {
-    way.push(&entity.entity);
-    let mut part_of = Vec::new();
-    for whole in &entity.part_of {
-        if let Some(whole) = snapshot.entity(whole).filter(|whole| !way.contains(&&whole.entity)) {
-            part_of.push(resource(whole, snapshot, way));
-        }
-    }
-    way.pop();
+fn resource<'a>(entity: &'a Entity, part_of: Vec<&'a EntityRef>) -> ResourceFacts<'a> {
     ResourceFacts {
         entity: &entity.entity,
         owners: entity.owners.iter().collect(),
         spec_type: entity.spec_type.as_deref(),
         lifecycle: entity.lifecycle.as_deref(),
         tags: entity.tags.iter().map(String::as_str).collect(),
+        system: entity.part_of.iter().find(|whole| whole.kind() == "system"),
         part_of,
     }
 }

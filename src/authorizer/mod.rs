@@ -4,7 +4,9 @@
 //! changed; takes no lock and waits for nothing but a key that a token names and
 //! no key set has yet.
 
+mod demands;
 mod facts;
+mod groups;
 
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use crate::domain::{
 use crate::entra::Authenticator;
 use crate::policy::PolicySet;
 use crate::routing::RouteTable;
+
+pub use groups::{GraphSource, OverageSource};
 
 use facts::Facts;
 
@@ -33,6 +37,8 @@ pub struct Authorizer {
     pub policy: Arc<PolicySet>,
     /// Which side says who is in a group.
     pub membership: Membership,
+    /// Where the groups come from that a token doesn't list.
+    pub overage: OverageSource,
 }
 
 /// A decision in the making: what is known so far, for the record.
@@ -66,7 +72,7 @@ impl Decide for Authorizer {
         match self.open(request) {
             Ok(case) => {
                 let caller = self.authenticator.authenticate(&request.credentials, now).await;
-                self.close(case, request, caller, now)
+                self.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
         }
@@ -87,7 +93,7 @@ impl Decide for Offline {
         match self.0.open(request) {
             Ok(case) => {
                 let caller = self.0.authenticator.authenticate_offline(&request.credentials, now);
-                self.0.close(case, request, caller, now)
+                self.0.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
         }
@@ -128,7 +134,7 @@ impl Authorizer {
         }
     }
 
-    fn close(
+    async fn close(
         &self,
         case: Case<'_>,
         request: &Request<'_>,
@@ -136,15 +142,18 @@ impl Authorizer {
         now: Now,
     ) -> Decision {
         let Case { line, target, mut draft } = case;
-        let verdict = caller.and_then(|identity| {
-            draft.principal = Principal::Verified(Arc::clone(&identity));
-            self.judge(request, &line, &target, &identity, now, &mut draft)
-        });
+        let verdict = match caller {
+            Ok(identity) => {
+                draft.principal = Principal::Verified(Arc::clone(&identity));
+                self.judge(request, &line, &target, &identity, now, &mut draft).await
+            }
+            Err(denial) => Err(denial),
+        };
         draft.conclude(verdict)
     }
 
     /// The caller is known; may they?
-    fn judge(
+    async fn judge(
         &self,
         request: &Request<'_>,
         line: &RequestLine<'_>,
@@ -153,6 +162,9 @@ impl Authorizer {
         now: Now,
         draft: &mut Draft,
     ) -> Result<Permit, Denial> {
+        if let Some(demands) = &target.demands {
+            demands::check(demands, identity, now)?;
+        }
         match target.gate {
             // A public gate ended before the token was looked at.
             Gate::Public | Gate::Authenticated => Permit::by_authenticated_gate(target, identity)
@@ -162,9 +174,12 @@ impl Authorizer {
                 draft.versions.snapshot = Some(Arc::clone(snapshot.version()));
                 let entity = entity(target, &snapshot)?;
                 draft.owners = facts::owners(entity, &snapshot);
-                let groups = snapshot.groups_of(identity, self.membership);
+                let elsewhere = self.groups_elsewhere(identity, &snapshot, now).await?;
+                let entra_groups = elsewhere.as_deref().unwrap_or(&identity.groups);
+                let groups = snapshot.groups_of(identity, entra_groups, self.membership);
                 let facts = Facts {
                     identity,
+                    entra_groups,
                     groups: &groups,
                     entity,
                     snapshot: &snapshot,

@@ -14,6 +14,8 @@ use crate::domain::{EntityRef, GroupId, ObjectId};
 const GROUP_ID: &str = "graph.microsoft.com/group-id";
 const USER_ID: &str = "graph.microsoft.com/user-id";
 const LOCATION: &str = "backstage.io/managed-by-location";
+/// A hundred thousand groups, fifty deep.
+const MAX_ANCESTORS: usize = 5_000_000;
 
 /// Whose word about Entra ids is believed.
 #[derive(Clone, Debug)]
@@ -31,6 +33,11 @@ pub enum CompileError {
     /// An answer with status 200 can be empty.
     #[error("the catalog holds no groups")]
     NoGroups,
+    /// Every group is kept with all groups above it.
+    #[error(
+        "the groups are nested too deeply: more than {MAX_ANCESTORS} pairs of one above another"
+    )]
+    TooNested,
     /// Nobody would own anything.
     #[error("the catalog holds no entity that is owned by an existing group or user")]
     NoOwnedEntities,
@@ -49,6 +56,8 @@ pub(super) struct Draft {
 /// What of an entity goes into the snapshot.
 #[derive(Clone, Debug, Default)]
 struct Reduced {
+    /// Whether whoever wrote it is believed about ids, members and the hierarchy.
+    trusted: bool,
     title: Option<String>,
     id: Option<String>,
     spec_type: Option<String>,
@@ -103,6 +112,7 @@ impl Draft {
     }
 
     fn reduce(&mut self, entity: &EntityRef, raw: RawEntity) -> Reduced {
+        let trusted = self.trusts(&raw);
         let id = self.id(entity, &raw);
         let display = raw.spec.profile.get("displayName").and_then(|name| name.as_str());
         let mut targets: [Vec<String>; 4] = Default::default();
@@ -126,12 +136,27 @@ impl Draft {
         tags.sort_unstable();
         tags.dedup();
         Reduced {
-            title: display.map(str::to_owned).or(raw.metadata.title).filter(|t| !t.is_empty()),
+            trusted,
+            title: display.map(plain).or(raw.metadata.title.as_deref().map(plain)),
             id,
             spec_type: raw.spec.spec_type,
             lifecycle: raw.spec.lifecycle,
             tags,
             targets,
+        }
+    }
+
+    /// Whether whoever wrote an entity is believed: the operator, Backstage's Microsoft
+    /// Graph provider, or a location that the operator listed. Backstage itself sets the
+    /// location; anybody who may register a file writes the rest.
+    fn trusts(&self, raw: &RawEntity) -> bool {
+        match &self.trust {
+            Trust::All => true,
+            Trust::Locations(prefixes) => {
+                let location = location(raw);
+                graph_object(location).is_some()
+                    || prefixes.iter().any(|prefix| location.starts_with(prefix.as_str()))
+            }
         }
     }
 
@@ -143,18 +168,15 @@ impl Draft {
             _ => return None,
         };
         let id = raw.metadata.annotations.get(name)?;
-        let location = raw.metadata.annotations.get(LOCATION).map_or("", String::as_str);
+        let location = location(raw);
         let trusted = match &self.trust {
             Trust::All => true,
-            Trust::Locations(prefixes) => {
-                let graph = location
-                    .strip_prefix("msgraph:")
-                    .and_then(|rest| rest.split_once('/'))
-                    .is_some_and(|(provider, repeated)| {
-                        !provider.is_empty() && repeated.eq_ignore_ascii_case(id)
-                    });
-                graph || prefixes.iter().any(|prefix| location.starts_with(prefix.as_str()))
-            }
+            // The provider repeats the id: what it wrote about one object can't come to
+            // stand for another.
+            Trust::Locations(_) => match graph_object(location) {
+                Some(repeated) => repeated.eq_ignore_ascii_case(id),
+                None => self.trusts(raw),
+            },
         };
         if trusted {
             return Some(id.clone());
@@ -193,16 +215,23 @@ impl Draft {
             .zip(&ids)
             .filter_map(|(entity, id)| Some(((*entity).clone(), (*id)?)));
         let group_ids = self.unique(pairs.collect());
-        let groups: Vec<Group> = group_refs
-            .iter()
-            .enumerate()
-            .map(|(at, entity)| Group {
+        let mut groups: Vec<Group> = Vec::with_capacity(group_refs.len());
+        let mut pairs = 0;
+        for (at, entity) in group_refs.iter().enumerate() {
+            let ancestors = ancestors(at, &parents);
+            pairs += ancestors.len();
+            if pairs > MAX_ANCESTORS {
+                return Err(CompileError::TooNested);
+            }
+            groups.push(Group {
                 entity: (*entity).clone(),
                 title: title(entity, &reduced),
                 id: ids.get(at).copied().flatten().filter(|id| group_ids.contains_key(id)),
-                ancestors: ancestors(at, &parents),
-            })
-            .collect();
+                ancestors,
+            });
+        }
+        let mut bound_groups: Vec<GroupId> = group_ids.keys().copied().collect();
+        bound_groups.sort_unstable();
         let group_by_id = group_ids
             .into_iter()
             .filter_map(|(id, entity)| Some((id, *group_by_ref.get(&entity)?)))
@@ -231,9 +260,13 @@ impl Draft {
             let owners = self.named(entity, reduced_entity, OWNED_BY, |owner| {
                 group_by_ref.contains_key(owner) || users.contains_key(owner)
             });
-            let part_of = self.named(entity, reduced_entity, PART_OF, |whole| {
-                matches!(whole.kind(), "system" | "domain") && reduced.contains_key(whole)
-            });
+            let part_of = self.wholes(entity, reduced_entity, &reduced);
+            let Some(wholes) = all_wholes(entity, &reduced) else {
+                // Without some of them a policy that forbids could miss it.
+                let message = format!("left out: it is part of more than {MAX_WHOLES} others");
+                self.find(entity.as_str(), message);
+                continue;
+            };
             entities.insert(
                 entity.clone(),
                 Entity {
@@ -243,6 +276,7 @@ impl Draft {
                     tags: reduced_entity.tags.clone(),
                     owners,
                     part_of,
+                    wholes,
                 },
             );
         }
@@ -256,6 +290,7 @@ impl Draft {
             groups,
             group_by_ref,
             group_by_id,
+            bound_groups: bound_groups.into(),
             users,
             user_by_id,
             findings: self.findings,
@@ -289,6 +324,16 @@ impl Draft {
         found
     }
 
+    /// The systems and domains that an entity is directly part of.
+    fn wholes(
+        &mut self,
+        entity: &EntityRef,
+        own: &Reduced,
+        reduced: &BTreeMap<EntityRef, Reduced>,
+    ) -> Vec<EntityRef> {
+        self.named(entity, own, PART_OF, |whole| is_whole(whole, reduced))
+    }
+
     fn groups_named(
         &mut self,
         entity: &EntityRef,
@@ -298,7 +343,21 @@ impl Draft {
     ) -> Vec<GroupIndex> {
         let Some(own) = reduced.get(entity) else { return Vec::new() };
         let named = self.named(entity, own, relation, |target| groups.contains_key(target));
-        named.iter().filter_map(|target| groups.get(target).copied()).collect()
+        // An edge is as good as both of its ends: either could have written it. So a group
+        // that somebody put between two others connects nothing.
+        let believed = |target: &EntityRef| {
+            own.trusted && reduced.get(target).is_some_and(|target| target.trusted)
+        };
+        let mut members = Vec::new();
+        for target in &named {
+            if believed(target) {
+                members.extend(groups.get(target).copied());
+            } else {
+                let message = format!("being in `{target}` is not believed: who wrote it?");
+                self.find(entity.as_str(), message);
+            }
+        }
+        members
     }
 
     fn parsed_id<I: std::str::FromStr>(
@@ -335,6 +394,25 @@ impl Draft {
     }
 }
 
+fn location(raw: &RawEntity) -> &str {
+    raw.metadata.annotations.get(LOCATION).map_or("", String::as_str)
+}
+
+/// The object that a location of the Microsoft Graph provider names:
+/// `msgraph:<provider>/<object id>`.
+fn graph_object(location: &str) -> Option<&str> {
+    let (provider, object) = location.strip_prefix("msgraph:")?.split_once('/')?;
+    (!provider.is_empty()).then_some(object)
+}
+
+/// A text for people, as much of it as they read, and nothing that moves what stands
+/// around it: control characters and marks that turn the direction of writing.
+fn plain(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| !c.is_control() && !turns(*c)).take(LONGEST).collect()
+}
+
 /// What Backstage accepts for a namespace.
 fn is_dns_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
@@ -345,7 +423,41 @@ fn is_dns_label(text: &str) -> bool {
 
 fn title(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Arc<str> {
     let title = reduced.get(entity).and_then(|reduced| reduced.title.as_deref());
-    title.unwrap_or_else(|| entity.name()).into()
+    title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| entity.name()).into()
+}
+
+/// The most systems and domains that something can be part of, all in. Real ones are two
+/// or three deep.
+const MAX_WHOLES: usize = 32;
+
+fn is_whole(whole: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> bool {
+    matches!(whole.kind(), "system" | "domain") && reduced.contains_key(whole)
+}
+
+/// Every system and domain that an entity is part of, over others too, itself never among
+/// them; nothing if there are too many.
+fn all_wholes(
+    entity: &EntityRef,
+    reduced: &BTreeMap<EntityRef, Reduced>,
+) -> Option<Vec<EntityRef>> {
+    let mut seen: Vec<EntityRef> = Vec::new();
+    let mut open = vec![entity.clone()];
+    while let Some(next) = open.pop() {
+        let targets = reduced.get(&next).and_then(|own| own.targets.get(PART_OF));
+        for whole in targets.into_iter().flatten() {
+            let Ok(whole) = EntityRef::parse(whole) else { continue };
+            if whole == *entity || seen.contains(&whole) || !is_whole(&whole, reduced) {
+                continue;
+            }
+            if seen.len() == MAX_WHOLES {
+                return None;
+            }
+            seen.push(whole.clone());
+            open.push(whole);
+        }
+    }
+    seen.sort();
+    Some(seen)
 }
 
 /// Every group above, each visited once, so that cycles end.
@@ -363,26 +475,34 @@ fn ancestors(start: usize, parents: &[Vec<GroupIndex>]) -> Vec<GroupIndex> {
     all
 }
 
-/// Hash of everything that decides.
+/// Hash of everything that decides, fed in the order of the refs.
 fn version(snapshot: &Snapshot) -> Arc<str> {
-    let mut lines: Vec<String> = Vec::new();
-    for entity in snapshot.entities.values() {
-        lines.push(format!("{entity:?}"));
-    }
-    for group in &snapshot.groups {
-        lines.push(format!("{group:?}"));
-    }
-    for (entity, user) in &snapshot.users {
-        lines.push(format!("{entity} {user:?}"));
-    }
-    for (id, user) in &snapshot.user_by_id {
-        lines.push(format!("{id} {user}"));
-    }
-    lines.sort_unstable();
     let mut context = digest::Context::new(&digest::SHA256);
-    for line in &lines {
-        context.update(&(line.len() as u64).to_be_bytes());
-        context.update(line.as_bytes());
+    let mut feed = |text: &str| {
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    };
+    let mut entities: Vec<_> = snapshot.entities.values().collect();
+    entities.sort_unstable_by(|a, b| a.entity.cmp(&b.entity));
+    for entity in entities {
+        feed(&format!("{entity:?}"));
+    }
+    // Already in the order of their refs, as are the indices that they hold.
+    for group in &snapshot.groups {
+        feed(&format!("{} {:?} {:?}", group.entity, group.title, group.id));
+        for above in &group.ancestors {
+            feed(&above.0.to_string());
+        }
+    }
+    let mut users: Vec<_> = snapshot.users.iter().collect();
+    users.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    for (entity, user) in users {
+        feed(&format!("{entity} {user:?}"));
+    }
+    let mut ids: Vec<_> = snapshot.user_by_id.iter().collect();
+    ids.sort_unstable();
+    for (id, user) in ids {
+        feed(&format!("{id} {user}"));
     }
     let hash = context.finish();
     hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::settings::Membership;
-use crate::domain::{EntityRef, GroupId, Identity, IdentityKind, ObjectId};
+use crate::domain::{EntityRef, GroupId, Identity, ObjectId};
 
 /// A group, by its place in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,7 @@ pub struct Snapshot {
     pub(super) groups: Vec<Group>,
     pub(super) group_by_ref: HashMap<EntityRef, GroupIndex>,
     pub(super) group_by_id: HashMap<GroupId, GroupIndex>,
+    pub(super) bound_groups: Box<[GroupId]>,
     pub(super) users: HashMap<EntityRef, User>,
     pub(super) user_by_id: HashMap<ObjectId, EntityRef>,
     pub(super) findings: Vec<Finding>,
@@ -36,8 +37,10 @@ pub struct Entity {
     pub tags: Vec<String>,
     /// The groups and users that own it and exist.
     pub owners: Vec<EntityRef>,
-    /// The systems and domains that it is part of and that exist.
+    /// The systems and domains that it is directly part of and that exist.
     pub part_of: Vec<EntityRef>,
+    /// All systems and domains that it is part of, over others too.
+    pub wholes: Vec<EntityRef>,
 }
 
 /// A Backstage group.
@@ -105,17 +108,21 @@ impl Snapshot {
     }
 
     /// Every group that a caller is in, their ancestors among them, and the ref of
-    /// their own User entity, which owns what its user owns.
+    /// their own User entity, which owns what its user owns. `listed` are the directory's
+    /// groups of the caller, from the token or from where it points to.
     #[must_use]
-    pub fn groups_of(&self, identity: &Identity, membership: Membership) -> Vec<&EntityRef> {
+    pub fn groups_of(
+        &self,
+        identity: &Identity,
+        listed: &[GroupId],
+        membership: Membership,
+    ) -> Vec<&EntityRef> {
         let token = || {
-            let direct = identity.groups.iter().filter_map(|id| self.group_by_id.get(id));
+            let direct = listed.iter().filter_map(|id| self.group_by_id.get(id));
             self.closure(direct.copied())
         };
-        let user = match identity.kind {
-            IdentityKind::User => self.user_by_id.get(&identity.object),
-            IdentityKind::Workload => None,
-        };
+        // Of an agent that acts for a user, the user.
+        let user = identity.delegated.then(|| self.user_by_id.get(&identity.object)).flatten();
         let catalog = || {
             let direct = user.and_then(|user| self.users.get(user)).map(|user| &user.member_of);
             self.closure(direct.into_iter().flatten().copied())
@@ -128,6 +135,22 @@ impl Snapshot {
         };
         let groups = groups.into_iter().filter_map(|index| self.group(index));
         groups.map(|group| &group.entity).chain(user).collect()
+    }
+
+    /// The directory's groups of a user as the catalog knows them: those of their own
+    /// User entity, and their ancestors, as far as they are bound. Nothing where the
+    /// catalog has no such user.
+    #[must_use]
+    pub fn directory_groups_of(&self, user: &ObjectId) -> Option<Vec<GroupId>> {
+        let user = self.users.get(self.user_by_id.get(user)?)?;
+        let groups = self.closure(user.member_of.iter().copied());
+        Some(groups.into_iter().filter_map(|index| self.group(index)?.id).collect())
+    }
+
+    /// The directory's groups that a group of the catalog is bound to, sorted.
+    #[must_use]
+    pub fn bound_groups(&self) -> &[GroupId] {
+        &self.bound_groups
     }
 
     fn closure(&self, direct: impl Iterator<Item = GroupIndex>) -> BTreeSet<GroupIndex> {

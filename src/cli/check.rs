@@ -7,13 +7,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
+use crate::app::overage;
 use crate::authorizer::{Authorizer, Decide as _, Offline};
 use crate::catalog::{self, Catalog};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::domain::{Credentials, Decision, Request, Verdict};
-use crate::entra::Authenticator;
+use crate::entra::{Authenticator, GroupResolver};
 use crate::fetch::HttpClient;
+use crate::shutdown::Shutdown;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -85,6 +87,16 @@ fn split(url: &str) -> anyhow::Result<(&str, &str)> {
 async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
     let policy = super::config::policy(&config)?;
     let http = Arc::new(HttpClient::new()?);
+    let resolver = GroupResolver::new(&config.entra);
+    let overage = overage(config.overage, resolver.as_ref());
+    if let Some(resolver) = resolver {
+        let (http, (handle, shutdown)) = (Arc::clone(&http), Shutdown::new());
+        tokio::spawn(async move {
+            // Held until the command ends.
+            let _handle = handle;
+            resolver.run(http, shutdown.receiver()).await;
+        });
+    }
     let authenticator = Authenticator::new(config.entra)?;
     // Without keys or catalog the decision says so; the cause is worth a line.
     for error in authenticator.fetch_once(&*http).await {
@@ -101,6 +113,7 @@ async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
         routes: Arc::new(config.route_table),
         policy: Arc::new(policy),
         membership: config.membership,
+        overage,
     })
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod keys;
 mod offline;
 mod serve;
 mod token;
@@ -43,6 +44,9 @@ enum Command {
     /// Judge tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Act on signing keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Decide recorded CheckRequests without any network: one a line on standard
     /// input, as protobuf JSON or as base64 of the message; one reply a line comes
     /// back in the same form, with reason and explanation.
@@ -57,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Keys(command) => keys::run(&command),
         Command::Decide(args) => decide::run(&args),
     };
     match result {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::app::overage;
 use crate::authorizer::Authorizer;
 use crate::catalog::{Catalog, CatalogSettings, SourceSettings, load_folder};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::entra::Authenticator;
+use crate::entra::{Authenticator, GroupResolver};
 
 /// An authenticator whose keys come from a file, or that has none.
 pub(super) fn authenticator(
@@ -34,6 +35,8 @@ pub(super) fn authorizer(
     now: Now,
 ) -> anyhow::Result<Authorizer> {
     let authenticator = authenticator(&config, keys, now)?;
+    // Without a network nobody carries lookups out: they are unavailable.
+    let overage = overage(config.overage, GroupResolver::new(&config.entra).as_ref());
     let policy = super::config::policy(&config)?;
     let folder = match (folder, &config.catalog.source) {
         (Some(folder), _) => Some(folder),
@@ -51,5 +54,6 @@ pub(super) fn authorizer(
         routes: Arc::new(config.route_table),
         policy: Arc::new(policy),
         membership: config.membership,
+        overage,
     })
 }

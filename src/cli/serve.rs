@@ -13,7 +13,7 @@ use crate::telemetry;
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
-    telemetry::init(&config.telemetry)?;
+    let _log = telemetry::init(&config.telemetry)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

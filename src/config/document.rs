@@ -78,8 +78,20 @@ pub(super) struct Entra {
     pub(super) clock_skew: Period,
     /// The longest time from a token's `iat` to its `exp`; `1m` to `48h`.
     pub(super) max_token_lifetime: Period,
+    /// Tokens that were issued longer ago are refused, whatever their `exp`; `1m` to
+    /// `48h`. Without, only `exp` counts.
+    pub(super) max_token_age: Option<Period>,
     /// Longer tokens are refused unread; `1KiB` to `64KiB`.
     pub(super) max_token_bytes: ByteSize,
+    /// What was revoked, a line each: `object <oid>`, `session <sid>`, `token <uti>`,
+    /// `key <kid>`, `issued-before <time>`. Read again within a second of a change.
+    pub(super) revocations_file: Option<String>,
+    /// Where the groups of a caller come from who is in more than a token lists: nowhere,
+    /// so they are answered with 503 (`deny`), the catalog's own User (`catalog`), or
+    /// Microsoft Graph (`graph`).
+    pub(super) overage: Overage,
+    /// How Microsoft Graph is asked; required by `overage: graph`, and used by nothing else.
+    pub(super) graph: Option<Graph>,
     /// The life of the tenants' signing keys.
     pub(super) keys: Keys,
     /// The cache of verified tokens.
@@ -95,7 +107,11 @@ impl Default for Entra {
             clock_skew: Period::seconds(60),
             // What Entra gives to clients capable of continuous access evaluation.
             max_token_lifetime: Period::hours(28),
+            max_token_age: None,
             max_token_bytes: ByteSize::kib(16),
+            revocations_file: None,
+            overage: Overage::Deny,
+            graph: None,
             keys: Keys::default(),
             token_cache: TokenCache::default(),
             tenants: Vec::new(),
@@ -120,6 +136,11 @@ pub(super) struct Keys {
     pub(super) unknown_key_wait: Period,
     /// A fetch is given up after this long; `100ms` to `1m`.
     pub(super) fetch_timeout: Period,
+    /// A folder in which key sets are kept, so that a start without network has those of
+    /// the last run, up to `max_age`.
+    pub(super) store: Option<String>,
+    /// Ids of keys that are not trusted, whoever publishes them.
+    pub(super) distrusted: Vec<String>,
 }
 
 impl Default for Keys {
@@ -130,6 +151,8 @@ impl Default for Keys {
             max_age: Period::hours(24),
             unknown_key_wait: Period::millis(100),
             fetch_timeout: Period::seconds(5),
+            store: None,
+            distrusted: Vec::new(),
         }
     }
 }
@@ -150,12 +173,81 @@ impl Default for TokenCache {
     }
 }
 
+/// One of `secret_file`, `certificate_file`, `federated_token_file`, `workload_identity`
+/// and `managed_identity` says how Stagedoor proves itself.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Graph {
+    /// The application that Stagedoor is in Entra; of a managed identity only a
+    /// user-assigned one has to be named, of a workload identity none.
+    pub(super) client_id: Option<String>,
+    /// The file that holds the application's client secret, read anew for each token.
+    pub(super) secret_file: Option<String>,
+    /// The PEM file that holds the application's certificate and its RSA key, read anew
+    /// for each token.
+    pub(super) certificate_file: Option<String>,
+    /// The file that holds a token of another issuer whom the application trusts (workload
+    /// identity federation), read anew for each token.
+    pub(super) federated_token_file: Option<String>,
+    /// Takes the client id and the federated token's file from the environment
+    /// (`AZURE_CLIENT_ID`, `AZURE_FEDERATED_TOKEN_FILE`), as AKS sets it.
+    pub(super) workload_identity: bool,
+    /// Asks the machine's or the platform's identity endpoint.
+    pub(super) managed_identity: bool,
+    /// How long a request waits for its caller's groups; less than `check.deadline`.
+    /// Beyond it the request is answered with 503, and the call goes on for the next one.
+    pub(super) wait: Period,
+    /// A call is given up after this long, with all its pages and retries; `1s` to `1m`.
+    pub(super) timeout: Period,
+    /// A caller's groups are kept this long; `10s` to `24h`.
+    pub(super) ttl: Period,
+    /// A failure is kept this long before Graph is asked for that caller again; `1s` to `5m`.
+    pub(super) failure_ttl: Period,
+    /// Calls at a time.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) max_calls: u32,
+    /// At most this many callers' groups are kept.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub(super) max_entries: u32,
+    /// At most this many bytes of them, as far as they can be counted.
+    pub(super) max_bytes: ByteSize,
+    /// Asks only for the groups that the catalog binds, as long as they are at most 60.
+    pub(super) only_catalog_groups: bool,
+}
+
+impl Default for Graph {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            secret_file: None,
+            certificate_file: None,
+            federated_token_file: None,
+            workload_identity: false,
+            managed_identity: false,
+            wait: Period::millis(120),
+            timeout: Period::seconds(10),
+            ttl: Period::minutes(5),
+            failure_ttl: Period::seconds(5),
+            max_calls: 16,
+            max_entries: 100_000,
+            max_bytes: ByteSize::mib(64),
+            only_catalog_groups: true,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["id", "audiences"]))]
+#[schemars(extend("required" = ["audiences"]))]
 pub(super) struct Tenant {
     /// The tenant's id, a GUID: the `tid` of its tokens.
-    pub(super) id: String,
+    pub(super) id: Option<String>,
+    /// Instead of `id`, for a multi-tenant application: the ids of the tenants whose
+    /// tokens are accepted.
+    pub(super) allowed_tenants: Vec<String>,
+    /// Instead of `id`: accepts tokens of every organisation in the cloud. Whoever has a
+    /// tenant can then get in as far as policies let them.
+    pub(super) dangerously_allow_any_tenant: bool,
     /// The cloud the tenant is in, which gives authority and issuers; `public` where
     /// neither this nor `authority` is given. The v1.0 issuer of `us_government` is
     /// taken to be that of `public`; `issuer_v1` overrides it.
@@ -172,6 +264,8 @@ pub(super) struct Tenant {
     /// without `issuer_v1`, only `v2`.
     #[schemars(length(min = 1))]
     pub(super) versions: Option<Vec<Version>>,
+    /// Where Microsoft Graph is, instead of the cloud's own place.
+    pub(super) graph_url: Option<String>,
     /// The `aud` values that are accepted, compared byte by byte: the API's client id
     /// (v2), or its application id URI (v1).
     #[schemars(length(min = 1))]
@@ -179,9 +273,41 @@ pub(super) struct Tenant {
     /// The client applications that are accepted, by their ids; empty accepts any
     /// that the tenant lets ask for the audience.
     pub(super) clients: Vec<String>,
+    /// The kinds of callers that are accepted. All, if not given.
+    #[schemars(length(min = 1))]
+    pub(super) kinds: Option<Vec<CallerKind>>,
+    /// A delegated token must carry one of these scopes; empty asks for any.
+    pub(super) required_scopes: Vec<String>,
+    /// An app-only token must carry one of these app roles; empty asks for any.
+    pub(super) required_roles: Vec<String>,
+    /// Passes over groups that the API's registration emits as names. Nothing is decided by
+    /// names; without this a token with one is refused, since its groups aren't known.
+    pub(super) ignore_group_names: bool,
+    /// Client applications that are agents, whatever their tokens say.
+    pub(super) agent_clients: Vec<String>,
+    /// Values of `xms_act_fct` and `xms_sub_fct` that tell an agent. `11` and `13`, if not
+    /// given. A token with `xms_par_app_azp` is an agent's in any case.
+    pub(super) agent_facets: Option<Vec<String>>,
     /// Accepts tokens with neither `scp` nor `roles`. Any application in the tenant
     /// can get such a token, without anyone's consent.
     pub(super) dangerously_accept_tokens_without_scope_or_role: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CallerKind {
+    User,
+    Workload,
+    ManagedIdentity,
+    Agent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Overage {
+    Deny,
+    Catalog,
+    Graph,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -294,6 +420,14 @@ pub(super) struct Route {
     pub(super) action: Option<Action>,
     /// Whether a path with a `;` can match.
     pub(super) allow_path_parameters: bool,
+    /// The kinds of callers that may pass; empty is any.
+    pub(super) kinds: Vec<CallerKind>,
+    /// The authentication context that the sign-in must have satisfied: `c1`. Who lacks it
+    /// gets 401 with the claims challenge that has their client sign them in for it.
+    pub(super) auth_context: Option<String>,
+    /// The longest time since the token was issued; `1m` to `48h`. Who is beyond it gets
+    /// 401 with the claims challenge that has their client sign them in anew.
+    pub(super) max_token_age: Option<Period>,
 }
 
 impl Default for Route {
@@ -307,6 +441,9 @@ impl Default for Route {
             entity: None,
             action: None,
             allow_path_parameters: false,
+            kinds: Vec::new(),
+            auth_context: None,
+            max_token_age: None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Config {
     pub serve: ServeSettings,
     /// Which tokens are accepted.
     pub entra: EntraSettings,
+    /// Where the groups come from that a token doesn't list.
+    pub overage: OverageFrom,
     /// Where ownership comes from.
     pub catalog: CatalogSettings,
     /// Which side says who is in a group.
@@ -60,6 +62,17 @@ pub struct Config {
     pub audit: AuditSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
+}
+
+/// Where the groups come from that a token doesn't list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverageFrom {
+    /// Nowhere: such a token is refused.
+    Nowhere,
+    /// The catalog's own User.
+    Catalog,
+    /// Microsoft Graph.
+    Graph,
 }
 
 impl Config {

@@ -88,7 +88,9 @@ fn secret_hint(key: &str, known: &[&str]) -> Option<String> {
     if !secret.iter().any(|word| key.contains(word)) {
         return None;
     }
-    Some(match known.iter().find(|known| known.ends_with("_file")) {
+    let of_secret =
+        |known: &&&str| known.ends_with("_file") && secret.iter().any(|word| known.contains(word));
+    Some(match known.iter().find(of_secret) {
         Some(file) => format!(": a secret is never written here; `{file}` names its file"),
         // `max_token_byte` and its like are slips.
         None if nearest(&key, known).is_some() => return None,

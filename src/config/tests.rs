@@ -29,7 +29,7 @@ fn folder() -> TempDir {
     for name in ["catalog", "policies"] {
         fs::create_dir(folder.path().join(name)).expect("folder");
     }
-    for name in ["policies/owners.cedar", "backstage-token"] {
+    for name in ["policies/owners.cedar", "backstage-token", "revocations", "graph-secret"] {
         fs::write(folder.path().join(name), "").expect("file");
     }
     folder
@@ -92,8 +92,24 @@ listen:
 entra:
   clock_skew: 60s
   max_token_lifetime: 28h
+  max_token_age: 24h
   max_token_bytes: 16KiB
-  keys: { refresh_every: 12h, min_refresh_interval: 5m, max_age: 24h, unknown_key_wait: 100ms, fetch_timeout: 5s }
+  revocations_file: revocations
+  overage: graph
+  graph:
+    client_id: dddddddd-2222-3333-4444-555555555555
+    secret_file: graph-secret
+    workload_identity: false
+    managed_identity: false
+    wait: 120ms
+    timeout: 10s
+    ttl: 5m
+    failure_ttl: 5s
+    max_calls: 16
+    max_entries: 100000
+    max_bytes: 64MiB
+    only_catalog_groups: true
+  keys: { refresh_every: 12h, min_refresh_interval: 5m, max_age: 24h, unknown_key_wait: 100ms, fetch_timeout: 5s, store: catalog, distrusted: [AbC] }
   token_cache: { max_entries: 100000, max_bytes: 64MiB }
   tenants:
     - id: 11111111-2222-3333-4444-555555555555
@@ -101,12 +117,22 @@ entra:
       versions: [v1, v2]
       audiences: [api://payments, bbbbbbbb-2222-3333-4444-555555555555]
       clients: [cccccccc-2222-3333-4444-555555555555]
+      graph_url: https://dod-graph.microsoft.us
+      kinds: [user, workload, managed_identity, agent]
+      agent_clients: [eeeeeeee-2222-3333-4444-555555555555]
+      agent_facets: ["11"]
       dangerously_accept_tokens_without_scope_or_role: true
     - id: aaaaaaaa-2222-3333-4444-555555555555
       authority: https://contoso.ciamlogin.com
       issuer_v1: https://sts.contoso.example/aaaaaaaa-2222-3333-4444-555555555555/
       issuer_v2: https://contoso.ciamlogin.com/aaaaaaaa-2222-3333-4444-555555555555/v2.0
       audiences: [api://orders]
+      ignore_group_names: true
+      required_scopes: [Orders.Use]
+      required_roles: [Orders.Read.All]
+    - allowed_tenants: [ffffffff-2222-3333-4444-555555555555]
+      dangerously_allow_any_tenant: false
+      audiences: [api://partners]
 catalog:
   backstage:
     url: https://backstage.example.com/
@@ -126,6 +152,9 @@ routes:
     entity: component:default/payments
     action: read
     allow_path_parameters: false
+    kinds: [user]
+    auth_context: c1
+    max_token_age: 12h
 policy: { files: [policies/owners.cedar] }
 answer:
   headers: { subject: x-subject, tenant: x-tenant, kind: x-kind, entity: x-entity, decision_id: x-decision }
@@ -181,7 +210,18 @@ fn everything() {
         config.serve.listeners[1],
         ListenAddress::Unix { path: "/run/stagedoor/stagedoor.sock".into(), mode: 0o660 }
     );
-    let [government, external] = config.entra.tenants.as_slice() else { panic!("two tenants") };
+    let [government, external, partners] = config.entra.tenants.as_slice() else {
+        panic!("three tenants")
+    };
+    assert_eq!(partners.issuer_v1.as_deref(), Some("https://sts.windows.net/{tenantid}/"));
+    assert_eq!(
+        partners.issuer_v2.as_deref(),
+        Some("https://login.microsoftonline.com/{tenantid}/v2.0")
+    );
+    assert_eq!(government.graph.as_str(), "https://dod-graph.microsoft.us/");
+    assert_eq!(external.required_roles, ["Orders.Read.All"]);
+    assert_eq!(config.overage, super::OverageFrom::Graph);
+    assert_eq!(config.entra.distrusted_keys, ["AbC"]);
     assert_eq!(
         government.issuer_v2,
         Some(format!("https://login.microsoftonline.us/{TENANT}/v2.0"))
@@ -332,7 +372,7 @@ fn structure() {
     section(
         "entra",
         &format!("{{client_secret: s3cr3t, tenants: [{{id: {TENANT}, audiences: [a]}}]}}"),
-        "1:9: entra: unknown key `client_secret`: if it is a secret, it is never written here (known here: `clock_skew`, `max_token_lifetime`, `max_token_bytes`, `keys`, `token_cache`, `tenants`)",
+        "1:9: entra: unknown key `client_secret`: if it is a secret, it is never written here (known here: `clock_skew`, `max_token_lifetime`, `max_token_age`, `max_token_bytes`, `revocations_file`, `overage`, `graph`, `keys`, `token_cache`, `tenants`)",
     );
     good("limits", "{max_connections: 1e3, max_message_bytes: 65536.0}");
 }
@@ -769,9 +809,14 @@ fn the_schema() {
     assert!(jsonschema::is_valid(&schema, &full));
     let unused = leaves(&schema, "")
         .into_iter()
-        .filter(|p| full.pointer(p).or(full.pointer(&p.replace("/0/", "/1/"))).is_none())
+        .filter(|p| {
+            let mut places = ["/0/", "/1/", "/2/"].map(|at| p.replacen("/0/", at, 1)).into_iter();
+            !places.any(|place| full.pointer(&place).is_some())
+        })
         .collect::<Vec<_>>();
-    assert_eq!(unused, ["/catalog/folder"], "the full example shows every key");
+    let others_of_one =
+        ["/entra/graph/certificate_file", "/entra/graph/federated_token_file", "/catalog/folder"];
+    assert_eq!(unused, others_of_one, "the full example shows every key");
 }
 
 /// Everything in it is documented, and nothing in it is of Rust's making.

@@ -96,11 +96,23 @@ pub struct Denial {
     pub advice: Vec<Arc<str>>,
     /// What an operator needs to understand it; never shown to the client.
     pub detail: Option<String>,
+    /// What a new token would have to say for another answer.
+    pub challenge: Option<Box<Challenge>>,
+}
+
+/// What is asked of a new token (a claims challenge, as Microsoft's client libraries
+/// understand it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// This authentication context is satisfied.
+    AuthContext(Box<str>),
+    /// It was issued at or after this second.
+    IssuedSince(i64),
 }
 
 impl From<Reason> for Denial {
     fn from(reason: Reason) -> Self {
-        Self { reason, policies: Vec::new(), advice: Vec::new(), detail: None }
+        Self { reason, policies: Vec::new(), advice: Vec::new(), detail: None, challenge: None }
     }
 }
 

@@ -14,14 +14,16 @@ mod reason;
 mod request;
 mod target;
 
-pub use decision::{Decision, DecisionId, Denial, Grant, Owner, Permit, Verdict, Versions};
+pub use decision::{
+    Challenge, Decision, DecisionId, Denial, Grant, Owner, Permit, Verdict, Versions,
+};
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};
 pub use ids::{ClientId, GroupId, IdError, ObjectId, TenantId};
 pub use method::Method;
 pub(crate) use path::without_parameters;
 pub use path::{Path, PathError};
-pub use principal::{GroupName, Identity, IdentityKind, Principal};
+pub use principal::{ClientAuth, GroupName, Identity, IdentityKind, Principal, TokenFacts};
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};
-pub use target::{Action, Gate, Target};
+pub use target::{Action, Demands, Gate, Target};

@@ -1,5 +1,6 @@
 //! Who is asking.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{ClientId, GroupId, ObjectId, TenantId};
@@ -43,10 +44,14 @@ impl Principal {
 pub struct Identity {
     /// The directory that vouches: `tid`.
     pub tenant: TenantId,
-    /// The principal in it: `oid`.
+    /// The principal in it: `oid`. Of a delegated token the user, also where an agent
+    /// acts for them.
     pub object: ObjectId,
     /// A person or an application.
     pub kind: IdentityKind,
+    /// Whether an application acts for a signed-in user: the token carries scopes, or
+    /// would if any had been granted.
+    pub delegated: bool,
     /// The application that asked for the token: `azp` or `appid`.
     pub client: Option<ClientId>,
     /// Object ids of the `groups` claim, sorted, each once.
@@ -54,6 +59,9 @@ pub struct Identity {
     /// Entries of the `groups` claim that are names, where the API's registration
     /// emits names; sorted, each once.
     pub group_names: Box<[GroupName]>,
+    /// The caller is in more groups than the token lists: it lists none, and points
+    /// elsewhere. What `groups` holds then says nothing.
+    pub groups_elsewhere: bool,
     /// App roles (`roles`), sorted, each once.
     pub roles: Box<[Box<str>]>,
     /// Delegated scopes (`scp`), sorted, each once. Empty for a workload.
@@ -62,28 +70,93 @@ pub struct Identity {
     pub issued_at: i64,
     /// Seconds since 1970 at which the token ends (`exp`).
     pub expires_at: i64,
+    /// What else a policy or a revocation may look at.
+    pub facts: TokenFacts,
+}
+
+/// What a token says beyond who its bearer is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenFacts {
+    /// The user's home is another directory: `acct`, or an `idp` that is not the issuer.
+    pub guest: bool,
+    /// A guest's home directory, where the token names one.
+    pub home_tenant: Option<TenantId>,
+    /// Directory roles (`wids`), sorted, each once.
+    pub directory_roles: Box<[Box<str>]>,
+    /// Authentication contexts that the sign-in satisfied (`acrs`), sorted, each once.
+    pub auth_contexts: Box<[Box<str>]>,
+    /// How the client application proved itself (`azpacr`, `appidacr`).
+    pub client_auth: Option<ClientAuth>,
+    /// The application that an agent belongs to (`xms_par_app_azp`).
+    pub agent_parent: Option<ClientId>,
+    /// The sign-in session (`sid`).
+    pub session: Option<Box<str>>,
+    /// The token's own id (`uti`).
+    pub token_id: Option<Box<str>>,
 }
 
 /// A group named in a token instead of identified.
 pub type GroupName = Box<str>;
 
-/// Whether somebody or something holds the token.
+/// Who or what holds the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityKind {
-    /// A delegated token: an application acts for a signed-in user.
+    /// An application acts for a signed-in user.
     User,
-    /// An app-only token: an application, service principal or managed identity
-    /// acts for itself.
+    /// An application or service principal acts for itself.
     Workload,
+    /// An application whose credential Azure keeps: a virtual machine, a function, a pod.
+    ManagedIdentity,
+    /// An AI agent, for itself or for a user.
+    Agent,
 }
 
 impl IdentityKind {
-    /// The name used in identity headers, metrics and records.
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::User, Self::Workload, Self::ManagedIdentity, Self::Agent];
+
+    /// The name used in configuration, identity headers, metrics and records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Workload => "workload",
+            Self::ManagedIdentity => "managed_identity",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+impl FromStr for IdentityKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or("expected `user`, `workload`, `managed_identity` or `agent`")
+    }
+}
+
+/// How a client application proved itself to Entra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// Not at all: a public client, such as an app on somebody's device.
+    Public,
+    /// By a secret.
+    Secret,
+    /// By a certificate or a federated credential.
+    Certificate,
+}
+
+impl ClientAuth {
+    /// The name that policies see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Secret => "secret",
+            Self::Certificate => "certificate",
         }
     }
 }

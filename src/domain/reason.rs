@@ -125,12 +125,18 @@ reasons! {
     /// `tid` is missing or is not the tenant of the issuer.
     TokenTenant = "token_tenant", 401, Caller,
         "The token's tenant does not match its issuer.";
+    /// A multi-tenant application accepts tokens of listed tenants, and this one is not.
+    TokenTenantNotAllowed = "token_tenant_not_allowed", 401, Caller,
+        "The token was issued by a tenant that is not accepted here.";
     /// `ver` is missing or does not fit the issuer, or is not accepted.
     TokenVersion = "token_version", 401, Caller,
         "The token's version does not match its issuer or is not accepted.";
     /// The token's key is not among the issuer's.
     TokenKeyUnknown = "token_key_unknown", 401, Caller,
         "The token's signing key is not known.";
+    /// The operator declared the signing key compromised.
+    TokenKeyDistrusted = "token_key_distrusted", 401, Caller,
+        "The token's signing key is no longer trusted. Sign in again.";
     /// The key was published for another issuer than the token's.
     TokenKeyIssuer = "token_key_issuer", 401, Caller,
         "The token's signing key belongs to another issuer.";
@@ -159,6 +165,14 @@ reasons! {
     TokenLifetime = "token_lifetime", 401, Caller,
         "The token is valid for longer than is allowed.";
 
+    /// Issued longer ago than is accepted, however long it is valid.
+    TokenTooOld = "token_too_old", 401, Caller,
+        "The token was issued too long ago. Sign in again.";
+    /// The operator revoked the holder, the session, the token, or everything issued
+    /// before some time.
+    TokenRevoked = "token_revoked", 401, Caller,
+        "The token was revoked. Sign in again.";
+
     // Who.
 
     /// Not an access token: it has the marks of an ID token, or lacks the client.
@@ -168,6 +182,15 @@ reasons! {
     /// token for any API, so it grants nothing.
     TokenWithoutGrant = "token_without_grant", 401, Caller,
         "The token carries neither a scope nor a role.";
+    /// A delegated token without any of the scopes that the tenant's entry asks for.
+    TokenScopeMissing = "token_scope_missing", 403, Caller,
+        "The token does not carry a scope that this needs.";
+    /// An app-only token without any of the roles that the tenant's entry asks for.
+    TokenRoleMissing = "token_role_missing", 403, Caller,
+        "The token does not carry an app role that this needs.";
+    /// Users, workloads, managed identities or agents are not accepted of this tenant.
+    TokenHolderKind = "token_holder_kind", 401, Caller,
+        "Callers of this kind are not accepted here.";
     /// The client application is not on the tenant's list.
     TokenClient = "token_client", 401, Caller,
         "The token was issued to an application that is not accepted here.";
@@ -180,9 +203,22 @@ reasons! {
     /// The token points to Microsoft Graph instead of listing the groups.
     GroupsOverage = "groups_overage", 503, Dependency,
         "The caller is in more groups than the token can list, and they could not be looked up.";
+    /// The caller's groups were to be looked up, and could not be in time.
+    GroupsUnavailable = "groups_unavailable", 503, Dependency,
+        "The caller's groups could not be looked up in time.";
+    /// The directory has no object of this id any more.
+    PrincipalGone = "principal_gone", 401, Caller,
+        "The token's holder does not exist any more.";
 
     // The decision.
 
+    /// The route or a policy asks for an authentication context or a fresh sign-in, and
+    /// the token has none.
+    InsufficientClaims = "insufficient_claims", 401, Caller,
+        "This needs a stronger or a fresh sign-in.";
+    /// The route is not for callers of this kind.
+    CallerKind = "caller_kind", 403, Caller,
+        "This is not for callers of your kind.";
     /// No policy permits it.
     NotPermitted = "not_permitted", 403, Caller,
         "You are known, but nothing permits you to do this.";

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::EntityRef;
+use super::{EntityRef, IdentityKind};
 
 /// The answer of routing: which entity, which action, and who is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,19 @@ pub struct Target {
     pub gate: Gate,
     /// The name of the route that matched, for audit and metrics.
     pub route: Arc<str>,
+    /// What the route asks of its callers beyond its gate.
+    pub demands: Option<Arc<Demands>>,
+}
+
+/// What a route asks of its callers beyond its gate. Means nothing on a public one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// The kinds of callers that may pass; empty is any.
+    pub kinds: Vec<IdentityKind>,
+    /// The authentication context that the caller's sign-in must have satisfied.
+    pub auth_context: Option<Box<str>>,
+    /// The longest time since the token was issued.
+    pub max_token_age: Option<Duration>,
 }
 
 /// What a request does to an entity. `admin` includes `write`, which includes `read`.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,14 +16,18 @@ use super::settings::KeySettings;
 use crate::clock::Now;
 use crate::domain::{Denial, Reason, TenantId};
 
-/// One issuer: a tenant's tokens of one version.
+/// What stands for the tenant in a templated issuer.
+pub(super) const TENANT_PLACEHOLDER: &str = "{tenantid}";
+
+/// One issuer: the tokens of a tenant, or of several, of one version.
 #[derive(Debug)]
 pub(super) struct Issuer {
-    /// `iss`, byte by byte.
+    /// `iss`, byte by byte; of several tenants a template, with `{tenantid}`.
     pub(super) name: String,
     pub(super) version: Version,
-    pub(super) tenant: TenantId,
-    /// Which tenant, by its place in the configuration.
+    /// What stands for its tenant or tenants in the authority's addresses.
+    pub(super) directory: String,
+    /// Whose entry it is, by its place in the configuration.
     pub(super) tenant_index: usize,
     pub(super) authority: Url,
     settings: KeySettings,
@@ -39,6 +43,28 @@ pub(super) struct Issuer {
     /// Milliseconds after `born` from which the next extra fetch is allowed.
     allowed_from: AtomicU64,
     born: Instant,
+    /// Requests that wait for a fetch.
+    waiting: AtomicUsize,
+}
+
+/// At most this many requests wait for one issuer's keys. Whoever waits holds a turn of
+/// the service, and anybody can make up a key id.
+const MAX_WAITING: usize = 256;
+
+/// A place among those who wait, given back when it goes.
+struct WaitingRoom<'a>(&'a AtomicUsize);
+
+impl<'a> WaitingRoom<'a> {
+    fn enter(waiting: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING).then_some(place)
+    }
+}
+
+impl Drop for WaitingRoom<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Debug)]
@@ -82,10 +108,8 @@ impl fmt::Display for KeyState {
 /// What an operator sees of an issuer.
 #[derive(Clone, Debug)]
 pub struct IssuerStatus {
-    /// `iss`.
+    /// `iss`, or its template.
     pub issuer: String,
-    /// Its tenant.
-    pub tenant: TenantId,
     /// How usable its keys are.
     pub state: KeyState,
     /// Usable keys.
@@ -100,14 +124,15 @@ impl Issuer {
     pub(super) fn new(
         name: String,
         version: Version,
-        (tenant_index, tenant): (usize, TenantId),
+        tenant_index: usize,
+        directory: String,
         authority: Url,
         settings: KeySettings,
     ) -> Self {
         Self {
             name,
             version,
-            tenant,
+            directory,
             tenant_index,
             authority,
             settings,
@@ -119,7 +144,19 @@ impl Issuer {
             in_flight: AtomicBool::new(false),
             allowed_from: AtomicU64::new(0),
             born: Instant::now(),
+            waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// The tenant that a token's `iss` names, if it is this issuer's. `one` is the
+    /// tenant of an issuer that is no template.
+    pub(super) fn tenant_of(&self, named: &str, one: Option<TenantId>) -> Option<TenantId> {
+        let Some((before, after)) = self.name.split_once(TENANT_PLACEHOLDER) else {
+            return one.filter(|_| self.name == named);
+        };
+        let text = named.strip_prefix(before)?.strip_suffix(after)?;
+        // One spelling, as everywhere: Entra writes it in lower case.
+        text.parse::<TenantId>().ok().filter(|tenant| tenant.to_string() == text)
     }
 
     /// The key of this id.
@@ -135,9 +172,9 @@ impl Issuer {
     }
 
     /// Whether the very key can still be used.
-    pub(super) fn vouches(&self, fingerprint: &[u8; 32], now: Now) -> bool {
+    pub(super) fn vouches(&self, key: &Key, now: Now) -> bool {
         self.published.load().as_ref().is_some_and(|published| {
-            self.age(published, now) <= self.settings.max_age && published.keys.holds(fingerprint)
+            self.age(published, now) <= self.settings.max_age && published.keys.holds(key)
         })
     }
 
@@ -145,8 +182,14 @@ impl Issuer {
         now.instant.saturating_duration_since(published.at)
     }
 
-    /// Takes a new key set; what it doesn't list is gone at once.
+    /// Takes a new key set; what it doesn't list is gone at once. Where it brings a change
+    /// the next unknown key may make for a fetch at once: changes come in numbers, and
+    /// nobody but the issuer can cause one.
     pub(super) fn publish(&self, keys: KeySet, at: Instant) {
+        let before = self.published.load();
+        if before.as_ref().is_some_and(|before| !before.keys.same(&keys)) {
+            self.allowed_from.store(0, Ordering::Release);
+        }
         self.published.store(Some(Arc::new(Published { keys, at })));
         self.last_error.store(Arc::new(None));
     }
@@ -172,10 +215,11 @@ impl Issuer {
         self.attempts.load(Ordering::Acquire)
     }
 
-    /// Waits, for a short while, for a fetch that is under way or may begin now.
-    /// Returns whether one has ended since there were `seen`; at once where one has
-    /// already, or where none may begin.
-    pub(super) async fn await_fetch(&self, seen: u64) -> bool {
+    /// Waits, until `deadline` at the latest, for a fetch that is under way or may begin
+    /// now. Returns whether one has ended since there were `seen`; at once where one has
+    /// already, or where none may begin, or where so many wait that more would keep those
+    /// from being decided whose keys are known.
+    pub(super) async fn await_fetch(&self, seen: u64, deadline: Instant) -> bool {
         let ended = self.attempted.notified();
         if self.attempts() != seen {
             return true;
@@ -184,7 +228,8 @@ impl Issuer {
             // One that ended in between is as good.
             return self.attempts() != seen;
         }
-        tokio::time::timeout(self.settings.unknown_key_wait, ended).await.is_ok()
+        let Some(_place) = WaitingRoom::enter(&self.waiting) else { return false };
+        tokio::time::timeout_at(deadline, ended).await.is_ok()
     }
 
     /// Orders a fetch, unless one is under way or it is too early for another.
@@ -220,7 +265,6 @@ impl Issuer {
         };
         IssuerStatus {
             issuer: self.name.clone(),
-            tenant: self.tenant,
             state,
             keys: published.as_ref().map_or(0, |published| published.keys.len()),
             age,

@@ -25,6 +25,8 @@ pub struct KeySet {
 
 /// One usable key.
 pub(super) struct Key {
+    /// `kid`.
+    pub(super) id: Box<str>,
     /// Names the very key as it was published: a hash of its id, of the issuer that it
     /// is for, of modulus and exponent.
     pub(super) fingerprint: [u8; 32],
@@ -96,8 +98,14 @@ impl KeySet {
         self.keys.get(id)
     }
 
-    pub(super) fn holds(&self, fingerprint: &[u8; 32]) -> bool {
-        self.keys.values().any(|key| key.fingerprint == *fingerprint)
+    /// Whether it lists the very key.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        self.keys.get(&key.id).is_some_and(|listed| listed.fingerprint == key.fingerprint)
+    }
+
+    /// Whether both list the very same keys.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.keys.len() == other.keys.len() && self.keys.values().all(|key| other.holds(key))
     }
 
     /// The number of usable keys.
@@ -159,7 +167,7 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Box<str>, Key)> {
     }
     let fingerprint = context.finish().as_ref().try_into().ok()?;
     let decoding = DecodingKey::from_rsa_raw_components(modulus, exponent);
-    Some((id.into(), Key { fingerprint, issuer, decoding }))
+    Some((id.into(), Key { id: id.into(), fingerprint, issuer, decoding }))
 }
 
 /// Without leading zeros, which don't change a number.

@@ -5,14 +5,19 @@
 //! when its token names a key that nobody has seen yet, and then for a bounded time.
 
 mod bearer;
+mod bounded;
 mod cache;
+mod graph;
+mod holder;
 mod issuer;
 mod json;
 mod jwt;
 mod key_set;
+mod revocation;
 mod rules;
 mod settings;
 mod source;
+mod store;
 
 use std::sync::Arc;
 
@@ -20,18 +25,27 @@ use futures_util::future::join_all;
 use rand::rngs::SmallRng;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use url::Url;
 
 pub use cache::CacheStats;
+pub use graph::{
+    CredentialSettings, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
+    MACHINE_ENDPOINT,
+};
 pub use issuer::{IssuerStatus, KeyState};
 pub use key_set::{KeySet, KeySetError};
+pub use revocation::{RevocationError, distrust_key};
 pub use rules::is_graph;
-pub use settings::{EntraSettings, KeySettings, TenantSettings, TokenCacheSettings};
+pub use settings::{
+    AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants, TokenCacheSettings,
+};
 pub use source::SourceError;
 
 use cache::{Entry, TokenCache};
 use issuer::Issuer;
 use jwt::Jwt;
+use revocation::RevocationList;
 use rules::{Lifetime, Version};
 
 use crate::clock::Now;
@@ -49,11 +63,15 @@ struct Shared {
     settings: EntraSettings,
     issuers: Vec<Issuer>,
     cache: TokenCache,
+    revocations: RevocationList,
 }
 
 /// Why the settings can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
+    /// What was revoked can't be known.
+    #[error("entra.revocations_file: {0}")]
+    Revocations(#[from] RevocationError),
     /// No tenant accepts any version.
     #[error("no tenant is configured")]
     NoTenant,
@@ -99,7 +117,10 @@ impl Authenticator {
     /// The settings name no issuer, or one twice.
     pub fn new(settings: EntraSettings) -> Result<Self, SettingsError> {
         let mut issuers: Vec<Issuer> = Vec::new();
-        for (index, tenant) in settings.tenants.iter().enumerate() {
+        // Who is named by an entry of their own is judged by that one.
+        let mut entries: Vec<_> = settings.tenants.iter().enumerate().collect();
+        entries.sort_by_key(|(_, tenant)| tenant.tenants.are_several());
+        for (index, tenant) in entries {
             for (version, name) in
                 [(Version::V1, &tenant.issuer_v1), (Version::V2, &tenant.issuer_v2)]
             {
@@ -110,7 +131,8 @@ impl Authenticator {
                 issuers.push(Issuer::new(
                     name.clone(),
                     version,
-                    (index, tenant.id),
+                    index,
+                    tenant.tenants.directory(),
                     tenant.authority.clone(),
                     settings.keys,
                 ));
@@ -120,7 +142,9 @@ impl Authenticator {
             return Err(SettingsError::NoTenant);
         }
         let cache = TokenCache::new(settings.cache);
-        Ok(Self { shared: Arc::new(Shared { settings, issuers, cache }) })
+        let revocations =
+            RevocationList::new(settings.revocations.clone(), &settings.distrusted_keys)?;
+        Ok(Self { shared: Arc::new(Shared { settings, issuers, cache, revocations }) })
     }
 
     /// Who the credentials prove. Waits only for a key that nobody has seen yet.
@@ -133,16 +157,19 @@ impl Authenticator {
         now: Now,
     ) -> Result<Arc<Identity>, Denial> {
         let token = bearer::token(credentials)?;
-        let rejected = match self.shared.judge(token, now) {
-            Ok(identity) => return Ok(identity),
-            Err(rejected) => rejected,
-        };
-        let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
-        match self.shared.issuers.get(index) {
-            Some(issuer) if issuer.await_fetch(seen).await => {
-                self.shared.judge(token, now).map_err(|rejected| rejected.denial)
+        let deadline = Instant::now() + self.shared.settings.keys.unknown_key_wait;
+        loop {
+            let rejected = match self.shared.judge(token, now) {
+                Ok(identity) => return Ok(identity),
+                Err(rejected) => rejected,
+            };
+            let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
+            let issuer = self.shared.issuers.get(index);
+            // A fetch that began before the key was published may be followed by another.
+            match issuer {
+                Some(issuer) if issuer.await_fetch(seen, deadline).await => {}
+                _ => return Err(rejected.denial),
             }
-            _ => Err(rejected.denial),
         }
     }
 
@@ -163,9 +190,11 @@ impl Authenticator {
     pub async fn run<F: Fetch>(&self, fetch: Arc<F>, stop: watch::Receiver<bool>) {
         let keys = self.shared.settings.keys;
         let tasks = self.shared.issuers.iter().map(|issuer| {
-            source::keep(issuer, &keys, &*fetch, stop.clone(), rand::make_rng::<SmallRng>())
+            let store = self.shared.settings.key_store.as_deref();
+            let rng = rand::make_rng::<SmallRng>();
+            source::keep(issuer, &keys, store, &*fetch, stop.clone(), rng)
         });
-        join_all(tasks).await;
+        tokio::join!(join_all(tasks), self.shared.revocations.watch(stop.clone()));
     }
 
     /// Fetches every key set once.
@@ -208,6 +237,12 @@ impl Authenticator {
         self.shared.issuers.iter().map(|issuer| issuer.status(now)).collect()
     }
 
+    /// Why what was revoked could not be read again, if so.
+    #[must_use]
+    pub fn revocations_error(&self) -> Option<String> {
+        self.shared.revocations.last_error()
+    }
+
     /// What the verified-token cache did.
     #[must_use]
     pub fn cache_stats(&self) -> CacheStats {
@@ -219,7 +254,7 @@ impl Authenticator {
     pub fn authorization_uri(&self) -> Option<Url> {
         let tenant = self.shared.settings.tenants.first()?;
         let mut url = tenant.authority.clone();
-        url.set_path(&format!("/{}/oauth2/v2.0/authorize", tenant.id));
+        url.set_path(&format!("/{}/oauth2/v2.0/authorize", tenant.tenants.directory()));
         Some(url)
     }
 }
@@ -237,7 +272,11 @@ impl Shared {
                 .get(entry.issuer)
                 .is_some_and(|issuer| issuer.vouches(&entry.key, now));
             if vouched {
-                entry.lifetime.covers(now.unix, self.settings.clock_skew)?;
+                let (skew, age) = (self.settings.clock_skew, self.settings.max_token_age);
+                entry.lifetime.covers(now.unix, skew, age)?;
+                let revoked = self.revocations.load();
+                revoked.key(&entry.key.id)?;
+                revoked.holder(&entry.identity)?;
                 return Ok(entry.identity);
             }
             // Judged anew, which says why.
@@ -255,33 +294,44 @@ impl Shared {
         // whose signature nobody else can verify, is told what it is.
         rules::not_for_graph(&jwt.claims)?;
         let named = rules::issuer(&jwt.claims)?;
-        let (index, issuer) = self
+        let settings_of = |issuer: &Issuer| self.settings.tenants.get(issuer.tenant_index);
+        let (index, issuer, settings, tenant) = self
             .issuers
             .iter()
             .enumerate()
-            .find(|(_, issuer)| issuer.name == named)
+            .find_map(|(index, issuer)| {
+                let settings = settings_of(issuer)?;
+                let one = match settings.tenants {
+                    Tenants::One(tenant) => Some(tenant),
+                    Tenants::Listed(_) | Tenants::Any => None,
+                };
+                Some((index, issuer, settings, issuer.tenant_of(named, one)?))
+            })
             .ok_or_else(|| Denial::from(Reason::TokenIssuer))?;
-        let tenant = self
-            .settings
-            .tenants
-            .get(issuer.tenant_index)
-            .ok_or_else(|| Denial::from(Reason::Internal))?;
-        rules::origin(&jwt.claims, issuer.version, tenant.id)?;
-        rules::audience(&jwt.claims, tenant)?;
+        rules::origin(&jwt.claims, issuer.version, tenant)?;
+        if !settings.tenants.accept(tenant) {
+            return Err(Denial::from(Reason::TokenTenantNotAllowed).into());
+        }
+        rules::audience(&jwt.claims, settings)?;
         let lifetime = Lifetime::of(&jwt.claims, self.settings.max_token_lifetime)?;
-        lifetime.covers(now.unix, self.settings.clock_skew)?;
+        lifetime.covers(now.unix, self.settings.clock_skew, self.settings.max_token_age)?;
+        let revoked = self.revocations.load();
+        revoked.key(&jwt.key_id)?;
         // Counted before the key is looked up: a fetch that ends in between is seen.
         let attempts = issuer.attempts();
         let key = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
             unknown_key: (denial.reason == Reason::TokenKeyUnknown).then_some((index, attempts)),
             denial,
         })?;
-        rules::key_issuer(key.issuer.as_deref(), &issuer.name, tenant.id)?;
+        rules::key_issuer(key.issuer.as_deref(), &issuer.name, issuer.version, tenant)?;
         if !key.verifies(jwt.signed, jwt.signature) {
             return Err(Denial::from(Reason::TokenSignature).into());
         }
         // Proven from here on: only now is anybody somebody.
-        let identity = rules::identity(&jwt.claims, issuer.version, lifetime, tenant)?;
-        Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key: key.fingerprint })
+        let overage = self.settings.overage;
+        let identity =
+            holder::identity(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
+        revoked.holder(&identity)?;
+        Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key })
     }
 }

@@ -1,7 +1,9 @@
 //! Fetching an issuer's keys, now and again.
 
+use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openidconnect::core::CoreProviderMetadata;
 use rand::{Rng, RngExt as _};
 use tokio::sync::watch;
@@ -12,6 +14,8 @@ use super::issuer::Issuer;
 use super::key_set::{KeySet, KeySetError};
 use super::rules::Version;
 use super::settings::KeySettings;
+use super::store;
+use crate::clock::Now;
 use crate::fetch::{Fetch, FetchError, Limits};
 
 /// A key document is a few kilobytes.
@@ -65,23 +69,31 @@ pub enum SourceError {
 pub(super) async fn keep<F: Fetch>(
     issuer: &Issuer,
     settings: &KeySettings,
+    store: Option<&Path>,
     fetch: &F,
     mut stop: watch::Receiver<bool>,
     mut rng: impl Rng,
 ) {
     let mut retry = FIRST_RETRY;
+    let mut known = None;
+    if let Some(folder) = store {
+        take_from(folder, issuer, settings);
+    }
     loop {
         issuer.begin();
         let outcome = tokio::select! {
-            outcome = refresh(issuer, settings, fetch) => outcome,
+            outcome = renew(issuer, settings, fetch, &mut known) => outcome,
             _ = stop.wait_for(|stop| *stop) => {
                 issuer.end();
                 return;
             }
         };
         let pause = match outcome {
-            Ok(()) => {
+            Ok(body) => {
                 retry = FIRST_RETRY;
+                if let Some(folder) = store {
+                    put_into(folder, issuer, body).await;
+                }
                 settings.refresh_every.mul_f64(rng.random_range(0.9..=1.0))
             }
             Err(error) => {
@@ -101,17 +113,51 @@ pub(super) async fn keep<F: Fetch>(
     }
 }
 
+/// Where an issuer's keys are, and when that was learnt.
+type Known = Option<(Url, Instant)>;
+
+/// Fetches the keys from where they were found to be, or looks for them again: where they
+/// are changes seldom, and a request may be waiting.
+async fn renew<F: Fetch>(
+    issuer: &Issuer,
+    settings: &KeySettings,
+    fetch: &F,
+    known: &mut Known,
+) -> Result<Bytes, SourceError> {
+    let now = Instant::now();
+    // A little less than the pause, so that each regular refresh looks for them anew.
+    let lasts = settings.refresh_every.mul_f64(0.8);
+    if let Some((jwks, at)) = known.take().filter(|(_, at)| now < *at + lasts) {
+        let body = fetch_keys(issuer, settings, fetch, jwks.clone(), now).await?;
+        *known = Some((jwks, at));
+        return Ok(body);
+    }
+    let jwks = discover(issuer, settings, fetch).await?;
+    let body = fetch_keys(issuer, settings, fetch, jwks.clone(), now).await?;
+    *known = Some((jwks, now));
+    Ok(body)
+}
+
 /// Fetches once, and publishes what came.
 pub(super) async fn refresh<F: Fetch>(
     issuer: &Issuer,
     settings: &KeySettings,
     fetch: &F,
-) -> Result<(), SourceError> {
+) -> Result<Bytes, SourceError> {
     // The age counts from before the question, not from after the answer.
     let at = Instant::now();
-    let limits = Limits { timeout: settings.fetch_timeout, max_bytes: MAX_BYTES };
+    let jwks = discover(issuer, settings, fetch).await?;
+    fetch_keys(issuer, settings, fetch, jwks, at).await
+}
+
+/// Where the issuer's keys are, by its discovery document.
+async fn discover<F: Fetch>(
+    issuer: &Issuer,
+    settings: &KeySettings,
+    fetch: &F,
+) -> Result<Url, SourceError> {
     let url = discovery_url(issuer);
-    let document = fetch.get(&url, None, limits).await?;
+    let document = fetch.get(&url, None, limits(settings)).await?;
     let metadata: CoreProviderMetadata = serde_json::from_slice(&document.body)
         .map_err(|e| SourceError::Discovery { url: url.clone(), cause: e.to_string() })?;
     if metadata.issuer().as_str() != issuer.name {
@@ -125,12 +171,55 @@ pub(super) async fn refresh<F: Fetch>(
     if jwks.origin() != issuer.authority.origin() {
         return Err(SourceError::Elsewhere { url, jwks });
     }
-    let document = fetch.get(&jwks, None, limits).await?;
+    Ok(jwks)
+}
+
+async fn fetch_keys<F: Fetch>(
+    issuer: &Issuer,
+    settings: &KeySettings,
+    fetch: &F,
+    jwks: Url,
+    at: Instant,
+) -> Result<Bytes, SourceError> {
+    let document = fetch.get(&jwks, None, limits(settings)).await?;
     let keys =
         KeySet::parse(&document.body).map_err(|cause| SourceError::Keys { url: jwks, cause })?;
     tracing::debug!(issuer = issuer.name, keys = keys.len(), ignored = keys.ignored(), "keys");
     issuer.publish(keys, at);
-    Ok(())
+    Ok(document.body)
+}
+
+fn limits(settings: &KeySettings) -> Limits {
+    Limits { timeout: settings.fetch_timeout, max_bytes: MAX_BYTES }
+}
+
+/// Takes the keys of the last run, until the first fetch succeeds.
+fn take_from(folder: &Path, issuer: &Issuer, settings: &KeySettings) {
+    match store::load(folder, &issuer.name, Now::read().unix) {
+        Ok(Some((keys, age))) if age <= settings.max_age => {
+            // Before this machine was started, where the clock can't tell, is too old.
+            if let Some(at) = Instant::now().checked_sub(age) {
+                tracing::info!(issuer = issuer.name, ?age, "keys of the last run are used");
+                issuer.publish(keys, at);
+            }
+        }
+        Ok(Some((_, age))) => {
+            tracing::warn!(issuer = issuer.name, ?age, "the kept keys are too old to be used");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(issuer = issuer.name, %error, "the kept keys can't be used");
+        }
+    }
+}
+
+async fn put_into(folder: &Path, issuer: &Issuer, body: Bytes) {
+    let (folder, name, now) = (folder.to_owned(), issuer.name.clone(), Now::read().unix);
+    // Waiting for the disk is nothing for a thread that serves requests.
+    let saved = tokio::task::spawn_blocking(move || store::save(&folder, &name, now, &body)).await;
+    if let Ok(Err(error)) = saved {
+        tracing::warn!(issuer = issuer.name, %error, "the keys can't be kept for the next start");
+    }
 }
 
 fn discovery_url(issuer: &Issuer) -> Url {
@@ -139,6 +228,6 @@ fn discovery_url(issuer: &Issuer) -> Url {
         Version::V1 => "",
         Version::V2 => "/v2.0",
     };
-    url.set_path(&format!("/{}{version}/.well-known/openid-configuration", issuer.tenant));
+    url.set_path(&format!("/{}{version}/.well-known/openid-configuration", issuer.directory));
     url
 }

@@ -1,10 +1,13 @@
 //! The headers of a reply, for the upstream and for the client.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::proto::envoy::config::core::v3::{
     HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
 };
 use super::settings::{AnswerSettings, IdentityHeaders};
-use crate::domain::{Decision, Reason};
+use crate::domain::{Challenge, Decision, Denial, Reason};
 
 /// What replies are made with: prepared once, from the configuration.
 #[derive(Clone, Debug)]
@@ -71,7 +74,7 @@ impl Answer {
     pub(super) fn denial_headers(
         &self,
         decision: &Decision,
-        reason: Reason,
+        denial: &Denial,
         grpc: bool,
     ) -> Vec<HeaderValueOption> {
         let mut headers = vec![
@@ -82,14 +85,15 @@ impl Answer {
         if !grpc {
             headers.push(set("content-type", "application/json"));
         }
-        if reason.status() == 401 {
-            headers.push(set("www-authenticate", &self.challenge(reason)));
+        if denial.reason.status() == 401 || denial.reason == Reason::TokenScopeMissing {
+            headers.push(set("www-authenticate", &self.challenge(denial)));
         }
         headers
     }
 
     /// RFC 6750 section 3, with the address that Microsoft's client libraries read.
-    fn challenge(&self, reason: Reason) -> String {
+    fn challenge(&self, denial: &Denial) -> String {
+        let reason = denial.reason;
         let mut challenge = "Bearer realm=\"\"".to_owned();
         if let Some(uri) = &self.authorization_uri {
             challenge.push_str(", authorization_uri=\"");
@@ -100,6 +104,8 @@ impl Answer {
         if reason != Reason::TokenMissing {
             let error = match reason {
                 Reason::CredentialsRepeated | Reason::CredentialsMalformed => "invalid_request",
+                Reason::InsufficientClaims => "insufficient_claims",
+                Reason::TokenScopeMissing => "insufficient_scope",
                 _ => "invalid_token",
             };
             challenge.push_str(", error=\"");
@@ -108,8 +114,25 @@ impl Answer {
             challenge.push_str(&reason.sentence().replace('"', "'"));
             challenge.push('"');
         }
+        if let Some(asked) = &denial.challenge {
+            challenge.push_str(", claims=\"");
+            challenge.push_str(&claims(asked));
+            challenge.push('"');
+        }
         challenge
     }
+}
+
+/// The claims request that a client passes on to Entra, in base64.
+fn claims(asked: &Challenge) -> String {
+    let (name, value) = match asked {
+        Challenge::AuthContext(context) => ("acrs", context.to_string()),
+        Challenge::IssuedSince(second) => ("nbf", second.to_string()),
+    };
+    let wanted = serde_json::json!({
+        "access_token": { name: { "essential": true, "value": value } },
+    });
+    STANDARD.encode(wanted.to_string())
 }
 
 /// Every spelling of a name that has `_` where the name has `-`, except its own. The

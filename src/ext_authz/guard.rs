@@ -62,6 +62,7 @@ impl<S, O> Guard<S, O> {
 impl<S, O> Service<Request<Body>> for Guard<S, O>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
     S::Future: Send + 'static,
     O: OnGuarded,
 {
@@ -78,7 +79,12 @@ where
             return Box::pin(self.inner.call(request));
         }
         let observer = Arc::clone(&self.observer);
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        // The one that was found ready is the one that is called.
+        let ready = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, ready);
+        // A panic of the call itself is caught like one of its future.
+        let answer = async move { inner.call(request).await };
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         let answer = tokio::time::timeout(self.deadline, answer);
         Box::pin(async move {
             let response = match answer.await {

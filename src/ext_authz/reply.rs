@@ -55,7 +55,7 @@ impl Reply {
             Verdict::Deny(denial) => Self {
                 shape: Shape::Denied {
                     reason: denial.reason,
-                    headers: answer.denial_headers(decision, denial.reason, grpc),
+                    headers: answer.denial_headers(decision, denial, grpc),
                     body: if grpc {
                         body::plain(decision, denial)
                     } else {

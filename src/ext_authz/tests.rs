@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
-    Action, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind, Owner, Permit,
-    Principal, Reason, Target, Verdict, Versions,
+    Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind,
+    Owner, Permit, Principal, Reason, Target, TokenFacts, Verdict, Versions,
 };
 use reply::legal;
 
@@ -50,13 +50,16 @@ fn decision(rng: &mut SmallRng) -> Decision {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind: if rng.random() { IdentityKind::User } else { IdentityKind::Workload },
+        delegated: true,
         client: None,
         groups: Box::new([]),
         group_names: Box::new([]),
+        groups_elsewhere: false,
         roles: Box::new([]),
         scopes: Box::new([]),
         issued_at: 0,
         expires_at: 0,
+        facts: TokenFacts::default(),
     });
     let target = Target {
         resource: rng
@@ -65,6 +68,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
         action: *Action::ALL.choose(rng).unwrap(),
         gate: *Gate::ALL.choose(rng).unwrap(),
         route: hostile(rng),
+        demands: None,
     };
     let permit = match rng.random_range(0..3) {
         0 => Permit::by_public_gate(&target),
@@ -78,6 +82,11 @@ fn decision(rng: &mut SmallRng) -> Decision {
             policies: vec![hostile(rng)],
             advice: vec![hostile(rng)],
             detail: Some(hostile(rng).to_string()),
+            challenge: match rng.random_range(0..3) {
+                0 => Some(Box::new(Challenge::AuthContext((&*hostile(rng)).into()))),
+                1 => Some(Box::new(Challenge::IssuedSince(1_800_000_000))),
+                _ => None,
+            },
         }),
     };
     Decision {
@@ -176,7 +185,8 @@ fn challenges_say_what_to_do() {
     );
     assert!(challenge(Reason::CredentialsRepeated).unwrap().contains("error=\"invalid_request\""));
     for reason in Reason::ALL {
-        assert_eq!(challenge(*reason).is_some(), reason.status() == 401, "{reason}");
+        let asked = reason.status() == 401 || *reason == Reason::TokenScopeMissing;
+        assert_eq!(challenge(*reason).is_some(), asked, "{reason}");
     }
 }
 
@@ -190,8 +200,13 @@ fn an_allow_follows_its_settings() {
         entity: "x-for".to_owned(),
         decision_id: "x-decision".to_owned(),
     };
-    let target =
-        Target { resource: None, action: Action::Read, gate: Gate::Public, route: "health".into() };
+    let target = Target {
+        resource: None,
+        action: Action::Read,
+        gate: Gate::Public,
+        route: "health".into(),
+        demands: None,
+    };
     let decision = Decision {
         id: DecisionId::new(),
         verdict: Verdict::Allow(Permit::by_public_gate(&target).unwrap()),

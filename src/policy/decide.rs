@@ -6,8 +6,8 @@ use cedar_policy::{Authorizer, Decision as Cedar, PolicyId};
 
 use super::model::ModelError;
 use super::question::Question;
-use super::set::PolicySet;
-use crate::domain::{Denial, Permit, Reason};
+use super::set::{Demand, PolicySet};
+use crate::domain::{Challenge, Denial, Permit, Reason};
 
 impl PolicySet {
     /// Decides a question: default deny, a `forbid` beats every `permit`, and a
@@ -55,9 +55,37 @@ impl PolicySet {
                     .reason()
                     .filter_map(|id| self.policies.get(id)?.reason.clone())
                     .collect();
-                Err(Denial { policies: determining, advice, ..Reason::Forbidden.into() })
+                let challenge = self.challenge(question, diagnostics.reason()).map(Box::new);
+                let reason = match challenge {
+                    Some(_) => Reason::InsufficientClaims,
+                    None => Reason::Forbidden,
+                };
+                Err(Denial { policies: determining, advice, challenge, ..reason.into() })
             }
         }
+    }
+
+    /// What a new token would have to say: only where it lifts every policy that forbids,
+    /// and where somebody can sign in for it.
+    fn challenge<'a>(
+        &self,
+        question: &Question<'_>,
+        forbids: impl Iterator<Item = &'a PolicyId>,
+    ) -> Option<Challenge> {
+        let mut demands = Vec::new();
+        for id in forbids {
+            demands.push(self.policies.get(id)?.challenge.as_ref()?);
+        }
+        if !question.identity.delegated {
+            return None;
+        }
+        // A context first: signing in for it is fresh as well.
+        let context = demands.iter().find_map(|demand| match demand {
+            Demand::AuthContext(name) => Some(Challenge::AuthContext(name.clone())),
+            Demand::SignIn => None,
+        });
+        context
+            .or_else(|| demands.first().map(|_| Challenge::IssuedSince(question.request.unix_time)))
     }
 
     fn name(&self, id: &PolicyId) -> Arc<str> {

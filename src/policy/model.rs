@@ -12,7 +12,7 @@ use cedar_policy::{
 };
 
 use super::question::{Question, RequestFacts, ResourceFacts};
-use crate::domain::{Action, EntityRef, Identity, IdentityKind};
+use crate::domain::{Action, ClientAuth, EntityRef, Identity, IdentityKind};
 
 /// The names of the schema, parsed once.
 #[derive(Debug)]
@@ -71,10 +71,15 @@ impl Model {
         let failed = |cause: &dyn std::fmt::Display| ModelError::Entities(cause.to_string());
         let mut entities = Vec::with_capacity(8);
         entities.extend(self.action_entities.iter().cloned());
-        let principal = self.principal(question.identity, question.groups)?;
+        let principal = self.principal(question)?;
         let principal_uid = principal.uid();
         entities.push(principal);
-        let resource_uid = self.resource(&question.resource, &mut entities)?;
+        let resource = self.resource(&question.resource)?;
+        let resource_uid = resource.uid();
+        entities.push(resource);
+        for whole in &question.wholes {
+            entities.push(self.resource(whole)?);
+        }
         let entities = Entities::from_entities(entities, None).map_err(|e| failed(&e))?;
         let action = self
             .actions
@@ -88,17 +93,15 @@ impl Model {
         Ok((request, entities))
     }
 
-    fn principal(&self, identity: &Identity, groups: &[&EntityRef]) -> Result<Entity, ModelError> {
-        let kind = match identity.kind {
-            IdentityKind::User => &self.user,
-            IdentityKind::Workload => &self.workload,
-        };
+    fn principal(&self, question: &Question<'_>) -> Result<Entity, ModelError> {
+        let identity: &Identity = question.identity;
+        let kind = if identity.delegated { &self.user } else { &self.workload };
         let uid = uid(kind, format!("{}/{}", identity.tenant, identity.object));
-        let parents: HashSet<_> = identity
-            .groups
+        let parents: HashSet<_> = question
+            .entra_groups
             .iter()
             .map(|group| self::uid(&self.entra_group, group.to_string()))
-            .chain(groups.iter().map(|group| self.group(group)))
+            .chain(question.groups.iter().map(|group| self.group(group)))
             .collect();
         let mut attributes = HashMap::from([
             ("tenant".to_owned(), text(identity.tenant.to_string())),
@@ -106,34 +109,41 @@ impl Model {
             ("scopes".to_owned(), set(identity.scopes.iter().map(|scope| &**scope))),
             ("roles".to_owned(), set(identity.roles.iter().map(|role| &**role))),
         ]);
-        if let Some(client) = identity.client {
-            attributes.insert("client".to_owned(), text(client.to_string()));
+        let facts = &identity.facts;
+        attributes.extend([
+            ("kind".to_owned(), text(identity.kind.as_str().to_owned())),
+            ("agent".to_owned(), Value::new_bool(identity.kind == IdentityKind::Agent)),
+            ("guest".to_owned(), Value::new_bool(facts.guest)),
+            ("directory_roles".to_owned(), set(facts.directory_roles.iter().map(|role| &**role))),
+            ("auth_contexts".to_owned(), set(facts.auth_contexts.iter().map(|name| &**name))),
+        ]);
+        for (name, value) in [
+            ("client", identity.client.map(|client| client.to_string())),
+            ("client_auth", facts.client_auth.map(ClientAuth::as_str).map(str::to_owned)),
+            ("agent_parent", facts.agent_parent.map(|parent| parent.to_string())),
+            ("home_tenant", facts.home_tenant.map(|tenant| tenant.to_string())),
+        ] {
+            if let Some(value) = value {
+                attributes.insert(name.to_owned(), text(value));
+            }
         }
         Entity::new(uid, attributes, parents).map_err(|e| ModelError::Entities(e.to_string()))
     }
 
-    /// Adds the entity and what it is part of; returns its uid.
-    fn resource(
-        &self,
-        facts: &ResourceFacts<'_>,
-        entities: &mut Vec<Entity>,
-    ) -> Result<EntityUid, ModelError> {
-        let kind = facts.entity.kind();
+    fn resource_uid(&self, entity: &EntityRef) -> Result<EntityUid, ModelError> {
         let (_, type_name) = self
             .resources
             .iter()
-            .find(|(name, _)| *name == kind)
-            .ok_or_else(|| ModelError::Kind(kind.to_owned()))?;
-        let uid = uid(type_name, facts.entity.as_str().to_owned());
-        let mut parents = HashSet::new();
-        let mut system = None;
-        for whole in &facts.part_of {
-            let whole_uid = self.resource(whole, entities)?;
-            if whole.entity.kind() == "system" {
-                system = Some(whole_uid.clone());
-            }
-            parents.insert(whole_uid);
-        }
+            .find(|(name, _)| *name == entity.kind())
+            .ok_or_else(|| ModelError::Kind(entity.kind().to_owned()))?;
+        Ok(uid(type_name, entity.as_str().to_owned()))
+    }
+
+    fn resource(&self, facts: &ResourceFacts<'_>) -> Result<Entity, ModelError> {
+        let uid = self.resource_uid(facts.entity)?;
+        let system = facts.system.map(|system| self.resource_uid(system)).transpose()?;
+        let parents: HashSet<_> =
+            facts.part_of.iter().map(|whole| self.resource_uid(whole)).collect::<Result<_, _>>()?;
         let owners = facts.owners.iter().map(|owner| Value::new_entity_uid(self.group(owner)));
         let mut attributes = HashMap::from([
             ("owners".to_owned(), Value::new_set(owners)),
@@ -149,13 +159,7 @@ impl Model {
         if let Some(system) = system {
             attributes.insert("system".to_owned(), Value::new_entity_uid(system));
         }
-        // A domain can be reached over a system and directly.
-        if !entities.iter().any(|entity| entity.uid() == uid) {
-            let entity = Entity::new(uid.clone(), attributes, parents)
-                .map_err(|e| ModelError::Entities(e.to_string()))?;
-            entities.push(entity);
-        }
-        Ok(uid)
+        Entity::new(uid, attributes, parents).map_err(|e| ModelError::Entities(e.to_string()))
     }
 
     fn group(&self, group: &EntityRef) -> EntityUid {
@@ -171,6 +175,7 @@ fn context(facts: &RequestFacts<'_>) -> Result<Context, ModelError> {
         ("host".to_owned(), text(facts.host.to_owned())),
         ("path".to_owned(), text(facts.path.to_owned())),
         ("route".to_owned(), text(facts.route.to_owned())),
+        ("token_age".to_owned(), Value::new_long(facts.token_age)),
         ("time".to_owned(), Value::new_datetime(time.format("%Y-%m-%dT%H:%M:%SZ").to_string())),
     ];
     if let Some(source) = facts.source {

@@ -3,13 +3,15 @@
 //! Facts about groups and entities come from the catalog, but the engine doesn't
 //! know the catalog: whoever asks puts the facts in.
 
-use crate::domain::{Action, EntityRef, Identity};
+use crate::domain::{Action, EntityRef, GroupId, Identity};
 
 /// One question: may this principal do this to this resource?
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// Who asks.
     pub identity: &'a Identity,
+    /// The directory's groups the principal is in.
+    pub entra_groups: &'a [GroupId],
     /// Every group the principal is in: bound from the token, from the catalog,
     /// their ancestors, and the personal group of the principal's own User entity.
     pub groups: &'a [&'a EntityRef],
@@ -17,6 +19,8 @@ pub struct Question<'a> {
     pub action: Action,
     /// What it is done to.
     pub resource: ResourceFacts<'a>,
+    /// Every system and domain that the resource is part of, over others too, each once.
+    pub wholes: Vec<ResourceFacts<'a>>,
     /// The request it is done by.
     pub request: RequestFacts<'a>,
 }
@@ -34,8 +38,11 @@ pub struct ResourceFacts<'a> {
     pub lifecycle: Option<&'a str>,
     /// `metadata.tags`.
     pub tags: Vec<&'a str>,
-    /// The system it is part of, or the domain, where the catalog has that entity.
-    pub part_of: Vec<ResourceFacts<'a>>,
+    /// The system it is directly part of.
+    pub system: Option<&'a EntityRef>,
+    /// Every system and domain it is part of, over others too. Never two entities that
+    /// are part of each other: Cedar's hierarchy has no circles.
+    pub part_of: Vec<&'a EntityRef>,
 }
 
 /// What a policy may look at in the request.
@@ -53,4 +60,6 @@ pub struct RequestFacts<'a> {
     pub source: Option<&'a str>,
     /// Seconds since 1970.
     pub unix_time: i64,
+    /// Seconds since the token was issued.
+    pub token_age: i64,
 }

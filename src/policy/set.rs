@@ -11,6 +11,7 @@ use cedar_policy::{PolicyId, Schema, ValidationMode, Validator};
 use super::error::{PolicyError, PolicyErrors};
 use super::model::Model;
 use super::settings::PolicySettings;
+use crate::domain::GroupId;
 
 /// The entity model, as policies are checked against it.
 pub const SCHEMA: &str = include_str!("stagedoor.cedarschema");
@@ -24,6 +25,7 @@ pub struct PolicySet {
     pub(super) cedar: cedar_policy::PolicySet,
     pub(super) model: Model,
     pub(super) policies: HashMap<PolicyId, PolicyInfo>,
+    entra_groups: Box<[GroupId]>,
     version: Arc<str>,
 }
 
@@ -33,6 +35,17 @@ pub(super) struct PolicyInfo {
     pub(super) id: Arc<str>,
     /// `@reason`: what a denied person reads.
     pub(super) reason: Option<Arc<str>>,
+    /// `@challenge` of a `forbid`: what a new token would have to say.
+    pub(super) challenge: Option<Demand>,
+}
+
+/// What a new token would have to say for a `forbid` not to apply.
+#[derive(Clone, Debug)]
+pub(super) enum Demand {
+    /// An authentication context.
+    AuthContext(Box<str>),
+    /// A fresh sign-in.
+    SignIn,
 }
 
 /// A policy file that was read.
@@ -100,6 +113,7 @@ impl PolicySet {
             return Err(PolicyErrors(reader.errors));
         }
         Ok(Self {
+            entra_groups: entra_groups(&reader.cedar),
             cedar: reader.cedar,
             model,
             policies: reader.policies,
@@ -111,6 +125,13 @@ impl PolicySet {
     #[must_use]
     pub fn version(&self) -> &Arc<str> {
         &self.version
+    }
+
+    /// The directory's groups that policies name, sorted: what must be known of a caller
+    /// beyond the groups that the catalog binds.
+    #[must_use]
+    pub fn entra_groups(&self) -> &[GroupId] {
+        &self.entra_groups
     }
 
     /// The number of policies.
@@ -185,7 +206,16 @@ impl Reader {
                 self.error(source, format!("`@id(\"{id}\")` stands twice, once more {place}"));
                 continue;
             }
+            let challenge = match policy.annotation("challenge").map(|text| demand(policy, text)) {
+                None => None,
+                Some(Ok(demand)) => Some(demand),
+                Some(Err(message)) => {
+                    self.error(source, format!("`{id}`: {message}"));
+                    None
+                }
+            };
             let info = PolicyInfo {
+                challenge,
                 id: id.as_str().into(),
                 reason: policy.annotation("reason").filter(|text| !text.is_empty()).map(Into::into),
             };
@@ -220,6 +250,32 @@ impl Reader {
     fn error(&mut self, source: &PolicySource, message: String) {
         self.errors.push(PolicyError::plain(&source.file, message));
     }
+}
+
+/// What `@challenge` asks for.
+fn demand(policy: &cedar_policy::Policy, text: &str) -> Result<Demand, &'static str> {
+    if policy.effect() != cedar_policy::Effect::Forbid {
+        return Err("`@challenge` is for a `forbid`, which a new token could lift");
+    }
+    let name = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    match text {
+        "sign_in" => Ok(Demand::SignIn),
+        context if name => Ok(Demand::AuthContext(context.into())),
+        _ => Err("`@challenge` is an authentication context such as `c1`, or `sign_in`"),
+    }
+}
+
+/// The literals `EntraGroup::"<object id>"`. One that is no id names no group.
+fn entra_groups(policies: &cedar_policy::PolicySet) -> Box<[GroupId]> {
+    let mut ids: Vec<GroupId> = policies
+        .policies()
+        .flat_map(cedar_policy::Policy::entity_literals)
+        .filter(|literal| literal.type_name().to_string() == "EntraGroup")
+        .filter_map(|literal| literal.id().unescaped().parse().ok())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into()
 }
 
 fn version(sources: &[PolicySource]) -> Arc<str> {

@@ -1,7 +1,7 @@
 //! Policies against questions, one row each.
 
 use super::*;
-use crate::domain::{Action, EntityRef, Grant, Identity, IdentityKind, Reason};
+use crate::domain::{Action, EntityRef, Grant, Identity, IdentityKind, Reason, TokenFacts};
 
 fn entity(text: &str) -> EntityRef {
     EntityRef::parse(text).unwrap()
@@ -12,13 +12,16 @@ fn identity(kind: IdentityKind, roles: &[&str]) -> Identity {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind,
+        delegated: kind == IdentityKind::User,
         client: Some("cccccccc-0000-0000-0000-000000000001".parse().unwrap()),
         groups: Box::new(["aaaaaaaa-0000-0000-0000-00000000000a".parse().unwrap()]),
         group_names: Box::new([]),
+        groups_elsewhere: false,
         roles: roles.iter().map(|role| (*role).into()).collect(),
         scopes: Box::new([]),
         issued_at: 0,
         expires_at: 0,
+        facts: TokenFacts::default(),
     }
 }
 
@@ -61,10 +64,12 @@ fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
         spec_type: None,
         lifecycle: None,
         tags: vec![],
+        system: None,
         part_of: vec![],
     };
     let question = Question {
         identity: &identity,
+        entra_groups: &identity.groups,
         groups: &groups,
         action: case.action,
         resource: ResourceFacts {
@@ -73,14 +78,17 @@ fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
             spec_type: Some("service"),
             lifecycle: Some("production"),
             tags: case.tags.to_vec(),
-            part_of: vec![system],
+            system: Some(system.entity),
+            part_of: vec![system.entity],
         },
+        wholes: vec![system.clone()],
         request: RequestFacts {
             method: "POST",
             host: "payments.example.com",
             path: "/v1/orders",
             route: "orders",
             source: None,
+            token_age: 0,
             unix_time: 1_800_000_000,
         },
     };

@@ -8,8 +8,8 @@ use super::entity::EntityTemplate;
 use super::host_pattern::{HostPattern, HostShape};
 use super::index::{HostIndex, PathIndex};
 use super::path_pattern::{PathPattern, PathShape, Placeholder};
-use super::{Route, RouteError, RouteSettings, RouteTable, Rule, check_name};
-use crate::domain::Gate;
+use super::{Route, RouteError, RouteSettings, RouteTable, Rule, check_auth_context, check_name};
+use crate::domain::{Demands, Gate};
 
 pub(super) fn build(routes: Vec<RouteSettings>) -> Result<RouteTable, Vec<RouteError>> {
     let mut errors = Vec::new();
@@ -87,6 +87,12 @@ impl Draft {
                 EntityTemplate::None
             }
         };
+        if let Some(Err(error)) = settings.demands.auth_context.as_deref().map(check_auth_context) {
+            mistakes.add("auth_context", error);
+        }
+        if settings.gate == Gate::Public && settings.demands != Demands::default() {
+            mistakes.add("gate", "is `public`: nothing can be asked of callers nobody knows");
+        }
         let route = Arc::new(Route {
             index,
             name: settings.name.into(),
@@ -94,6 +100,7 @@ impl Draft {
             gate: settings.gate,
             action: settings.action,
             allow_path_parameters: settings.allow_path_parameters,
+            demands: (settings.demands != Demands::default()).then(|| Arc::new(settings.demands)),
         });
         Self { route, hosts, paths, entity }
     }

@@ -4,8 +4,9 @@
 //!
 //! 1. **The Envoy route's context extensions**, if it has any: the target comes
 //!    wholly from them, and the table is not looked at. The keys are `entity` (a
-//!    full entity ref), `action`, `gate` (`policy` if absent) and `route` (the name
-//!    in records; `context` if absent). Without `action` the method decides.
+//!    full entity ref), `action`, `gate` (`policy` if absent), `route` (the name
+//!    in records; `context` if absent), `kinds` (of callers, with commas between),
+//!    `auth_context` and `max_token_age` (seconds). Without `action` the method decides.
 //!    Another key, a key twice, a value that is none, or the gate `policy` without
 //!    an entity is [`Reason::RouteMisconfigured`]: a mistyped key must not fall
 //!    back to something weaker. A path with `;` is [`Reason::NoRoute`]: Envoy
@@ -80,7 +81,7 @@ use std::sync::Arc;
 pub use error::RouteError;
 pub use settings::*;
 
-use crate::domain::{Action, Denial, Gate, Method, Reason, Request, RequestLine, Target};
+use crate::domain::{Action, Demands, Denial, Gate, Method, Reason, Request, RequestLine, Target};
 use entity::Entity;
 use index::HostIndex;
 
@@ -109,6 +110,7 @@ struct Route {
     gate: Gate,
     action: Option<Action>,
     allow_path_parameters: bool,
+    demands: Option<Arc<Demands>>,
 }
 
 impl RouteTable {
@@ -147,6 +149,7 @@ impl RouteTable {
             action: rule.route.action.unwrap_or_else(|| line.method.action()),
             gate: rule.route.gate,
             route: Arc::clone(&rule.route.name),
+            demands: rule.route.demands.clone(),
         })
     }
 }
@@ -167,6 +170,15 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         Ok(())
     } else {
         Err("expected 1 to 100 ascii characters without blanks")
+    }
+}
+
+/// What is wrong with the name of an authentication context (Entra: `c1` to `c99`).
+pub(crate) fn check_auth_context(name: &str) -> Result<(), &'static str> {
+    if (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        Ok(())
+    } else {
+        Err("expected an authentication context such as `c1`")
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the routes table is configured with.
 
-use crate::domain::{Action, Gate};
+use crate::domain::{Action, Demands, Gate};
 
 /// One route, as written in the configuration.
 #[derive(Clone, Debug)]
@@ -27,4 +27,6 @@ pub struct RouteSettings {
     /// Whether `;` parameters in a segment are taken as part of the segment.
     /// Otherwise a path with a `;` matches nothing here.
     pub allow_path_parameters: bool,
+    /// What the route asks of its callers beyond its gate.
+    pub demands: Demands,
 }

@@ -18,6 +18,7 @@ fn route(name: &str, hosts: &[&str], paths: &[&str], methods: &[&str]) -> RouteS
         entity: None,
         action: None,
         allow_path_parameters: false,
+        demands: Demands::default(),
     }
 }
 

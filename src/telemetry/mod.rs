@@ -5,7 +5,7 @@ mod metrics;
 mod settings;
 mod trace;
 
-pub use log::{LogError, init};
+pub use log::{LogError, LogGuard, dropped_lines, init};
 pub use metrics::Metrics;
 pub use settings::{LogFormat, TelemetrySettings};
 pub use trace::Traces;

@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{
-    Action, Denial, Gate, Identity, IdentityKind, Owner, Permit, Reason, Target, Versions,
+    Action, Denial, Gate, Identity, IdentityKind, Owner, Permit, Reason, Target, TokenFacts,
+    Versions,
 };
 
 fn entity(text: &str) -> EntityRef {
@@ -14,13 +15,16 @@ fn person() -> Principal {
         tenant: "11111111-2222-3333-4444-555555555555".parse().expect("guid"),
         object: "AAAAAAAA-2222-3333-4444-555555555555".parse().expect("guid"),
         kind: IdentityKind::User,
+        delegated: true,
         client: Some("99999999-2222-3333-4444-555555555555".parse().expect("guid")),
         groups: Box::default(),
         group_names: Box::default(),
+        groups_elsewhere: false,
         roles: Box::default(),
         scopes: Box::default(),
         issued_at: 0,
         expires_at: 0,
+        facts: TokenFacts::default(),
     }))
 }
 
@@ -51,6 +55,7 @@ fn an_allow_with_everything() {
         action: Action::Write,
         gate: Gate::Policy,
         route: "payments".into(),
+        demands: None,
     };
     let decision = Decision {
         id: DecisionId::new(),

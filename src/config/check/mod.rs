@@ -2,9 +2,11 @@
 
 mod catalog;
 mod entra;
+mod graph;
 mod listen;
 mod rest;
 mod routes;
+mod tenant;
 
 use std::fmt::Display;
 use std::fs;
@@ -13,10 +15,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Config;
-use super::document::Document;
+use super::document::{Document, Overage};
 use super::problem::below;
 use super::values::{ByteSize, Period};
+use super::{Config, OverageFrom};
 use crate::policy::PolicySettings;
 
 /// A value that can't be meant.
@@ -56,6 +58,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let entra = entra::settings(&document.entra, document.check.deadline, findings);
     let catalog = catalog::settings(&document.catalog, findings);
     let routes = routes::settings(&document.routes);
+    routes::times(&document.routes, findings);
     let route_table = routes::table(&routes, findings);
     let policy = rest::policy(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
@@ -67,6 +70,11 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         admin: listeners.admin,
         serve: limits.with(listeners.grpc),
         entra: entra?,
+        overage: match document.entra.overage {
+            Overage::Deny => OverageFrom::Nowhere,
+            Overage::Catalog => OverageFrom::Catalog,
+            Overage::Graph => OverageFrom::Graph,
+        },
         catalog: catalog?,
         membership: catalog::membership(document.catalog.membership),
         routes,

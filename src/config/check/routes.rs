@@ -1,8 +1,10 @@
 //! `routes`: taken over as they are; `routing` knows its own rules.
 
 use super::Findings;
+use super::tenant::identity_kind;
 use crate::config::document::{self, Route};
-use crate::domain::{Action, Gate};
+use crate::config::values::Period;
+use crate::domain::{Action, Demands, Gate};
 use crate::routing::{RouteError, RouteSettings, RouteTable};
 
 pub(super) fn settings(routes: &[Route]) -> Vec<RouteSettings> {
@@ -25,8 +27,23 @@ pub(super) fn settings(routes: &[Route]) -> Vec<RouteSettings> {
                 document::Action::Admin => Action::Admin,
             }),
             allow_path_parameters: route.allow_path_parameters,
+            demands: Demands {
+                kinds: route.kinds.iter().map(|kind| identity_kind(*kind)).collect(),
+                auth_context: route.auth_context.as_deref().map(Into::into),
+                max_token_age: route.max_token_age.map(|age| age.0),
+            },
         })
         .collect()
+}
+
+/// What the routes' own module doesn't know: the bounds of times.
+pub(super) fn times(routes: &[Route], findings: &mut Findings<'_>) {
+    for (index, route) in routes.iter().enumerate() {
+        if let Some(age) = route.max_token_age {
+            let pointer = format!("/routes/{index}/max_token_age");
+            findings.between(&pointer, age, Period::minutes(1), Period::hours(48));
+        }
+    }
 }
 
 /// The table, or nothing with a finding for each of its mistakes.

@@ -1,0 +1,100 @@
+//! The directory's groups of a caller whose token doesn't list them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::Authorizer;
+use crate::catalog::{Membership, Snapshot};
+use crate::clock::Now;
+use crate::domain::{Denial, GroupId, Identity, Reason};
+use crate::entra::GroupResolver;
+
+/// Where such groups come from.
+#[derive(Clone, Debug, Default)]
+pub enum OverageSource {
+    /// Nowhere. The token verifier refuses such tokens already.
+    #[default]
+    Nowhere,
+    /// The catalog's own User.
+    Catalog,
+    /// Microsoft Graph.
+    Graph(Arc<GraphSource>),
+}
+
+impl OverageSource {
+    /// Microsoft Graph, by this resolver.
+    #[must_use]
+    pub fn graph(resolver: GroupResolver) -> Self {
+        Self::Graph(Arc::new(GraphSource { resolver, matter: ArcSwapOption::empty() }))
+    }
+}
+
+/// Microsoft Graph, and which groups it is worth asking about.
+#[derive(Debug)]
+pub struct GraphSource {
+    resolver: GroupResolver,
+    /// Every group that could make a difference: bound by the catalog, or named by a
+    /// policy. Made once a snapshot.
+    matter: ArcSwapOption<Matter>,
+}
+
+#[derive(Debug)]
+struct Matter {
+    snapshot: Arc<str>,
+    groups: Arc<[GroupId]>,
+}
+
+impl GraphSource {
+    fn matter(&self, snapshot: &Snapshot, named: &[GroupId]) -> Arc<[GroupId]> {
+        let matter = self.matter.load();
+        if let Some(matter) = &*matter
+            && matter.snapshot == *snapshot.version()
+        {
+            return Arc::clone(&matter.groups);
+        }
+        let mut groups = [snapshot.bound_groups(), named].concat();
+        groups.sort_unstable();
+        groups.dedup();
+        let groups: Arc<[GroupId]> = groups.into();
+        let matter =
+            Matter { snapshot: Arc::clone(snapshot.version()), groups: Arc::clone(&groups) };
+        self.matter.store(Some(Arc::new(matter)));
+        groups
+    }
+}
+
+impl Authorizer {
+    /// The groups, or nothing where the token lists them itself, or nobody needs them.
+    pub(super) async fn groups_elsewhere(
+        &self,
+        identity: &Identity,
+        snapshot: &Snapshot,
+        now: Now,
+    ) -> Result<Option<Arc<[GroupId]>>, Denial> {
+        // Where only the catalog says who is in a group, and no policy names one of the
+        // directory's, what a token lists makes no difference.
+        let unneeded =
+            self.membership == Membership::Catalog && self.policy.entra_groups().is_empty();
+        if !identity.groups_elsewhere || unneeded {
+            return Ok(None);
+        }
+        match &self.overage {
+            OverageSource::Nowhere => Err(Reason::GroupsOverage.into()),
+            OverageSource::Catalog => {
+                let groups = identity
+                    .delegated
+                    .then(|| snapshot.directory_groups_of(&identity.object))
+                    .flatten();
+                groups.map(|groups| Some(groups.into())).ok_or_else(|| {
+                    let detail = "the catalog has no user of this object id";
+                    Denial::with_detail(Reason::GroupsOverage, detail)
+                })
+            }
+            OverageSource::Graph(graph) => {
+                let matter = graph.matter(snapshot, self.policy.entra_groups());
+                graph.resolver.groups(identity, &matter, now).await.map(Some)
+            }
+        }
+    }
+}

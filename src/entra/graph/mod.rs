@@ -1,0 +1,12 @@
+//! A caller's groups, from Microsoft Graph, where the token doesn't list them.
+//!
+//! The token says only that there are too many. What it points to is never asked: the
+//! address is ours, made of the tenant's cloud and the object's id.
+
+mod client;
+mod credential;
+mod resolver;
+mod settings;
+
+pub use resolver::{GroupResolver, GroupStats};
+pub use settings::{CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT};
