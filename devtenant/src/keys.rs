@@ -36,6 +36,15 @@ impl SigningKey {
         Ok(Self { kid: kid.to_owned(), pair: Arc::new(pair) })
     }
 
+    /// A private key (PKCS #8) under this id.
+    ///
+    /// # Errors
+    /// No RSA private key.
+    pub fn from_pkcs8(kid: &str, der: &[u8]) -> Result<Self> {
+        let pair = RsaKeyPair::from_pkcs8(der).context("no RSA key")?;
+        Ok(Self { kid: kid.to_owned(), pair: Arc::new(pair) })
+    }
+
     /// One of four keys that are made once a process: making one takes a while.
     ///
     /// # Panics
@@ -91,16 +100,7 @@ impl SigningKey {
     /// The public key as PEM (PKCS #1).
     #[must_use]
     pub fn public_key_pem(&self) -> Vec<u8> {
-        let body = STANDARD.encode(self.public_key_der());
-        let mut pem = String::from("-----BEGIN RSA PUBLIC KEY-----\n");
-        for (at, character) in body.chars().enumerate() {
-            pem.push(character);
-            if at % 64 == 63 {
-                pem.push('\n');
-            }
-        }
-        pem.push_str("\n-----END RSA PUBLIC KEY-----\n");
-        pem.into_bytes()
+        pem("RSA PUBLIC KEY", &self.public_key_der()).into_bytes()
     }
 
     /// Signs with `RS256`, `RS384` or `PS256`.
@@ -122,4 +122,17 @@ impl SigningKey {
             .expect("an RSA key signs");
         signature
     }
+}
+
+/// These bytes as PEM (RFC 7468).
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----");
+    for (at, character) in STANDARD.encode(der).chars().enumerate() {
+        if at % 64 == 0 {
+            pem.push('\n');
+        }
+        pem.push(character);
+    }
+    pem.push_str(&format!("\n-----END {label}-----\n"));
+    pem
 }

@@ -4,11 +4,20 @@
 //! Everything is signed, served and refused as the real ones do it, as far as
 //! Stagedoor can tell the difference; faults can be ordered.
 
+pub mod applications;
 pub mod backstage;
+pub mod certificate;
+pub mod directory;
+pub mod graph;
 pub mod keys;
 pub mod people;
 pub mod service;
 pub mod tenant;
 pub mod token;
 
+mod assertion;
+mod grants;
+mod managed_identity;
+mod refusal;
 mod serve;
+mod token_endpoint;

@@ -1,4 +1,8 @@
-//! The tenant: discovery documents, key documents, and what can go wrong with them.
+//! The tenant: its documents, its keys, its directory and applications, and what can go
+//! wrong with them.
+
+mod documents;
+mod faults;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,18 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+pub(crate) use self::faults::Reply;
+pub use self::faults::{Endpoint, Fault, Faults};
+use crate::applications::Applications;
+use crate::directory::Directory;
+use crate::grants::Grants;
+use crate::graph::{self, GraphCall};
 use crate::keys::SigningKey;
 use crate::people::People;
 use crate::serve::{Server, anywhere};
 use crate::token::TokenBuilder;
+use crate::{managed_identity, token_endpoint};
 
 /// What a tenant begins with.
 #[derive(Clone, Debug)]
@@ -43,38 +53,6 @@ impl Default for TenantOptions {
     }
 }
 
-/// The documents of a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// The discovery documents.
-    Discovery,
-    /// The key documents.
-    Keys,
-}
-
-/// What an endpoint does instead of answering.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Answers this status.
-    Status(u16),
-    /// Never answers.
-    Hang,
-    /// Answers bytes that are no JSON, as JSON.
-    Garbage,
-    /// Answers a page for people.
-    Html,
-    /// Answers an empty key set.
-    EmptyKeys,
-    /// Ends in the middle.
-    Truncated,
-    /// Answers more than anybody should read.
-    Huge,
-    /// Sends the client elsewhere.
-    Redirect(String),
-    /// Names another issuer.
-    WrongIssuer,
-}
-
 /// A running tenant. Cheap to share; ends when dropped.
 #[derive(Debug)]
 pub struct Tenant {
@@ -82,41 +60,37 @@ pub struct Tenant {
     server: Server,
 }
 
+/// What the routes of a tenant share.
 #[derive(Debug)]
-struct Shared {
-    id: Uuid,
-    authority: String,
+pub(crate) struct Shared {
+    pub(crate) id: Uuid,
+    pub(crate) authority: String,
+    pub(crate) directory: Directory,
+    pub(crate) applications: Applications,
+    pub(crate) grants: Grants,
+    /// What an application must show to get tokens from the App Service endpoint.
+    pub(crate) identity_header: String,
     people: People,
     state: Mutex<Published>,
     faults: Faults,
 }
 
+/// What changes while it runs.
 #[derive(Debug)]
-struct Published {
+pub(crate) struct Published {
+    pub(crate) graph_calls: Vec<GraphCall>,
     signing: SigningKey,
-    keys: Vec<SigningKey>,
+    keys: Vec<PublishedKey>,
     extra: Vec<Value>,
     requests: HashMap<Endpoint, usize>,
 }
 
-/// The faults of a tenant. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<HashMap<Endpoint, Fault>>>);
-
-impl Faults {
-    /// From now on this endpoint does that.
-    pub fn set(&self, endpoint: Endpoint, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(endpoint, fault);
-    }
-
-    /// From now on everything works.
-    pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn of(&self, endpoint: Endpoint) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&endpoint).cloned()
-    }
+/// A listed key.
+#[derive(Debug)]
+struct PublishedKey {
+    key: SigningKey,
+    /// Its own issuer; that of the document without.
+    issuer: Option<String>,
 }
 
 impl Tenant {
@@ -127,13 +101,20 @@ impl Tenant {
     pub async fn start(options: TenantOptions) -> Result<Self> {
         let mut made = None;
         let server = Server::start(options.listen, |address| {
+            let directory = Directory::default();
+            directory.add(&options.people);
             let shared = Arc::new(Shared {
                 id: options.id,
                 authority: format!("http://{address}"),
+                directory,
+                applications: Applications::default(),
+                grants: Grants::default(),
+                identity_header: Uuid::new_v4().simple().to_string(),
                 people: options.people,
                 state: Mutex::new(Published {
+                    graph_calls: Vec::new(),
                     signing: options.key.clone(),
-                    keys: vec![options.key],
+                    keys: vec![PublishedKey { key: options.key, issuer: None }],
                     extra: Vec::new(),
                     requests: HashMap::new(),
                 }),
@@ -168,19 +149,26 @@ impl Tenant {
     /// The issuer of v1.0 tokens.
     #[must_use]
     pub fn issuer_v1(&self) -> String {
-        self.shared.issuer_v1()
+        self.shared.issuer_v1(&self.shared.id.to_string())
     }
 
     /// The issuer of v2.0 tokens.
     #[must_use]
     pub fn issuer_v2(&self) -> String {
-        self.shared.issuer_v2()
+        self.shared.issuer_v2(&self.shared.id.to_string())
     }
 
     /// A good token, to be changed and signed.
     #[must_use]
     pub fn token(&self) -> TokenBuilder {
-        self.shared.token()
+        self.shared.token_of(self.shared.id)
+    }
+
+    /// A good token of another tenant under the same authority, as an application for
+    /// many tenants meets them.
+    #[must_use]
+    pub fn token_of(&self, tenant_id: Uuid) -> TokenBuilder {
+        self.shared.token_of(tenant_id)
     }
 
     /// The key it signs with.
@@ -191,7 +179,13 @@ impl Tenant {
 
     /// Lists a key that nothing is signed with yet.
     pub fn publish_key(&self, key: &SigningKey) {
-        self.shared.state().keys.push(key.clone());
+        self.shared.state().keys.push(PublishedKey { key: key.clone(), issuer: None });
+    }
+
+    /// Lists a key with exactly this issuer in all v2.0 key documents.
+    pub fn publish_key_for(&self, key: &SigningKey, issuer: &str) {
+        let issuer = Some(issuer.to_owned());
+        self.shared.state().keys.push(PublishedKey { key: key.clone(), issuer });
     }
 
     /// Signs with this key from now on.
@@ -201,7 +195,7 @@ impl Tenant {
 
     /// Lists a key no more.
     pub fn withdraw_key(&self, kid: &str) {
-        self.shared.state().keys.retain(|key| key.kid() != kid);
+        self.shared.state().keys.retain(|key| key.key.kid() != kid);
     }
 
     /// Lists this as a key, whatever it is.
@@ -220,128 +214,94 @@ impl Tenant {
     pub fn requests(&self, endpoint: Endpoint) -> usize {
         self.shared.state().requests.get(&endpoint).copied().unwrap_or(0)
     }
+
+    /// Who is in it, and in which groups. The people it began with are.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.shared.directory
+    }
+
+    /// The applications that may ask for tokens.
+    #[must_use]
+    pub fn applications(&self) -> &Applications {
+        &self.shared.applications
+    }
+
+    /// Where Graph is, without a final slash and without a version.
+    #[must_use]
+    pub fn graph_url(&self) -> String {
+        self.shared.graph_url()
+    }
+
+    /// Where applications ask for tokens, and the audience of their assertions.
+    #[must_use]
+    pub fn token_endpoint(&self) -> String {
+        self.shared.token_endpoint()
+    }
+
+    /// Where managed identities ask for tokens in App Service: its `IDENTITY_ENDPOINT`.
+    #[must_use]
+    pub fn identity_endpoint(&self) -> String {
+        format!("{}/msi/token", self.shared.authority)
+    }
+
+    /// What they show there: its `IDENTITY_HEADER`.
+    #[must_use]
+    pub fn identity_header(&self) -> &str {
+        &self.shared.identity_header
+    }
+
+    /// Every request that has arrived at Graph, in order, also where it was refused or a
+    /// fault was ordered.
+    #[must_use]
+    pub fn graph_calls(&self) -> Vec<GraphCall> {
+        self.shared.state().graph_calls.clone()
+    }
+
+    /// How many seconds the Graph tokens issued from now on live.
+    pub fn token_lifetime(&self, seconds: u64) {
+        self.shared.grants.set_lifetime(seconds);
+    }
+
+    /// Graph takes none of the tokens issued so far any more.
+    pub fn revoke_graph_tokens(&self) {
+        self.shared.grants.revoke();
+    }
 }
 
 impl Shared {
-    fn state(&self) -> std::sync::MutexGuard<'_, Published> {
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, Published> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn issuer_v1(&self) -> String {
-        format!("{}/v1/{}/", self.authority, self.id)
+    /// Where Graph is.
+    pub(crate) fn graph_url(&self) -> String {
+        format!("{}/graph", self.authority)
     }
 
-    fn issuer_v2(&self) -> String {
-        format!("{}/{}/v2.0", self.authority, self.id)
+    /// Where tokens are asked for.
+    pub(crate) fn token_endpoint(&self) -> String {
+        format!("{}/{}/oauth2/v2.0/token", self.authority, self.id)
     }
 
-    fn token(&self) -> TokenBuilder {
+    /// Whether this is Graph, under its own name or under ours.
+    pub(crate) fn is_graph(&self, resource: &str) -> bool {
+        let resource = resource.trim_end_matches('/');
+        resource == "https://graph.microsoft.com" || resource == self.graph_url()
+    }
+
+    fn token_of(&self, tenant: Uuid) -> TokenBuilder {
         let key = self.state().signing.clone();
-        TokenBuilder::new(self.id, &self.issuer_v1(), &self.issuer_v2(), &key)
-    }
-
-    /// Counts the request, and answers it or does what is ordered instead.
-    async fn answer(&self, endpoint: Endpoint, document: Value) -> Response {
-        *self.state().requests.entry(endpoint).or_insert(0) += 1;
-        let json =
-            |text: String| ([(header::CONTENT_TYPE, "application/json")], text).into_response();
-        match self.faults.of(endpoint) {
-            None => json(document.to_string()),
-            Some(Fault::Status(status)) => StatusCode::from_u16(status)
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-                .into_response(),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Garbage) => json("}{".to_owned()),
-            Some(Fault::Html) => {
-                ([(header::CONTENT_TYPE, "text/html")], "<html>Sign in</html>").into_response()
-            }
-            Some(Fault::EmptyKeys) => json(json!({ "keys": [] }).to_string()),
-            Some(Fault::Truncated) => {
-                let text = document.to_string();
-                let half: String = text.chars().take(text.len() / 2).collect();
-                json(half)
-            }
-            Some(Fault::Huge) => Response::builder()
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Body::from(vec![b' '; 8 * 1024 * 1024]))
-                .unwrap_or_default(),
-            Some(Fault::Redirect(to)) => {
-                (StatusCode::FOUND, [(header::LOCATION, to)]).into_response()
-            }
-            Some(Fault::WrongIssuer) => {
-                let mut document = document;
-                if let Some(issuer) = document.get_mut("issuer") {
-                    *issuer = "https://other.example.com/".into();
-                }
-                json(document.to_string())
-            }
-        }
-    }
-
-    /// A discovery document with what Entra's have.
-    fn discovery(&self, issuer: &str, version: &str) -> Value {
-        let base = format!("{}/{}", self.authority, self.id);
-        json!({
-            "issuer": issuer,
-            "authorization_endpoint": format!("{base}/oauth2{version}/authorize"),
-            "token_endpoint": format!("{base}/oauth2{version}/token"),
-            "jwks_uri": format!("{base}/discovery{version}/keys"),
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-            "response_modes_supported": ["query", "fragment", "form_post"],
-            "subject_types_supported": ["pairwise"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "token_endpoint_auth_methods_supported":
-                ["client_secret_post", "private_key_jwt", "client_secret_basic"],
-            "scopes_supported": ["openid", "profile", "email", "offline_access"],
-            "claims_supported": ["sub", "iss", "aud", "exp", "iat", "tid", "ver"],
-            "tenant_region_scope": "EU",
-            "cloud_instance_name": "127.0.0.1",
-        })
-    }
-
-    fn keys(&self, issuer: Option<&str>) -> Value {
-        let state = self.state();
-        let keys: Vec<_> = state
-            .keys
-            .iter()
-            .map(|key| key.jwk(issuer))
-            .chain(state.extra.iter().cloned())
-            .collect();
-        json!({ "keys": keys })
+        let name = tenant.to_string();
+        TokenBuilder::new(tenant, &self.issuer_v1(&name), &self.issuer_v2(&name), &key)
     }
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    type Tenant = State<Arc<Shared>>;
-    let id = shared.id;
-    Router::new()
-        .route(
-            &format!("/{id}/v2.0/.well-known/openid-configuration"),
-            get(|State(tenant): Tenant| async move {
-                let document = tenant.discovery(&tenant.issuer_v2(), "/v2.0");
-                tenant.answer(Endpoint::Discovery, document).await
-            }),
-        )
-        .route(
-            &format!("/{id}/.well-known/openid-configuration"),
-            get(|State(tenant): Tenant| async move {
-                let document = tenant.discovery(&tenant.issuer_v1(), "");
-                tenant.answer(Endpoint::Discovery, document).await
-            }),
-        )
-        .route(
-            &format!("/{id}/discovery/v2.0/keys"),
-            get(|State(tenant): Tenant| async move {
-                let keys = tenant.keys(Some(&tenant.issuer_v2()));
-                tenant.answer(Endpoint::Keys, keys).await
-            }),
-        )
-        .route(
-            &format!("/{id}/discovery/keys"),
-            get(|State(tenant): Tenant| async move {
-                tenant.answer(Endpoint::Keys, tenant.keys(None)).await
-            }),
-        )
+    documents::routes(&shared.id.to_string())
+        .merge(graph::routes())
+        .merge(token_endpoint::routes())
+        .merge(managed_identity::routes())
         .route("/dev/token", get(dev_token))
         .with_state(shared)
 }
@@ -351,7 +311,7 @@ async fn dev_token(
     State(tenant): State<Arc<Shared>>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    match tenant.people.token(tenant.token(), &query) {
+    match tenant.people.token(tenant.token_of(tenant.id), &query) {
         Ok(token) => format!("{token}\n").into_response(),
         Err(error) => (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
     }

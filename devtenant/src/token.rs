@@ -90,6 +90,48 @@ impl TokenBuilder {
         if roles.is_empty() { token } else { token.claim("roles", json!(roles)) }
     }
 
+    /// As the app-only token of the managed identity of this Azure resource. Roles that
+    /// were set stay.
+    #[must_use]
+    pub fn managed_identity(self, resource_id: &str) -> Self {
+        let mut token = self.app_only(&[]).claim("xms_mirid", resource_id.into());
+        for name in ["azpacr", "appidacr"] {
+            if let Some(how) = token.claims.get_mut(name) {
+                // A managed identity shows a certificate.
+                *how = "2".into();
+            }
+        }
+        token
+    }
+
+    /// As a token of a guest from this tenant.
+    #[must_use]
+    pub fn guest(self, home_tenant: Uuid) -> Self {
+        self.claim("acct", 1.into())
+            .claim("idp", format!("https://sts.windows.net/{home_tenant}/").into())
+    }
+
+    /// As the token of somebody in more groups than a token holds: instead of them the
+    /// address of a retired service, as Entra still gives it.
+    #[must_use]
+    pub fn overage(self) -> Self {
+        let text = |name| self.claims.get(name).and_then(Value::as_str).unwrap_or_default();
+        let endpoint = format!(
+            "https://graph.windows.net/{}/users/{}/getMemberObjects",
+            text("tid"),
+            text("oid")
+        );
+        self.without("groups")
+            .claim("_claim_names", json!({ "groups": "src1" }))
+            .claim("_claim_sources", json!({ "src1": { "endpoint": endpoint } }))
+    }
+
+    /// As the token of somebody in more groups than the implicit flow gives: only told so.
+    #[must_use]
+    pub fn many_groups(self) -> Self {
+        self.without("groups").claim("hasgroups", true.into())
+    }
+
     /// Sets a claim.
     #[must_use]
     pub fn claim(mut self, name: &str, value: Value) -> Self {
