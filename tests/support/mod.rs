@@ -5,3 +5,4 @@
 pub(crate) mod envoy;
 pub(crate) mod reply;
 pub(crate) mod stack;
+pub(crate) mod tokens;

@@ -314,17 +314,18 @@ fn token(url: &Url, answer: &Incoming, asked: Instant) -> Result<Token, Credenti
     let mut value = HeaderValue::try_from(format!("Bearer {value}"))
         .map_err(|_| failed("`access_token` holds what no header can"))?;
     value.set_sensitive(true);
-    // Managed identities get numbers as texts.
-    let seconds = match json.get("expires_in") {
-        Some(Value::Number(seconds)) => seconds.as_u64(),
-        Some(Value::String(seconds)) => seconds.parse().ok(),
+    // Managed identities get numbers as texts, and some only the second of the end.
+    let number = |name: &str| match json.get(name) {
+        Some(Value::Number(number)) => number.as_u64(),
+        Some(Value::String(number)) => number.parse().ok(),
         _ => None,
     };
-    let lifetime = Duration::from_secs(
-        seconds
-            .filter(|seconds| *seconds <= 7 * 86_400)
-            .ok_or_else(|| failed("no `expires_in`"))?,
-    );
+    let seconds = number("expires_in").or_else(|| {
+        let now = u64::try_from(Now::read().unix).ok()?;
+        number("expires_on")?.checked_sub(now)
+    });
+    let seconds = seconds.filter(|seconds| *seconds <= 7 * 86_400);
+    let lifetime = Duration::from_secs(seconds.ok_or_else(|| failed("no `expires_in`"))?);
     // Five minutes before its end, or after four fifths of a short life.
     let early = (lifetime / 5).min(Duration::from_secs(300));
     Ok(Token { value, renew_at: asked + lifetime - early, ends_at: asked + lifetime })
