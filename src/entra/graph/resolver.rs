@@ -19,7 +19,7 @@ use crate::clock::Now;
 use crate::domain::{Denial, GroupId, Identity, Reason, TenantId};
 use crate::entra::bounded::{Bounded, Weigh};
 use crate::entra::settings::{EntraSettings, Tenants};
-use crate::fetch::Exchange;
+use crate::fetch::{Exchange, FetchError};
 
 /// Lookups that wait for their turn; more are refused.
 const QUEUE: usize = 10_000;
@@ -27,6 +27,8 @@ const QUEUE: usize = 10_000;
 const WORTH_CHECKING: usize = 3 * CHECKED_AT_ONCE;
 /// How often a lookup is tried while Graph is not well.
 const ATTEMPTS: u32 = 4;
+/// What is kept at all is kept until those have read it who waited for it.
+const SHORTEST: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
 /// Looks groups up at Microsoft Graph. Cheap to clone; every clone shares what is kept.
@@ -296,7 +298,9 @@ impl Shared {
                 Err(GraphError::Unauthorized) if attempt == 1 => {
                     self.credential.forget(key.tenant, &token).await;
                 }
-                Err(GraphError::Unwell(_) | GraphError::Fetch(_)) if attempt < ATTEMPTS => {
+                Err(GraphError::Unwell(_) | GraphError::Fetch(FetchError::Transport { .. }))
+                    if attempt < ATTEMPTS =>
+                {
                     let pause = FIRST_RETRY * 2_u32.pow(attempt);
                     sleep(about(pause)).await;
                 }
@@ -336,9 +340,13 @@ impl Shared {
                 (Err(Reason::GroupsUnavailable), lasts)
             }
         };
-        // The age counts from before the question.
-        let refresh_at = began + lasts.mul_f64(0.75);
-        self.kept.insert(key, Kept { groups, among, refresh_at, ends_at: began + lasts });
+        // What is known was true before the question; a failure is one of now. Whoever
+        // waits reads the outcome in any case.
+        let now = Instant::now();
+        let from = if groups.is_ok() { began } else { now };
+        let ends_at = (from + lasts).max(now + SHORTEST);
+        let refresh_at = from + lasts.mul_f64(0.75);
+        self.kept.insert(key, Kept { groups, among, refresh_at, ends_at });
     }
 
     /// How much longer Graph asked for silence.
