@@ -100,13 +100,28 @@ pub(crate) struct Options {
     pub(crate) more: String,
     /// More settings of `entra`, indented by two.
     pub(crate) entra: String,
+    /// More settings of the tenant, indented by six, and more tenants after it.
+    pub(crate) tenant: String,
+    /// More routes, indented by two.
+    pub(crate) routes: String,
+    /// More policies.
+    pub(crate) policy: String,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { unix: false, catalog: None, more: String::new(), entra: String::new(), wait: true }
+        Self {
+            unix: false,
+            catalog: None,
+            more: String::new(),
+            entra: String::new(),
+            tenant: String::new(),
+            routes: String::new(),
+            policy: String::new(),
+            wait: true,
+        }
     }
 }
 
@@ -220,7 +235,7 @@ pub(crate) fn write_config(
     let path = folder.path();
     std::fs::create_dir_all(path.join("catalog"))?;
     std::fs::write(path.join("catalog/catalog-info.yaml"), CATALOG)?;
-    std::fs::write(path.join("policy.cedar"), POLICY)?;
+    std::fs::write(path.join("policy.cedar"), format!("{POLICY}{}", options.policy))?;
     let grpc = if options.unix {
         format!("unix:{}", path.join("stagedoor.sock").display())
     } else {
@@ -233,10 +248,12 @@ pub(crate) fn write_config(
     let text = format!(
         "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
-         issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n\
-         {catalog}{ROUTES}policy: {{ files: [policy.cedar] }}\n\
+         issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
+         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar] }}\n\
          audit: {{ to: \"file:{audit}\" }}\n{more}\n",
         entra = options.entra,
+        more_tenant = options.tenant,
+        routes = options.routes,
         id = tenant.id(),
         authority = tenant.authority(),
         v1 = tenant.issuer_v1(),
@@ -266,7 +283,14 @@ impl Stack {
         options: Options,
         change: impl FnOnce(EnvoyConfig) -> EnvoyConfig,
     ) -> Result<Self> {
-        let stagedoor = Stagedoor::start(options).await?;
+        Self::of(Stagedoor::start(options).await?, change).await
+    }
+
+    /// Around a Stagedoor that runs.
+    pub(crate) async fn of(
+        stagedoor: Stagedoor,
+        change: impl FnOnce(EnvoyConfig) -> EnvoyConfig,
+    ) -> Result<Self> {
         let upstream = Echo::start().await?;
         let envoy = Envoy::start(change(stagedoor.envoy(upstream.address()))).await?;
         Ok(Self { stagedoor, upstream, envoy })
