@@ -298,6 +298,158 @@ async fn ids_of_the_graph_provider() {
     assert!(groups(&trusting, &caller, Membership::Token).is_empty());
 }
 
+/// An entity as the catalog API gives it, from this location.
+fn served(kind: &str, name: &str, location: &str, more: Value) -> Value {
+    let mut entity = json!({
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "annotations": { "backstage.io/managed-by-location": location },
+        },
+        "spec": {},
+        "relations": [],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        match name.as_str() {
+            "id" => {
+                let key = match kind {
+                    "Group" => "graph.microsoft.com/group-id",
+                    _ => "graph.microsoft.com/user-id",
+                };
+                entity["metadata"]["annotations"][key] = value.clone();
+            }
+            "title" => entity["spec"] = json!({ "profile": { "displayName": value } }),
+            relation => {
+                for target in value.as_array().unwrap() {
+                    let relations = entity["relations"].as_array_mut().unwrap();
+                    relations.push(json!({ "type": relation, "targetRef": target }));
+                }
+            }
+        }
+    }
+    entity
+}
+
+fn page(items: Vec<Value>) -> Pages {
+    Pages::of(json!({ "totalItems": items.len(), "items": items, "pageInfo": {} }))
+}
+
+/// Anybody who may register a file can put a group between two others, or a user into one.
+#[tokio::test]
+async fn nobody_joins_a_team_by_a_file_of_their_own() {
+    const TEAM: &str = "aaaaaaaa-0000-0000-0000-000000000001";
+    const CHILD: &str = "aaaaaaaa-0000-0000-0000-000000000002";
+    const OUTSIDE: &str = "aaaaaaaa-0000-0000-0000-000000000003";
+    const USER: &str = "bbbbbbbb-0000-0000-0000-000000000001";
+    let graph = |id: &str| format!("msgraph:default/{id}");
+    let evil = "url:https://github.com/somebody/repo/catalog-info.yaml";
+    let items = vec![
+        served("Group", "platform", &graph(TEAM), json!({ "id": TEAM })),
+        served(
+            "Group",
+            "child",
+            &graph(CHILD),
+            json!({ "id": CHILD, "childOf": ["group:default/platform"] }),
+        ),
+        // The relation stands on the real group, but only the forged one said so.
+        served(
+            "Group",
+            "outside",
+            &graph(OUTSIDE),
+            json!({ "id": OUTSIDE, "childOf": ["group:default/evil"] }),
+        ),
+        served("Group", "evil", evil, json!({ "childOf": ["group:default/platform"] })),
+        served(
+            "User",
+            "me",
+            &graph(USER),
+            json!({ "id": USER, "memberOf": ["group:default/evil", "group:default/child"] }),
+        ),
+        served("Component", "service", evil, json!({ "ownedBy": ["group:default/platform"] })),
+    ];
+    let snapshot = crawl(&page(items), &[]).await.unwrap();
+    let by_token = |id: &str| groups(&snapshot, &identity(STRANGER, &[id]), Membership::Token);
+    assert_eq!(by_token(CHILD), ["group:default/child", "group:default/platform"]);
+    assert_eq!(by_token(OUTSIDE), ["group:default/outside"], "no way up over the forged group");
+    let by_catalog = groups(&snapshot, &identity(USER, &[]), Membership::Catalog);
+    assert_eq!(by_catalog, ["group:default/child", "group:default/platform", "user:default/me"]);
+    let findings: Vec<_> = snapshot.findings().iter().map(|f| f.message.as_str()).collect();
+    assert!(
+        findings.iter().any(|f| f.contains("`group:default/evil` is not believed")),
+        "{findings:?}"
+    );
+}
+
+/// Titles reach people and bodies: nothing in them moves what stands around.
+#[tokio::test]
+async fn titles_are_plain_and_short() {
+    let long = "x".repeat(1000);
+    for (title, want) in [
+        ("Payments \u{202e}gnp.exe\u{2066}", "Payments gnp.exe"),
+        ("a\r\nset-cookie: x\0", "aset-cookie: x"),
+        ("  ", "team"),
+        ("", "team"),
+        (&long, &long[..100]),
+    ] {
+        let items = vec![
+            served("Group", "team", "file:/x", json!({ "title": title })),
+            served("Component", "service", "file:/x", json!({ "ownedBy": ["group:default/team"] })),
+        ];
+        let snapshot = crawl(&page(items), &["file:"]).await.unwrap();
+        assert_eq!(&**snapshot.title(&entity("group:default/team")).unwrap(), want);
+    }
+}
+
+/// Domains within domains, deeper than anything real: found once, bounded, and nothing that
+/// a policy could miss.
+#[tokio::test]
+async fn what_is_part_of_too_much_is_left_out() {
+    let chain = |length: usize| {
+        let mut items = vec![
+            served("Group", "team", "file:/x", json!({})),
+            served("Component", "other", "file:/x", json!({ "ownedBy": ["group:default/team"] })),
+            served(
+                "Component",
+                "service",
+                "file:/x",
+                json!({ "ownedBy": ["group:default/team"], "partOf": ["domain:default/d0"] }),
+            ),
+        ];
+        for number in 0..length {
+            let next = format!("domain:default/d{}", number + 1);
+            items.push(served(
+                "Domain",
+                &format!("d{number}"),
+                "file:/x",
+                json!({ "partOf": [next] }),
+            ));
+        }
+        page(items)
+    };
+    let wholes = async |pages: Pages| {
+        let snapshot = crawl(&pages, &["file:"]).await.unwrap();
+        assert!(snapshot.entity(&entity("component:default/other")).is_some());
+        snapshot.entity(&entity("component:default/service")).map(|entity| entity.wholes.len())
+    };
+    assert_eq!(wholes(chain(32)).await, Some(32));
+    assert_eq!(wholes(chain(33)).await, None);
+    assert_eq!(wholes(chain(5000)).await, None);
+}
+
+#[tokio::test]
+async fn groups_that_are_nested_without_end() {
+    // Ten thousand groups in a chain are fifty million pairs.
+    let mut items =
+        vec![served("Component", "service", "file:/x", json!({ "ownedBy": ["group:default/g0"] }))];
+    for number in 0..10_000 {
+        let next = format!("group:default/g{}", number + 1);
+        items.push(served("Group", &format!("g{number}"), "file:/x", json!({ "childOf": [next] })));
+    }
+    let error = crawl(&page(items), &["file:"]).await.unwrap_err();
+    assert!(error.contains("nested too deeply"), "{error}");
+}
+
 /// What it is called, what is answered by cursor, and what the error says.
 type Case<'a> = (&'a str, Vec<(&'a str, Answer)>, &'a str);
 

@@ -334,3 +334,89 @@ fn every_reason_is_documented() {
     expected.sort_unstable();
     assert_eq!(documented, expected);
 }
+
+/// Everything that a person wants to know of a token, and nothing that is a secret.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_inspect() {
+    let files = Files::new().await;
+    let config = files.path("stagedoor.yaml");
+    let file = files.path("token.jwt");
+    let inspect = |token: &str, more: &[&str]| {
+        std::fs::write(&file, format!("Authorization: Bearer {token}\n")).unwrap();
+        let mut args = vec!["token", "inspect", "--config", &config, "--token-file", &file];
+        args.extend(more);
+        let output = run(&args, "");
+        let text = text(&output.stdout);
+        let signature = token.rsplit_once('.').unwrap().1;
+        assert!(signature.len() < 10 || !text.contains(signature), "{text}");
+        (output.status.code().unwrap(), text, self::text(&output.stderr))
+    };
+    let good = || files.tenant.token().audience(AUDIENCE);
+    let unbound = "aaaaaaaa-0000-0000-0000-0000000000ff";
+
+    // With the keys and the catalog that `serve` would have.
+    let (code, text, _) = inspect(&good().groups(&[OWNERS, unbound]).sign(), &[]);
+    assert_eq!(code, 0, "{text}");
+    for part in [
+        "accepted",
+        "kid ",
+        "preferred_username",
+        "ok    signature",
+        "ok    audience",
+        "[entra.tenants[0].audiences]",
+        "1 h 10 min in all",
+        &format!("{OWNERS}  group:default/payments-team (Payments Team)"),
+        &format!("{unbound}  bound to no group of the catalog"),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("FAIL"), "{text}");
+
+    // One that has expired, for another audience, of a client that may: all of it is told.
+    let now: i64 = files.now.parse().unwrap();
+    let old = good().audience("api://other").issued(now - 7200).claim("exp", json!(now - 3600));
+    let (code, text, _) = inspect(&old.sign(), &["--now", &files.now]);
+    assert_eq!(code, 1);
+    for part in [
+        "refused: token_audience (401)",
+        "FAIL  audience             token_audience: `aud` is \"api://other\"",
+        "FAIL  valid now            token_expired: ended 1 h 0 min ago  [entra.clock_skew]",
+        "ok    signature",
+        "ok    holder",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // A stranger's: what can be asked is asked.
+    let stranger = Tenant::start(TenantOptions {
+        id: "99999999-2222-3333-4444-555555555555".parse().unwrap(),
+        ..TenantOptions::default()
+    })
+    .await
+    .unwrap();
+    let (code, text, _) = inspect(&stranger.token().sign(), &[]);
+    assert_eq!(code, 1);
+    assert!(text.contains("FAIL  issuer               token_issuer:"), "{text}");
+    assert!(text.contains("-     signature") || text.contains("-     key"), "{text}");
+    // Tampered with, and forged.
+    let tampered = devtenant::token::tamper_payload(&good().sign());
+    let (_, text, _) = inspect(&tampered, &[]);
+    assert!(text.contains("FAIL  signature            token_signature:"), "{text}");
+    let (_, text, _) = inspect(&good().unsigned(), &[]);
+    assert!(text.contains("FAIL  form and header      token_algorithm:"), "{text}");
+    // Claims that play tricks with a terminal.
+    let odd = good().claim("name", json!("\u{1b}[2J\u{202e}x\r\n")).sign();
+    let (_, text, _) = inspect(&odd, &[]);
+    assert!(!text.contains(['\u{1b}', '\u{202e}', '\r']), "{text:?}");
+    // No token at all, and no network.
+    let (code, text, _) = inspect("x.y.z", &["--offline"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("can't be read"), "{text}");
+    let (code, text, _) = inspect(&good().sign(), &["--offline"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("FAIL  key is published     keys_unavailable:"), "{text}");
+    let (code, text, _) = inspect(&good().sign(), &["--keys", &files.path("keys.json")]);
+    assert_eq!(code, 0, "{text}");
+    let output = run(&["token", "inspect", "--config", &config], "  \n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(self::text(&output.stderr).contains("no token"));
+}

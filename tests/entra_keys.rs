@@ -295,3 +295,79 @@ async fn keys_of_another_issuer_or_place_are_not_taken() {
         running.handle.drain();
     }
 }
+
+/// While the tenant hangs, made-up keys keep a few waiting, not everybody.
+#[tokio::test(start_paused = true)]
+async fn few_wait_for_made_up_keys() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    running.set(Answer::Hang);
+    let made_up: Vec<_> = (0..400).map(|n| key.named(&format!("made-up-{n}"))).collect();
+    let times = join_all(made_up.iter().map(|key| async {
+        let before = Instant::now();
+        assert_eq!(running.ask(key).await, Err(Reason::TokenKeyUnknown));
+        before.elapsed()
+    }))
+    .await;
+    let at_once = times.iter().filter(|time| time.is_zero()).count();
+    assert!((100..200).contains(&at_once), "{at_once} did not wait");
+    let before = Instant::now();
+    assert_eq!(running.ask(&key).await, Ok(()));
+    assert!(before.elapsed().is_zero());
+    running.handle.drain();
+}
+
+/// A change of the keys allows the next fetch at once: changes come in numbers.
+#[tokio::test(start_paused = true)]
+async fn one_change_after_another_is_seen_at_once() {
+    let keys: Vec<_> = (0..4).map(SigningKey::test).collect();
+    let running = Running::start(Answer::Keys(vec![keys[0].clone()]));
+    sleep(Duration::from_secs(1)).await;
+    for number in 1..4 {
+        running.set(Answer::Keys(keys[..=number].to_vec()));
+        assert_eq!(running.ask(&keys[number]).await, Ok(()), "key {number}");
+    }
+    assert_eq!(running.fetches(), 4);
+    // Without a change there is no more before the interval is over.
+    let unknown = keys[0].named("made-up");
+    for _ in 0..10 {
+        assert_eq!(running.ask(&unknown).await, Err(Reason::TokenKeyUnknown));
+    }
+    assert_eq!(running.fetches(), 5);
+    running.handle.drain();
+}
+
+/// Ten thousand made-up ids within a second are one fetch.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_made_up_ids() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    let token = TokenBuilder::new(TENANT.parse().unwrap(), "unused", &issuer(), &key)
+        .issued(NOW)
+        .claim("exp", json!(NOW + 3600));
+    let began = Instant::now();
+    for round in 0..100 {
+        let tokens: Vec<String> = (0..100)
+            .map(|n| {
+                // The signature is never looked at: there is no key for it.
+                let token = token.clone().header("kid", json!(format!("made-up-{round}-{n}")));
+                format!("Bearer {}AAAA", token.unsigned_but_rs256())
+            })
+            .collect();
+        let answers = join_all(tokens.iter().map(|token| {
+            let credentials = Credentials::One(Cow::Borrowed(token.as_str()));
+            let now = Now { unix: NOW, instant: Instant::now() };
+            let authenticator = running.authenticator.clone();
+            async move { authenticator.authenticate(&credentials, now).await.map(|_| ()) }
+        }))
+        .await;
+        for answer in answers {
+            assert_eq!(answer.unwrap_err().reason, Reason::TokenKeyUnknown);
+        }
+    }
+    assert!(began.elapsed() <= Duration::from_secs(1));
+    assert_eq!(running.fetches(), 2, "the first, and one for all of them");
+    running.handle.drain();
+}

@@ -262,6 +262,12 @@ impl TokenBuilder {
         format!("{}.", self.clone().header("alg", "none".into()).signed_part())
     }
 
+    /// The token up to its signature, with a final dot: for those who put another there.
+    #[must_use]
+    pub fn unsigned_but_rs256(&self) -> String {
+        format!("{}.", self.signed_part())
+    }
+
     /// The token signed with HS256 and this secret.
     #[must_use]
     pub fn hs256(&self, secret: &[u8]) -> String {

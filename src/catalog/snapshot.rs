@@ -147,6 +147,12 @@ impl Snapshot {
         Some(groups.into_iter().filter_map(|index| self.group(index)?.id).collect())
     }
 
+    /// The group that one of the directory's groups is bound to.
+    #[must_use]
+    pub fn group_bound_to(&self, id: &GroupId) -> Option<&Group> {
+        self.group(*self.group_by_id.get(id)?)
+    }
+
     /// The directory's groups that a group of the catalog is bound to, sorted.
     #[must_use]
     pub fn bound_groups(&self) -> &[GroupId] {

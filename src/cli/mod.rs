@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod inspect;
 mod keys;
 mod offline;
 mod serve;

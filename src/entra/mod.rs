@@ -9,6 +9,7 @@ mod bounded;
 mod cache;
 mod graph;
 mod holder;
+mod inspect;
 mod issuer;
 mod json;
 mod jwt;
@@ -33,6 +34,7 @@ pub use graph::{
     CredentialSettings, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
     MACHINE_ENDPOINT,
 };
+pub use inspect::{Check, Inspection, Outcome, in_words};
 pub use issuer::{IssuerStatus, KeyState};
 pub use key_set::{KeySet, KeySetError};
 pub use revocation::{RevocationError, distrust_key};
@@ -49,7 +51,7 @@ use revocation::RevocationList;
 use rules::{Lifetime, Version};
 
 use crate::clock::Now;
-use crate::domain::{Credentials, Denial, Identity, Reason};
+use crate::domain::{Credentials, Denial, Identity, Reason, TenantId};
 use crate::fetch::Fetch;
 
 /// Verifies tokens. Cheap to clone; every clone has the same keys and cache.
@@ -288,26 +290,27 @@ impl Shared {
         Ok(identity)
     }
 
+    /// The issuer that a token names: its place, itself, its entry of the settings, and the
+    /// tenant that the name says.
+    fn issuer_named(&self, named: &str) -> Option<(usize, &Issuer, &TenantSettings, TenantId)> {
+        self.issuers.iter().enumerate().find_map(|(index, issuer)| {
+            let settings = self.settings.tenants.get(issuer.tenant_index)?;
+            let one = match settings.tenants {
+                Tenants::One(tenant) => Some(tenant),
+                Tenants::Listed(_) | Tenants::Any => None,
+            };
+            Some((index, issuer, settings, issuer.tenant_of(named, one)?))
+        })
+    }
+
     fn verify(&self, token: &str, now: Now) -> Result<Entry, Rejected> {
         let jwt = Jwt::parse(token)?;
         // What needs no key comes first: it is cheap, and a token for Microsoft Graph,
         // whose signature nobody else can verify, is told what it is.
         rules::not_for_graph(&jwt.claims)?;
         let named = rules::issuer(&jwt.claims)?;
-        let settings_of = |issuer: &Issuer| self.settings.tenants.get(issuer.tenant_index);
-        let (index, issuer, settings, tenant) = self
-            .issuers
-            .iter()
-            .enumerate()
-            .find_map(|(index, issuer)| {
-                let settings = settings_of(issuer)?;
-                let one = match settings.tenants {
-                    Tenants::One(tenant) => Some(tenant),
-                    Tenants::Listed(_) | Tenants::Any => None,
-                };
-                Some((index, issuer, settings, issuer.tenant_of(named, one)?))
-            })
-            .ok_or_else(|| Denial::from(Reason::TokenIssuer))?;
+        let (index, issuer, settings, tenant) =
+            self.issuer_named(named).ok_or_else(|| Denial::from(Reason::TokenIssuer))?;
         rules::origin(&jwt.claims, issuer.version, tenant)?;
         if !settings.tenants.accept(tenant) {
             return Err(Denial::from(Reason::TokenTenantNotAllowed).into());
