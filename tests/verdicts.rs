@@ -36,10 +36,12 @@ impl Record for Nowhere {
 }
 
 /// The service that `serve` serves, with keys and catalog at hand.
-fn service(tenant: &Tenant, now: Now) -> CheckService<Offline> {
+fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckService<Offline> {
     let folder = tempfile::tempdir().unwrap();
     let more = "check: { deadline: 10s }\n".to_owned();
-    let file = write_config(&folder, tenant, &Options { more, ..Options::default() }).unwrap();
+    let options = Options { more, policy: policy.to_owned(), ..Options::default() };
+    let file = write_config(&folder, tenant, &options).unwrap();
+    std::fs::write(folder.path().join("catalog/more.yaml"), entities).unwrap();
     let config = Config::load(&file).unwrap();
     let authenticator = Authenticator::new(config.entra).unwrap();
     let keys = json!({ "keys": [tenant.signing_key().jwk(None)] }).to_string();
@@ -128,7 +130,7 @@ fn form_and_order_change_nothing() {
     let tenant = runtime.block_on(Tenant::start(TenantOptions::default())).unwrap();
     let owner = tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
     let now = Now::at(owner.claims()["iat"].as_i64().unwrap() + 60);
-    let service = service(&tenant, now);
+    let service = service(&tenant, now, "", "");
     let good = format!("Bearer {}", owner.sign()).into_bytes();
     let other = tenant.token().audience(AUDIENCE).groups(&[OTHERS]).sign();
     let values = prop_oneof![
@@ -210,4 +212,50 @@ fn form_and_order_change_nothing() {
         .unwrap();
     let (allowed, denied) = (allowed.get(), denied.get());
     assert!(allowed > 200 && denied > 200, "{allowed} allowed, {denied} denied");
+}
+
+/// Domains that are part of each other, as a catalog can say: what is in one is in both, for
+/// what permits and for what forbids, and nothing fails.
+#[test]
+fn domains_in_a_circle() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let tenant = runtime.block_on(Tenant::start(TenantOptions::default())).unwrap();
+    let entities = "
+apiVersion: backstage.io/v1alpha1
+kind: Domain
+metadata: { name: east }
+spec: { owner: orders-team, subdomainOf: west }
+---
+apiVersion: backstage.io/v1alpha1
+kind: Domain
+metadata: { name: west }
+spec: { owner: orders-team, subdomainOf: east }
+---
+apiVersion: backstage.io/v1alpha1
+kind: System
+metadata: { name: ledger }
+spec: { owner: orders-team, domain: east }
+---
+apiVersion: backstage.io/v1alpha1
+kind: Component
+metadata: { name: book }
+spec: { type: service, lifecycle: production, owner: orders-team, system: ledger }
+";
+    let policies = r#"
+        @id("west-reads") permit (principal, action == Action::"read", resource in Domain::"domain:default/west");
+        @id("east-writes-not") forbid (principal, action == Action::"write", resource in Domain::"domain:default/east");
+        @id("west-writes") permit (principal, action == Action::"write", resource in Domain::"domain:default/west");
+        @id("system") permit (principal, action == Action::"admin", resource)
+        when { resource has system && resource.system == System::"system:default/ledger" };
+    "#;
+    let token = tenant.token().audience(AUDIENCE);
+    let now = Now::at(token.claims()["iat"].as_i64().unwrap() + 60);
+    let service = service(&tenant, now, policies, entities);
+    let bearer = format!("Bearer {}", token.sign()).into_bytes();
+    for (method, message) in [("GET", ""), ("POST", "forbidden"), ("PROPFIND", "")] {
+        let asked: Asked =
+            (method, "book.apps.example.com", "/", vec![("authorization", bearer.clone())]);
+        let reply = runtime.block_on(service.reply(&raw(&asked, false), now)).into_message();
+        assert_eq!(reply.status.unwrap().message, message, "{method}");
+    }
 }
