@@ -913,3 +913,131 @@ proptest! {
         prop_assert!(Config::parse(&text, Path::new(".")).is_err());
     }
 }
+
+#[test]
+fn several_tenants_and_what_they_ask_for() {
+    let tenants = |entries: &str| with("entra", &format!("\n  tenants:\n{entries}"));
+    let entry = |rest: &str, expected: &[&str]| {
+        check(&tenants(&format!("  - {{audiences: [a], {rest}}}\n")), expected);
+    };
+    let at = "entra.tenants[0]";
+    check(
+        &tenants("  - audiences: [a]\n"),
+        &[&format!(
+            "3:5: {at}: expected `id`, or `allowed_tenants` for a multi-tenant application"
+        )],
+    );
+    entry(
+        &format!("id: {TENANT}, allowed_tenants: [{OTHER}]"),
+        &[&format!(
+            "3:26: {at}.id: either this, or `allowed_tenants`, or `dangerously_allow_any_tenant`"
+        )],
+    );
+    entry(
+        &format!("allowed_tenants: [{OTHER}], dangerously_allow_any_tenant: true"),
+        &[&format!("3:39: {at}.allowed_tenants: either this, or `dangerously_allow_any_tenant`")],
+    );
+    entry(
+        "allowed_tenants: [common]",
+        &[&format!(
+            "3:40: {at}.allowed_tenants[0]: `common` is no tenant: expected the GUID of one"
+        )],
+    );
+    entry(
+        &format!("allowed_tenants: [{OTHER}], issuer_v2: 'https://login.example.com/x/v2.0'"),
+        &[&format!("3:90: {at}.issuer_v2: must hold `{{tenantid}}`: it is for several tenants")],
+    );
+    entry(
+        &format!("id: {TENANT}, kinds: [users]"),
+        &[&format!(
+            "3:72: {at}.kinds[0]: expected one of `user`, `workload`, `managed_identity`, `agent`, found the text `users`"
+        )],
+    );
+    entry(
+        &format!("id: {TENANT}, required_roles: ['a b']"),
+        &[&format!("3:81: {at}.required_roles[0]: expected one name without blanks")],
+    );
+    entry(
+        &format!(
+            "id: {TENANT}, required_roles: [a], dangerously_accept_tokens_without_scope_or_role: true"
+        ),
+        &[&format!("3:80: {at}.required_roles: asks for what the other setting does without")],
+    );
+    check(
+        &tenants(&format!(
+            "  - {{audiences: [a], id: {TENANT}}}\n  - {{audiences: [b], allowed_tenants: [{OTHER}, {TENANT}]}}\n"
+        )),
+        &[&format!(
+            "4:39: entra.tenants[1].allowed_tenants: the tenant `{TENANT}` is given twice: also `tenants[0]`"
+        )],
+    );
+    let config = parse(&tenants(&format!(
+        "  - {{audiences: [a], id: {TENANT}}}\n  - {{audiences: [b], dangerously_allow_any_tenant: true}}\n"
+    )))
+    .expect("any other tenant");
+    assert_eq!(config.entra.tenants[1].tenants, crate::entra::Tenants::Any);
+}
+
+#[test]
+fn how_graph_is_asked() {
+    let entra = |rest: &str, expected: &str| {
+        let tenants = format!("tenants: [{{audiences: [a], id: {TENANT}}}]");
+        check_section("entra", &format!("{{{rest}, {tenants}}}"), expected);
+    };
+    let client = format!("client_id: {OTHER}");
+    entra(
+        "overage: graph",
+        "1:18: entra.overage: `graph` requires `entra.graph`, which says how Graph is asked",
+    );
+    entra(
+        &format!("graph: {{{client}, secret_file: graph-secret}}"),
+        "1:16: entra.graph: is given, but `entra.overage` is not `graph`",
+    );
+    let one = "expected exactly one of `secret_file`, `certificate_file`, `federated_token_file`, `workload_identity`, `managed_identity`";
+    entra(&format!("overage: graph, graph: {{{client}}}"), &format!("1:32: entra.graph: {one}"));
+    entra(
+        &format!(
+            "overage: graph, graph: {{{client}, secret_file: graph-secret, managed_identity: true}}"
+        ),
+        &format!("1:32: entra.graph: {one}"),
+    );
+    entra(
+        "overage: graph, graph: {secret_file: graph-secret}",
+        "1:32: entra.graph: `secret_file` requires `client_id`",
+    );
+    entra(
+        "overage: graph, graph: {client_id: me, secret_file: graph-secret}",
+        "1:44: entra.graph.client_id: expected a GUID like `11111111-2222-3333-4444-555555555555`",
+    );
+    entra(
+        &format!("overage: graph, graph: {{{client}, secret_file: graph-secret, wait: 150ms}}"),
+        "1:115: entra.graph.wait: must be less than `check.deadline` (`150ms`)",
+    );
+    entra(
+        &format!("overage: graph, graph: {{{client}, client_secret: x}}"),
+        "1:82: entra.graph: unknown key `client_secret`: a secret is never written here; `secret_file` names its file (known here: `client_id`, `secret_file`, `certificate_file`, `federated_token_file`, `workload_identity`, `managed_identity`, `wait`, `timeout`, `ttl`, `failure_ttl`, `max_calls`, `max_entries`, `max_bytes`, `only_catalog_groups`)",
+    );
+}
+
+#[test]
+fn what_routes_ask_of_callers() {
+    let route = |rest: &str, expected: &str| {
+        let body = format!("[{{name: r, hosts: [h], gate: authenticated, {rest}}}]");
+        check_section("routes", &body, expected);
+    };
+    route(
+        "auth_context: 'c 1'",
+        "1:67: routes[0].auth_context: expected an authentication context such as `c1`",
+    );
+    route("max_token_age: 30s", "1:68: routes[0].max_token_age: must be from `1m` to `48h`");
+    check_section(
+        "routes",
+        "[{name: r, hosts: [h], gate: public, kinds: [user]}]",
+        "1:38: routes[0].gate: is `public`: nothing can be asked of callers nobody knows",
+    );
+    let config = good(
+        "routes",
+        "[{name: r, hosts: [h], gate: authenticated, kinds: [agent], auth_context: c1}]",
+    );
+    assert_eq!(config.routes[0].demands.kinds, [crate::domain::IdentityKind::Agent]);
+}
