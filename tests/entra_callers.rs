@@ -315,7 +315,8 @@ async fn revocations_take_effect() {
     let oid = "bbbbbbbb-0000-0000-0000-000000000005";
     let token = tenant.token().oid(oid).claim("sid", json!("S-1")).claim("uti", json!("U-1"));
     let issued = token.claims()["iat"].as_i64().unwrap();
-    let token = token.sign();
+    let never_seen = |number: usize| token.clone().claim("aio", json!(number)).sign();
+    let (token, mut number) = (token.sign(), 0);
     let other = tenant.token().sign();
     let time = |unix: i64| chrono::DateTime::from_timestamp(unix, 0).unwrap().to_rfc3339();
     for (line, reason) in [
@@ -335,6 +336,9 @@ async fn revocations_take_effect() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(running.judge(&token).await.unwrap_err(), reason, "{line}");
+        number += 1;
+        let fresh = running.judge(&never_seen(number)).await;
+        assert_eq!(fresh.unwrap_err(), reason, "{line}: seen for the first time");
         let narrow = !line.starts_with("key") && !line.starts_with("issued");
         assert_eq!(running.judge(&other).await.is_ok(), narrow, "{line}");
         std::fs::write(&file, "").unwrap();

@@ -1,13 +1,14 @@
 //! From entities to a snapshot.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
 use super::entity::RawEntity;
+use super::hierarchy::{MAX_WHOLES, all_wholes, ancestors};
 use super::snapshot::{Entity, Finding, Group, GroupIndex, Snapshot, User};
 use crate::domain::{EntityRef, GroupId, ObjectId};
 
@@ -261,7 +262,7 @@ impl Draft {
                 group_by_ref.contains_key(owner) || users.contains_key(owner)
             });
             let part_of = self.wholes(entity, reduced_entity, &reduced);
-            let Some(wholes) = all_wholes(entity, &reduced) else {
+            let Some(wholes) = all_wholes(entity, |entity| direct_wholes(entity, &reduced)) else {
                 // Without some of them a policy that forbids could miss it.
                 let message = format!("left out: it is part of more than {MAX_WHOLES} others");
                 self.find(entity.as_str(), message);
@@ -426,53 +427,15 @@ fn title(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Arc<str>
     title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| entity.name()).into()
 }
 
-/// The most systems and domains that something can be part of, all in. Real ones are two
-/// or three deep.
-const MAX_WHOLES: usize = 32;
+/// The systems and domains that an entity says it is part of, as far as they exist.
+fn direct_wholes(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Vec<EntityRef> {
+    let targets = reduced.get(entity).and_then(|own| own.targets.get(PART_OF));
+    let parsed = targets.into_iter().flatten().filter_map(|target| EntityRef::parse(target).ok());
+    parsed.filter(|whole| is_whole(whole, reduced)).collect()
+}
 
 fn is_whole(whole: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> bool {
     matches!(whole.kind(), "system" | "domain") && reduced.contains_key(whole)
-}
-
-/// Every system and domain that an entity is part of, over others too, itself never among
-/// them; nothing if there are too many.
-fn all_wholes(
-    entity: &EntityRef,
-    reduced: &BTreeMap<EntityRef, Reduced>,
-) -> Option<Vec<EntityRef>> {
-    let mut seen: Vec<EntityRef> = Vec::new();
-    let mut open = vec![entity.clone()];
-    while let Some(next) = open.pop() {
-        let targets = reduced.get(&next).and_then(|own| own.targets.get(PART_OF));
-        for whole in targets.into_iter().flatten() {
-            let Ok(whole) = EntityRef::parse(whole) else { continue };
-            if whole == *entity || seen.contains(&whole) || !is_whole(&whole, reduced) {
-                continue;
-            }
-            if seen.len() == MAX_WHOLES {
-                return None;
-            }
-            seen.push(whole.clone());
-            open.push(whole);
-        }
-    }
-    seen.sort();
-    Some(seen)
-}
-
-/// Every group above, each visited once, so that cycles end.
-fn ancestors(start: usize, parents: &[Vec<GroupIndex>]) -> Vec<GroupIndex> {
-    let mut seen = HashSet::new();
-    let mut open: Vec<GroupIndex> = parents.get(start).cloned().unwrap_or_default();
-    while let Some(next) = open.pop() {
-        if seen.insert(next) {
-            let above = usize::try_from(next.0).ok().and_then(|at| parents.get(at));
-            open.extend(above.into_iter().flatten());
-        }
-    }
-    let mut all: Vec<_> = seen.into_iter().collect();
-    all.sort_unstable();
-    all
 }
 
 /// Hash of everything that decides, fed in the order of the refs.

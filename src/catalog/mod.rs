@@ -8,6 +8,7 @@ mod backstage;
 mod compile;
 mod entity;
 mod folder;
+mod hierarchy;
 mod relations;
 mod settings;
 mod snapshot;
