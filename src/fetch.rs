@@ -223,7 +223,7 @@ impl Exchange for HttpClient {
         limits: Limits,
     ) -> Result<Incoming, FetchError> {
         let url = request.url;
-        if !is_secure(url) && !is_machine_metadata(url) {
+        if !is_secure(url) && !is_link_local(url) {
             return Err(FetchError::Insecure(url.clone()));
         }
         tokio::time::timeout(limits.timeout, self.answer(request, limits.max_bytes))
@@ -255,10 +255,12 @@ impl Fetch for HttpClient {
     }
 }
 
-/// Whether this is the metadata service of the machine itself, which knows no https. Its
-/// address never leaves the host.
-fn is_machine_metadata(url: &Url) -> bool {
-    url.scheme() == "http" && url.host() == Some(Host::Ipv4([169, 254, 169, 254].into()))
+/// Whether this is a link-local address, at which machines and platforms hand out their
+/// identities without https. What is sent there never leaves the link.
+#[must_use]
+pub fn is_link_local(url: &Url) -> bool {
+    let link_local = matches!(url.host(), Some(Host::Ipv4(ip)) if ip.is_link_local());
+    url.scheme() == "http" && link_local
 }
 
 /// Whether what is fetched from `url` can't be changed on its way: https, or http

@@ -173,6 +173,10 @@ async fn keys_rotate_under_load() {
                     assert_eq!(answer.status, 200, "{}: {answer:?}", key.kid());
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
+                // And none invalid passes: of a key that nobody published, by a known id.
+                let good = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+                let forged = stack.get(&good.forged_with(&SigningKey::test(3))).await.unwrap();
+                assert_eq!(forged.status, 401, "{forged:?}");
             }
         }
     });

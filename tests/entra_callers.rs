@@ -179,14 +179,44 @@ async fn a_common_key_without_an_issuer_vouches_for_nobody() {
 #[tokio::test]
 async fn the_entry_that_names_a_tenant_decides() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
-    let own = TenantSettings { audiences: vec!["api://own".to_owned()], ..one(&tenant) };
-    let mut any = entry(&tenant, Tenants::Any);
-    any.issuer_v1 = None;
-    let running = Running::ready(EntraSettings::new(vec![any, own])).await;
+    let own =
+        TenantSettings { audiences: vec!["api://own".to_owned()], issuer_v1: None, ..one(&tenant) };
+    let any = entry(&tenant, Tenants::Any);
+    let settings = EntraSettings::new(vec![any, own]);
+    let running = Running::ready(settings).await;
     let token = tenant.token_of(tenant.id());
     assert!(running.ask(&token.clone().audience("api://own")).await.is_ok());
     assert_eq!(running.ask(&token).await.unwrap_err(), Reason::TokenAudience);
-    assert!(running.ask(&tenant.token_of(id(STRANGER))).await.is_ok());
+    // Also where its own entry accepts less: its v1.0 tokens are nobody's.
+    let old = token.clone().v1("api://payments");
+    assert_eq!(running.ask(&old).await.unwrap_err(), Reason::TokenIssuer);
+    for version in
+        [tenant.token_of(id(STRANGER)), tenant.token_of(id(STRANGER)).v1("api://payments")]
+    {
+        assert!(running.ask(&version).await.is_ok());
+    }
+}
+
+/// What a token lists beside the marks of an overage is not even kept.
+#[tokio::test]
+async fn groups_beside_an_overage_are_nobodys() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let settings = EntraSettings {
+        overage: stagedoor::entra::Overage::Accept,
+        ..EntraSettings::new(vec![one(&tenant)])
+    };
+    let running = Running::ready(settings).await;
+    let group = "aaaaaaaa-0000-0000-0000-000000000001";
+    for token in [
+        tenant.token().overage().groups(&[group]),
+        tenant.token().groups(&[group]).claim("hasgroups", json!("true")),
+    ] {
+        let identity = running.ask(&token).await.unwrap();
+        assert!(identity.groups_elsewhere && identity.groups.is_empty());
+    }
+    let plain = tenant.token().groups(&[group]).claim("hasgroups", json!(false));
+    let identity = running.ask(&plain).await.unwrap();
+    assert!(!identity.groups_elsewhere && identity.groups.len() == 1);
 }
 
 #[tokio::test]
@@ -350,6 +380,20 @@ async fn revocations_take_effect() {
     std::fs::write(&file, spared).unwrap();
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert!(running.judge(&token).await.is_ok());
+
+    // A file in the making looks as if it took something back: that waits until it rests.
+    std::fs::write(&file, format!("object {oid}\n")).unwrap();
+    while running.judge(&token).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for round in 0..30 {
+        // Rewritten all the time, cut short each other time.
+        let text =
+            if round % 2 == 0 { String::new() } else { format!("# {round}\nobject {oid}\n") };
+        std::fs::write(&file, text).unwrap();
+        tokio::time::sleep(Duration::from_millis(70)).await;
+        assert_eq!(running.judge(&token).await.unwrap_err(), Reason::TokenRevoked, "{round}");
+    }
 
     // A file that can't be read leaves what was known in force, and says so.
     std::fs::write(&file, format!("object {oid}\n")).unwrap();

@@ -371,3 +371,19 @@ async fn ten_thousand_made_up_ids() {
     assert_eq!(running.fetches(), 2, "the first, and one for all of them");
     running.handle.drain();
 }
+
+/// Front ends that don't agree change the keys back and forth: that is no way to make for
+/// fetches without end.
+#[tokio::test(start_paused = true)]
+async fn changes_back_and_forth_are_bounded() {
+    let (one, other) = (SigningKey::test(0), SigningKey::test(1));
+    let running = Running::start(Answer::Keys(vec![one.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    for round in 0..100 {
+        let key = if round % 2 == 0 { &other } else { &one };
+        running.set(Answer::Keys(vec![key.clone()]));
+        let _ = running.ask(&one.named(&format!("made-up-{round}"))).await;
+    }
+    assert!((2..=6).contains(&running.fetches()), "{}", running.fetches());
+    running.handle.drain();
+}

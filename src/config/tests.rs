@@ -127,7 +127,7 @@ entra:
       issuer_v1: https://sts.contoso.example/aaaaaaaa-2222-3333-4444-555555555555/
       issuer_v2: https://contoso.ciamlogin.com/aaaaaaaa-2222-3333-4444-555555555555/v2.0
       audiences: [api://orders]
-      ignore_group_names: true
+      groups_are_names: true
       required_scopes: [Orders.Use]
       required_roles: [Orders.Read.All]
     - allowed_tenants: [ffffffff-2222-3333-4444-555555555555]

@@ -52,12 +52,8 @@ pub(super) fn identity(
         return Err(Reason::GroupsOverage.into());
     }
     // Entra lists none beside the marks of an overage. Whoever does is not believed.
-    let (groups, group_names) = match groups(claims)? {
+    let (groups, group_names) = match groups(claims, settings.groups_are_names)? {
         _ if groups_elsewhere => Groups::default(),
-        (_, names) if !names.is_empty() && !settings.ignore_group_names => {
-            // A policy that forbids a group by its id would miss who is in it by name.
-            return Err(invalid("groups"));
-        }
         groups => groups,
     };
     let (guest, home_tenant) = guest(claims, tenant)?;
@@ -286,16 +282,14 @@ fn are_groups_elsewhere(claims: &Claims) -> Result<bool, Denial> {
 /// Groups that are identified, and groups that are named.
 type Groups = (Box<[GroupId]>, Box<[GroupName]>);
 
-fn groups(claims: &Claims) -> Result<Groups, Denial> {
-    let mut ids = Vec::new();
-    let mut names = Vec::new();
-    for entry in list(claims, "groups")? {
-        match entry.parse() {
-            Ok(id) => ids.push(id),
-            Err(_) => names.push(entry),
-        }
+fn groups(claims: &Claims, are_names: bool) -> Result<Groups, Denial> {
+    let listed = list(claims, "groups")?;
+    if are_names {
+        return Ok((Box::default(), listed));
     }
-    Ok((sorted(ids), sorted(names)))
+    // A policy that forbids a group by its id would miss who is in it by name.
+    let ids: Result<Vec<GroupId>, _> = listed.iter().map(|entry| entry.parse()).collect();
+    ids.map(|ids| (sorted(ids), Box::default())).map_err(|_| invalid("groups"))
 }
 
 fn sorted<T: Ord>(mut items: Vec<T>) -> Box<[T]> {

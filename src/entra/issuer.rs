@@ -43,6 +43,8 @@ pub(super) struct Issuer {
     /// Milliseconds after `born` from which the next extra fetch is allowed.
     allowed_from: AtomicU64,
     born: Instant,
+    /// Fetches that a change allowed, since the last that the interval did.
+    extra: AtomicU64,
     /// Requests that wait for a fetch.
     waiting: AtomicUsize,
 }
@@ -50,6 +52,9 @@ pub(super) struct Issuer {
 /// At most this many requests wait for one issuer's keys. Whoever waits holds a turn of
 /// the service, and anybody can make up a key id.
 const MAX_WAITING: usize = 256;
+
+/// At most this many fetches an interval because the last one brought a change.
+const MAX_EXTRA: u64 = 3;
 
 /// A place among those who wait, given back when it goes.
 struct WaitingRoom<'a>(&'a AtomicUsize);
@@ -144,6 +149,7 @@ impl Issuer {
             in_flight: AtomicBool::new(false),
             allowed_from: AtomicU64::new(0),
             born: Instant::now(),
+            extra: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -184,10 +190,12 @@ impl Issuer {
 
     /// Takes a new key set; what it doesn't list is gone at once. Where it brings a change
     /// the next unknown key may make for a fetch at once: changes come in numbers, and
-    /// nobody but the issuer can cause one.
+    /// nobody but the issuer can cause one. Only so often an interval, though: front ends
+    /// that don't agree change back and forth.
     pub(super) fn publish(&self, keys: KeySet, at: Instant) {
         let before = self.published.load();
-        if before.as_ref().is_some_and(|before| !before.keys.same(&keys)) {
+        let changed = before.as_ref().is_some_and(|before| !before.keys.same(&keys));
+        if changed && self.extra.fetch_add(1, Ordering::AcqRel) < MAX_EXTRA {
             self.allowed_from.store(0, Ordering::Release);
         }
         self.published.store(Some(Arc::new(Published { keys, at })));
@@ -229,7 +237,8 @@ impl Issuer {
             return self.attempts() != seen;
         }
         let Some(_place) = WaitingRoom::enter(&self.waiting) else { return false };
-        tokio::time::timeout_at(deadline, ended).await.is_ok()
+        // One that ended at the last moment is as good.
+        tokio::time::timeout_at(deadline, ended).await.is_ok() || self.attempts() != seen
     }
 
     /// Orders a fetch, unless one is under way or it is too early for another.
@@ -247,6 +256,10 @@ impl Issuer {
                 .compare_exchange(allowed_from, next, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok();
         if mine {
+            // Not by a change, so the interval is over.
+            if allowed_from > 0 {
+                self.extra.store(0, Ordering::Release);
+            }
             self.begin();
             self.wanted.notify_one();
         }

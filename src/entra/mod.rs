@@ -299,7 +299,12 @@ impl Shared {
                 Tenants::One(tenant) => Some(tenant),
                 Tenants::Listed(_) | Tenants::Any => None,
             };
-            Some((index, issuer, settings, issuer.tenant_of(named, one)?))
+            let tenant = issuer.tenant_of(named, one)?;
+            // Whom another entry names is for that one to judge, also where it accepts less.
+            let elsewhere = self.settings.tenants.iter().enumerate().any(|(at, other)| {
+                at != issuer.tenant_index && other.tenants.name(tenant, &settings.tenants)
+            });
+            (!elsewhere).then_some((index, issuer, settings, tenant))
         })
     }
 

@@ -114,6 +114,15 @@ impl Revocations {
         Ok(())
     }
 
+    /// Whether everything that the other revokes is revoked here.
+    fn covers(&self, other: &Self) -> bool {
+        other.keys.is_subset(&self.keys)
+            && other.objects.is_subset(&self.objects)
+            && other.sessions.is_subset(&self.sessions)
+            && other.tokens.is_subset(&self.tokens)
+            && other.issued_before <= self.issued_before
+    }
+
     /// Whether the key was declared compromised.
     pub(super) fn key(&self, id: &str) -> Result<(), Denial> {
         if self.keys.contains(id) { Err(Reason::TokenKeyDistrusted.into()) } else { Ok(()) }
@@ -163,7 +172,7 @@ impl RevocationList {
             current: ArcSwap::default(),
             last_error: ArcSwap::default(),
         };
-        list.reload()?;
+        list.reload(true)?;
         Ok(list)
     }
 
@@ -176,15 +185,21 @@ impl RevocationList {
         (**self.last_error.load()).clone()
     }
 
-    fn reload(&self) -> Result<(), RevocationError> {
+    /// Reads the file. What revokes more holds at once; what takes something back only when
+    /// the file is `settled`, since one that is being written looks like it. Returns whether
+    /// it holds.
+    fn reload(&self, settled: bool) -> Result<bool, RevocationError> {
         let mut all = match &self.file {
             Some(file) => Revocations::read(file)?,
             None => Revocations::default(),
         };
         all.keys.extend(self.always.iter().map(|id| id.as_str().into()));
-        self.current.store(Arc::new(all));
         self.last_error.store(Arc::default());
-        Ok(())
+        if !settled && !all.covers(&self.current.load()) {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(all));
+        Ok(true)
     }
 
     fn stamp(&self) -> Stamp {
@@ -199,13 +214,18 @@ impl RevocationList {
             return;
         }
         // What changed since the first reading counts as a change.
-        let mut seen: Stamp = None;
+        let (mut seen, mut taken): (Stamp, Stamp) = (None, None);
         loop {
             // A call to the file system of a few microseconds; the file is small.
             let stamp = self.stamp();
-            if stamp != seen || stamp.is_none() {
-                match self.reload() {
-                    Ok(()) => tracing::info!("the revocations were read"),
+            if stamp != taken || stamp.is_none() {
+                let settled = stamp == seen && stamp.is_some();
+                match self.reload(settled) {
+                    Ok(true) => {
+                        tracing::info!("the revocations were read");
+                        taken = stamp;
+                    }
+                    Ok(false) => {}
                     Err(error) => {
                         let text = error.to_string();
                         if self.last_error().as_ref() != Some(&text) {
@@ -224,8 +244,8 @@ impl RevocationList {
     }
 }
 
-/// Adds a key to a file of revocations, which need not exist yet. Whoever reads the file
-/// takes it up within a second.
+/// Adds a key to a file of revocations; makes one where there is none. Whoever reads the
+/// file takes it up within a second.
 ///
 /// # Errors
 /// The id is none, the file holds something else, or can't be written.

@@ -103,8 +103,9 @@ pub struct TenantSettings {
     pub required_roles: Vec<String>,
     /// Whether a token without any scope or role is accepted.
     pub accept_tokens_without_grant: bool,
-    /// Whether entries of `groups` that are names, not ids, are passed over.
-    pub ignore_group_names: bool,
+    /// Whether the API's registration emits groups as names. Then no entry counts as an id,
+    /// also one that looks like one: whoever may name a group could write somebody's.
+    pub groups_are_names: bool,
     /// Client applications that are agents, whatever their tokens say.
     pub agent_clients: Vec<ClientId>,
     /// Values of `xms_act_fct` and `xms_sub_fct` that tell an agent.
@@ -131,7 +132,7 @@ impl TenantSettings {
             required_scopes: Vec::new(),
             required_roles: Vec::new(),
             accept_tokens_without_grant: false,
-            ignore_group_names: false,
+            groups_are_names: false,
             agent_clients: Vec::new(),
             agent_facets: AGENT_FACETS.map(str::to_owned).to_vec(),
         }
@@ -161,6 +162,16 @@ impl Tenants {
             Self::Listed(listed) => listed.contains(&tenant),
             Self::Any => tenant.to_string() != PERSONAL_ACCOUNTS,
         }
+    }
+
+    /// Whether these name the tenant more closely than the others do.
+    pub(super) fn name(&self, tenant: TenantId, others: &Self) -> bool {
+        let closeness = |tenants: &Self| match tenants {
+            Self::One(one) if *one == tenant => 2,
+            Self::Listed(listed) if listed.contains(&tenant) => 1,
+            _ => 0,
+        };
+        closeness(self) > closeness(others)
     }
 
     /// Whether one key document serves several tenants.

@@ -92,7 +92,7 @@ pub(super) async fn keep<F: Fetch>(
             Ok(body) => {
                 retry = FIRST_RETRY;
                 if let Some(folder) = store {
-                    put_into(folder, issuer, body).await;
+                    put_into(folder, issuer, body);
                 }
                 settings.refresh_every.mul_f64(rng.random_range(0.9..=1.0))
             }
@@ -213,13 +213,14 @@ fn take_from(folder: &Path, issuer: &Issuer, settings: &KeySettings) {
     }
 }
 
-async fn put_into(folder: &Path, issuer: &Issuer, body: Bytes) {
+/// Keeps the keys for the next start. Nobody waits for the disk.
+fn put_into(folder: &Path, issuer: &Issuer, body: Bytes) {
     let (folder, name, now) = (folder.to_owned(), issuer.name.clone(), Now::read().unix);
-    // Waiting for the disk is nothing for a thread that serves requests.
-    let saved = tokio::task::spawn_blocking(move || store::save(&folder, &name, now, &body)).await;
-    if let Ok(Err(error)) = saved {
-        tracing::warn!(issuer = issuer.name, %error, "the keys can't be kept for the next start");
-    }
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = store::save(&folder, &name, now, &body) {
+            tracing::warn!(issuer = name, %error, "the keys can't be kept for the next start");
+        }
+    });
 }
 
 fn discovery_url(issuer: &Issuer) -> Url {

@@ -1,7 +1,9 @@
 //! Policies against questions, one row each.
 
 use super::*;
-use crate::domain::{Action, EntityRef, Grant, Identity, IdentityKind, Reason, TokenFacts};
+use crate::domain::{
+    Action, ClientAuth, EntityRef, Grant, Identity, IdentityKind, Reason, TokenFacts,
+};
 
 fn entity(text: &str) -> EntityRef {
     EntityRef::parse(text).unwrap()
@@ -49,7 +51,14 @@ const CASE: Case = Case {
 
 /// Asks about a component owned by `team-a`, in a system owned by `team-s`.
 fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
-    let identity = identity(case.kind, case.roles);
+    ask_as(set, case, &identity(case.kind, case.roles))
+}
+
+fn ask_as(
+    set: &PolicySet,
+    case: &Case,
+    identity: &Identity,
+) -> Result<Grant, (Reason, Vec<String>)> {
     let groups: Vec<_> = case.groups.iter().map(|group| entity(group)).collect();
     let groups: Vec<_> = groups.iter().collect();
     let resource = entity(case.resource);
@@ -68,7 +77,7 @@ fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
         part_of: vec![],
     };
     let question = Question {
-        identity: &identity,
+        identity,
         entra_groups: &identity.groups,
         groups: &groups,
         action: case.action,
@@ -240,4 +249,60 @@ fn version_follows_the_content() {
     assert_ne!(of(&[a]), of(&[a, b]));
     assert_ne!(of(&[a, b]), of(&[&format!("{a}{b}")]));
     assert_ne!(of(&[a]), PolicySet::of(&[]).unwrap().version().clone());
+}
+
+/// Every attribute of a caller that a policy may look at is there when it is asked.
+#[test]
+fn policies_see_what_the_token_says() {
+    let text = r#"
+        @id("all") permit (principal is User, action, resource) when {
+            principal.kind == "agent" && principal.agent && principal.guest
+            && principal has home_tenant && principal.home_tenant == "99999999-2222-3333-4444-555555555555"
+            && principal has agent_parent && principal.agent_parent == "cccccccc-0000-0000-0000-000000000077"
+            && principal has client_auth && principal.client_auth == "certificate"
+            && principal.directory_roles.contains("reader")
+            && principal.auth_contexts.containsAll(["c1", "c2"])
+            && context.token_age >= 0
+        };
+    "#;
+    let set = set(text).unwrap();
+    let full = Identity {
+        kind: IdentityKind::Agent,
+        delegated: true,
+        facts: TokenFacts {
+            guest: true,
+            home_tenant: Some("99999999-2222-3333-4444-555555555555".parse().unwrap()),
+            directory_roles: ["reader".into()].into(),
+            auth_contexts: ["c1".into(), "c2".into()].into(),
+            client_auth: Some(ClientAuth::Certificate),
+            agent_parent: Some("cccccccc-0000-0000-0000-000000000077".parse().unwrap()),
+            ..TokenFacts::default()
+        },
+        ..identity(IdentityKind::User, &[])
+    };
+    assert_eq!(ask_as(&set, &CASE, &full), permitted(&["all"]));
+    let less = |change: fn(&mut Identity)| {
+        let mut identity = full.clone();
+        change(&mut identity);
+        ask_as(&set, &CASE, &identity)
+    };
+    let nothing = denied(Reason::NotPermitted, &[]);
+    assert_eq!(less(|identity| identity.delegated = false), nothing);
+    assert_eq!(less(|identity| identity.kind = IdentityKind::User), nothing);
+    assert_eq!(less(|identity| identity.facts.guest = false), nothing);
+    assert_eq!(less(|identity| identity.facts.home_tenant = None), nothing);
+    assert_eq!(less(|identity| identity.facts.agent_parent = None), nothing);
+    assert_eq!(less(|identity| identity.facts.client_auth = Some(ClientAuth::Secret)), nothing);
+    assert_eq!(less(|identity| identity.facts.directory_roles = Box::default()), nothing);
+    assert_eq!(less(|identity| identity.facts.auth_contexts = ["c1".into()].into()), nothing);
+}
+
+/// The built-in policy gives agents nothing, also for an owner.
+#[test]
+fn builtin_lets_no_agent_in() {
+    let builtin = PolicySet::of(&[]).unwrap();
+    let owner = identity(IdentityKind::User, &[]);
+    assert!(ask_as(&builtin, &CASE, &owner).is_ok());
+    let agent = Identity { kind: IdentityKind::Agent, ..owner };
+    assert_eq!(ask_as(&builtin, &CASE, &agent), denied(Reason::NotPermitted, &[]));
 }

@@ -146,6 +146,8 @@ pub(crate) fn refused(w: &World) -> Vec<(&'static str, String, Reason)> {
     let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
     let pem = SigningKey::test(0).public_key_pem();
     let der = SigningKey::test(0).public_key_der();
+    let jwk = SigningKey::test(0).jwk(None);
+    let modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
     let flipped = {
         let mut bytes = sign_bytes.clone();
         bytes[7] ^= 1;
@@ -331,6 +333,7 @@ pub(crate) fn refused(w: &World) -> Vec<(&'static str, String, Reason)> {
         ("alg rs256", good().header("alg", json!("rs256")).sign(), R::TokenAlgorithm),
         ("HS256 with the public key as PEM", good().hs256(&pem), R::TokenAlgorithm),
         ("HS256 with the public key as DER", good().hs256(&der), R::TokenAlgorithm),
+        ("HS256 with the modulus", good().hs256(&modulus), R::TokenAlgorithm),
         ("a true RS384", good().sign_as("RS384"), R::TokenAlgorithm),
         ("a true PS256", good().sign_as("PS256"), R::TokenAlgorithm),
         (

@@ -9,6 +9,7 @@ use crate::domain::ClientId;
 use crate::entra::{
     CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT, TokenCacheSettings,
 };
+use crate::fetch::{is_link_local, is_secure};
 
 /// The settings, if Graph is asked; nothing comes back with a finding.
 pub(super) fn settings(
@@ -35,13 +36,19 @@ pub(super) fn settings(
         let message = format!("must be less than `check.deadline` (`{deadline}`)");
         findings.say_of("/entra/graph/wait", &["/check/deadline"], message);
     }
-    let timeout = findings.period("/entra/graph/timeout", graph.timeout, s(1), m(1));
+    if graph.managed_identity
+        && (entra.tenants.len() > 1 || entra.tenants.iter().any(|tenant| tenant.id.is_none()))
+    {
+        let message = "a managed identity is at home in one tenant, and can ask no other's Graph";
+        findings.say_of("/entra/graph/managed_identity", &["/entra/tenants"], message);
+    }
+    let timeout = findings.period("/entra/graph/timeout", graph.timeout, s(10), m(1));
     let ttl = findings.period("/entra/graph/ttl", graph.ttl, s(10), h(24));
     let failure_ttl = findings.period("/entra/graph/failure_ttl", graph.failure_ttl, s(1), m(5));
     let max_bytes = findings.size(
         "/entra/graph/max_bytes",
         graph.max_bytes,
-        ByteSize::kib(64),
+        ByteSize::mib(4),
         ByteSize::mib(64 << 10),
     );
     let credential = credential(graph, findings)?;
@@ -133,6 +140,12 @@ fn managed_identity(
     let endpoint = match std::env::var("IDENTITY_ENDPOINT") {
         Ok(text) => {
             let url = findings.url(pointer, &text)?;
+            if !is_secure(&url) && !is_link_local(&url) {
+                let message = "the environment's `IDENTITY_ENDPOINT` is neither https, nor on \
+                               loopback, nor link-local";
+                findings.say(pointer, message);
+                return None;
+            }
             let header = variable("IDENTITY_HEADER").and_then(|text| {
                 http::HeaderValue::try_from(text)
                     .map_err(|_| "the environment's `IDENTITY_HEADER` is no header".to_owned())

@@ -80,7 +80,7 @@ pub(super) fn settings(
         required_scopes: tenant.required_scopes.clone(),
         required_roles: tenant.required_roles.clone(),
         accept_tokens_without_grant: tenant.dangerously_accept_tokens_without_scope_or_role,
-        ignore_group_names: tenant.ignore_group_names,
+        groups_are_names: tenant.groups_are_names,
         agent_clients,
         agent_facets: tenant.agent_facets.clone().unwrap_or(defaults.agent_facets.clone()),
         ..defaults

@@ -132,7 +132,7 @@ pub(in crate::config) struct Graph {
     /// How long a request waits for its caller's groups; less than `check.deadline`.
     /// Beyond it the request is answered with 503, and the call goes on for the next one.
     pub(in crate::config) wait: Period,
-    /// A call is given up after this long, with all its pages and retries; `1s` to `1m`.
+    /// A call is given up after this long, with all its pages and retries; `10s` to `1m`.
     pub(in crate::config) timeout: Period,
     /// A caller's groups are kept this long; `10s` to `24h`.
     pub(in crate::config) ttl: Period,
@@ -142,9 +142,9 @@ pub(in crate::config) struct Graph {
     #[schemars(range(min = 1, max = 1000))]
     pub(in crate::config) max_calls: u32,
     /// At most this many callers' groups are kept.
-    #[schemars(range(min = 1, max = 100_000_000))]
+    #[schemars(range(min = 100, max = 100_000_000))]
     pub(in crate::config) max_entries: u32,
-    /// At most this many bytes of them, as far as they can be counted.
+    /// At most this many bytes of them, as far as they can be counted; from `4MiB`.
     pub(in crate::config) max_bytes: ByteSize,
     /// Asks only for the groups that the catalog binds, as long as they are at most 60.
     pub(in crate::config) only_catalog_groups: bool,
@@ -215,9 +215,9 @@ pub(in crate::config) struct Tenant {
     pub(in crate::config) required_scopes: Vec<String>,
     /// An app-only token must carry one of these app roles; empty asks for any.
     pub(in crate::config) required_roles: Vec<String>,
-    /// Passes over groups that the API's registration emits as names. Nothing is decided by
-    /// names; without this a token with one is refused, since its groups aren't known.
-    pub(in crate::config) ignore_group_names: bool,
+    /// The API's registration emits groups as names. Nothing is decided by names, also by
+    /// one that looks like an id; without this a token with one is refused.
+    pub(in crate::config) groups_are_names: bool,
     /// Client applications that are agents, whatever their tokens say.
     pub(in crate::config) agent_clients: Vec<String>,
     /// Values of `xms_act_fct` and `xms_sub_fct` that tell an agent. `11` and `13`, if not

@@ -3,9 +3,9 @@
 //! Written here rather than taken from a library: Microsoft's own brings an HTTP stack
 //! and a certificate backend of its own, for two requests and one signature.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -13,13 +13,14 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dashmap::DashMap;
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ use crate::fetch::{Body, Exchange, FetchError, Incoming, Limits, Outgoing};
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_bytes: 64 * 1024 };
 /// After a refusal nobody asks again for this long: more would lock the application out.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long a renewal may keep lookups waiting that could use the old token.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an assertion of ours is valid; Entra takes ten minutes at most.
 const ASSERTION_SECONDS: i64 = 540;
 /// How often a machine's identity service is asked until it is there.
@@ -44,12 +47,14 @@ pub(super) enum CredentialError {
     #[error("`{}`: {cause}", .file.display())]
     File { file: PathBuf, cause: String },
     #[error(transparent)]
-    Fetch(std::sync::Arc<FetchError>),
+    Fetch(Arc<FetchError>),
     /// Entra says no, and why.
     #[error("{0}")]
     Refused(Refusal),
     #[error("`{url}` sent no token: {cause}")]
     Answer { url: Url, cause: String },
+    #[error("no token within {0:?}")]
+    Slow(Duration),
     #[error("asked in vain less than five seconds ago: {0}")]
     Paused(String),
 }
@@ -80,7 +85,8 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub(super) struct Credential {
     settings: CredentialSettings,
-    tokens: Mutex<HashMap<TenantId, Kept>>,
+    /// Each behind a lock of its own: a tenant that hangs holds up no other.
+    tokens: DashMap<TenantId, Arc<Mutex<Kept>>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +113,7 @@ pub(super) struct Audience<'a> {
 
 impl Credential {
     pub(super) fn new(settings: CredentialSettings) -> Self {
-        Self { settings, tokens: Mutex::default() }
+        Self { settings, tokens: DashMap::new() }
     }
 
     /// The `authorization` header for Graph. One request at a time asks for a token; an
@@ -117,16 +123,21 @@ impl Credential {
         exchange: &E,
         audience: Audience<'_>,
     ) -> Result<HeaderValue, CredentialError> {
-        let mut tokens = self.tokens.lock().await;
-        let kept = tokens.entry(audience.tenant).or_default();
+        let slot = Arc::clone(&self.tokens.entry(audience.tenant).or_default());
+        let mut kept = slot.lock().await;
         let now = Instant::now();
         if let Some(token) = kept.token.as_ref().filter(|token| now < token.renew_at) {
             return Ok(token.value.clone());
         }
         let paused = kept.failed.as_ref().filter(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
+        // While the old one lasts nobody waits long for the new one.
+        let lasts = kept.token.as_ref().is_some_and(|token| now < token.ends_at);
+        let patience = if lasts { RENEWAL_TIMEOUT } else { LIMITS.timeout * ATTEMPTS };
         let fresh = match paused {
             Some((_, cause)) => Err(CredentialError::Paused(cause.clone())),
-            None => self.ask(exchange, audience).await,
+            None => timeout(patience, self.ask(exchange, audience))
+                .await
+                .unwrap_or_else(|_| Err(CredentialError::Slow(patience))),
         };
         match fresh {
             Ok(token) => {
@@ -149,10 +160,9 @@ impl Credential {
 
     /// Graph did not accept this token: the next one is asked for anew.
     pub(super) async fn forget(&self, tenant: TenantId, refused: &HeaderValue) {
-        let mut tokens = self.tokens.lock().await;
-        if let Some(kept) = tokens.get_mut(&tenant)
-            && kept.token.as_ref().is_some_and(|token| token.value == *refused)
-        {
+        let Some(slot) = self.tokens.get(&tenant).map(|slot| Arc::clone(&slot)) else { return };
+        let mut kept = slot.lock().await;
+        if kept.token.as_ref().is_some_and(|token| token.value == *refused) {
             kept.token = None;
         }
     }

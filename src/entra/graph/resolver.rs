@@ -20,13 +20,16 @@ use crate::domain::{Denial, GroupId, Identity, Reason, TenantId};
 use crate::entra::bounded::{Bounded, Weigh};
 use crate::entra::settings::{EntraSettings, Tenants};
 use crate::fetch::{Exchange, FetchError};
+use crate::seldom::Seldom;
 
-/// Lookups that wait for their turn; more are refused.
+/// Lookups under way or waiting for their turn; more are refused.
 const QUEUE: usize = 10_000;
 /// Checking costs a call for each twenty; listing costs one, but every group comes.
 const WORTH_CHECKING: usize = 3 * CHECKED_AT_ONCE;
 /// How often a lookup is tried while Graph is not well.
 const ATTEMPTS: u32 = 4;
+/// How soon somebody who waits orders again.
+const AGAIN: Duration = Duration::from_millis(5);
 /// What is kept at all is kept until those have read it who waited for it.
 const SHORTEST: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -61,14 +64,15 @@ struct Shared {
     credential: Credential,
     kept: Bounded<Key, Kept>,
     /// Lookups that are under way; who waits for one is woken when its sender goes.
-    flights: DashMap<Key, watch::Receiver<()>>,
+    flights: DashMap<Key, Flight>,
     orders: mpsc::Sender<Order>,
     /// Taken by whoever carries lookups out.
     received: Mutex<mpsc::Receiver<Order>>,
     turns: Arc<Semaphore>,
-    /// Milliseconds after `born` until which Graph asked for silence.
-    silent_until: AtomicU64,
-    born: Instant,
+    /// Until when a tenant's Graph asked for silence.
+    silent: DashMap<TenantId, Instant>,
+    /// What goes wrong for one goes wrong for many.
+    news: std::sync::Mutex<Seldom>,
     hits: AtomicU64,
     misses: AtomicU64,
     lookups: AtomicU64,
@@ -99,6 +103,14 @@ struct Kept {
     ends_at: Instant,
 }
 
+impl Kept {
+    /// Whether it answers for these: all groups answer for some, and a failure is one
+    /// whatever was asked for.
+    fn says(&self, among: Option<&Arc<[GroupId]>>) -> bool {
+        self.among.is_none() || self.among.as_ref() == among || self.groups.is_err()
+    }
+}
+
 impl Weigh for Kept {
     fn bytes(&self) -> usize {
         let groups = self.groups.as_ref().map_or(0, |groups| groups.len());
@@ -106,13 +118,16 @@ impl Weigh for Kept {
     }
 }
 
+/// A lookup under way: its outcome, once it has one.
+type Flight = watch::Receiver<Option<Kept>>;
+
 /// A lookup to be made.
 #[derive(Debug)]
 struct Order {
     key: Key,
     among: Option<Arc<[GroupId]>>,
-    /// Its going says that the lookup has ended.
-    ended: watch::Sender<()>,
+    at: Instant,
+    outcome: watch::Sender<Option<Kept>>,
 }
 
 impl GroupResolver {
@@ -125,18 +140,25 @@ impl GroupResolver {
             authority: tenant.authority.clone(),
             graph: tenant.graph.clone(),
         });
+        // The entry that names a tenant most closely, as for its tokens.
+        let mut places: Vec<Place> = places.collect();
+        places.sort_by_key(|place| match place.tenants {
+            Tenants::One(_) => 0,
+            Tenants::Listed(_) => 1,
+            Tenants::Any => 2,
+        });
         let (orders, received) = mpsc::channel(QUEUE);
         Some(Self {
             shared: Arc::new(Shared {
-                places: places.collect(),
+                places,
                 credential: Credential::new(graph.credential.clone()),
                 kept: Bounded::new(graph.cache),
                 flights: DashMap::new(),
                 orders,
                 received: Mutex::new(received),
                 turns: Arc::new(Semaphore::new(graph.max_calls)),
-                silent_until: AtomicU64::new(0),
-                born: Instant::now(),
+                silent: DashMap::new(),
+                news: std::sync::Mutex::new(Seldom::new(Duration::from_secs(1))),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 lookups: AtomicU64::new(0),
@@ -178,20 +200,16 @@ impl GroupResolver {
             let Some(mut flight) = shared.order(key, among.clone()) else {
                 return unavailable("too many lookups wait already");
             };
-            // An error is the end of the lookup.
-            if timeout_at(deadline, flight.changed()).await.is_err() {
-                return unavailable("the lookup takes longer than a request waits");
-            }
-            if let Some(kept) = shared.find(&key, among.as_ref(), Instant::now()) {
-                return kept.groups.map_err(Denial::from);
-            }
-            // It was for other groups, or nobody carries lookups out.
-            if shared.orders.is_closed() {
-                return unavailable("no lookups are made here");
-            }
-            tokio::task::yield_now().await;
-            if Instant::now() >= deadline {
-                return unavailable("the lookup takes longer than a request waits");
+            let kept = match timeout_at(deadline, flight.wait_for(Option::is_some)).await {
+                Err(_) => return unavailable("the lookup takes longer than a request waits"),
+                Ok(landed) => landed.ok().and_then(|kept| kept.clone()),
+            };
+            match kept {
+                Some(kept) if kept.says(among.as_ref()) => {
+                    return kept.groups.map_err(Denial::from);
+                }
+                // It was for other groups, or came to nothing: once more, within the time.
+                _ => tokio::time::sleep(AGAIN).await,
             }
         }
     }
@@ -231,19 +249,20 @@ impl GroupResolver {
 impl Shared {
     /// What is kept and still says what is asked.
     fn find(&self, key: &Key, among: Option<&Arc<[GroupId]>>, now: Instant) -> Option<Kept> {
-        let kept = self.kept.find(key)?;
-        // All groups answer for some; a failure is one whatever was asked for.
-        let fits = kept.among.is_none() || kept.among.as_ref() == among || kept.groups.is_err();
-        (fits && now < kept.ends_at).then_some(kept)
+        self.kept.find(key).filter(|kept| kept.says(among) && now < kept.ends_at)
     }
 
     /// Joins the lookup of this caller that is under way, or orders one.
-    fn order(&self, key: Key, among: Option<Arc<[GroupId]>>) -> Option<watch::Receiver<()>> {
+    fn order(&self, key: Key, among: Option<Arc<[GroupId]>>) -> Option<Flight> {
+        // Those who wait for their turn count too.
+        let crowded = self.flights.len() >= QUEUE;
         match self.flights.entry(key) {
             Entry::Occupied(flight) => Some(flight.get().clone()),
+            Entry::Vacant(_) if crowded => None,
             Entry::Vacant(vacant) => {
-                let (ended, flight) = watch::channel(());
-                self.orders.try_send(Order { key, among, ended }).ok()?;
+                let (outcome, flight) = watch::channel(None);
+                let at = Instant::now();
+                self.orders.try_send(Order { key, among, at, outcome }).ok()?;
                 vacant.insert(flight.clone());
                 Some(flight)
             }
@@ -251,12 +270,16 @@ impl Shared {
     }
 
     async fn carry_out<E: Exchange>(self: Arc<Self>, order: Order, exchange: &E) {
-        let Order { key, among, ended } = order;
+        let Order { key, among, at, outcome: tell } = order;
         // Whatever happens, also a panic, the flight ends.
         let _landing = Landing { flights: &self.flights, key };
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let began = Instant::now();
-        let outcome = match self.silence(began) {
+        if began.saturating_duration_since(at) > self.settings.timeout {
+            // Nobody waits for it any more, and those who come now have their own.
+            return;
+        }
+        let outcome = match self.silence(key.tenant, began) {
             Some(left) => Err(GraphError::Throttled { after: left }),
             None => {
                 self.lookups.fetch_add(1, Ordering::Relaxed);
@@ -267,8 +290,9 @@ impl Shared {
             }
         };
         drop(turn);
-        self.keep(key, among, outcome, began);
-        drop(ended);
+        let kept = self.outcome(&key, among, outcome, began);
+        self.kept.insert(key, kept.clone());
+        tell.send_replace(Some(kept));
     }
 
     async fn look_up<E: Exchange>(
@@ -309,50 +333,58 @@ impl Shared {
         }
     }
 
-    fn keep(
+    /// What is to be kept of a lookup.
+    fn outcome(
         &self,
-        key: Key,
+        key: &Key,
         among: Option<Arc<[GroupId]>>,
         outcome: Result<Vec<GroupId>, GraphError>,
         began: Instant,
-    ) {
-        let (groups, lasts) = match outcome {
-            Ok(groups) => (Ok(groups.into()), about(self.settings.ttl)),
-            Err(GraphError::Gone) => (Err(Reason::PrincipalGone), about(self.settings.ttl)),
-            Err(error) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "a caller's groups could not be looked up");
-                let lasts = match error {
-                    GraphError::Throttled { after } => {
-                        let until = (began + after).saturating_duration_since(self.born);
-                        let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
-                        self.silent_until.fetch_max(until, Ordering::Relaxed);
-                        after
-                    }
-                    _ => about(self.settings.failure_ttl),
-                };
-                // What was known stays known until its own end.
-                if let Some(kept) = self.find(&key, among.as_ref(), began)
-                    && kept.groups.is_ok()
-                {
-                    return;
-                }
-                (Err(Reason::GroupsUnavailable), lasts)
-            }
-        };
-        // What is known was true before the question; a failure is one of now. Whoever
-        // waits reads the outcome in any case.
+    ) -> Kept {
         let now = Instant::now();
-        let from = if groups.is_ok() { began } else { now };
-        let ends_at = (from + lasts).max(now + SHORTEST);
-        let refresh_at = from + lasts.mul_f64(0.75);
-        self.kept.insert(key, Kept { groups, among, refresh_at, ends_at });
+        // What is known was true before the question; a failure is one of now. Whoever waits
+        // reads the outcome in any case.
+        let kept = |groups: Result<Arc<[GroupId]>, Reason>, lasts: Duration| {
+            let from = if groups.is_ok() { began } else { now };
+            let ends_at = (from + lasts).max(now + SHORTEST);
+            let among = among.clone();
+            Kept { groups, among, refresh_at: from + lasts.mul_f64(0.75), ends_at }
+        };
+        let error = match outcome {
+            Ok(groups) => return kept(Ok(groups.into()), about(self.settings.ttl)),
+            Err(GraphError::Gone) => {
+                return kept(Err(Reason::PrincipalGone), about(self.settings.ttl));
+            }
+            Err(error) => error,
+        };
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let unsaid = self.news.lock().ok().and_then(|mut news| news.ask(now));
+        if let Some(unsaid) = unsaid {
+            tracing::warn!(%error, unsaid, "a caller's groups could not be looked up");
+        }
+        let lasts = match error {
+            GraphError::Throttled { after } => {
+                self.silent.insert(key.tenant, began + after);
+                after
+            }
+            _ => about(self.settings.failure_ttl),
+        };
+        // What was known stays known until its own end, and Graph is left alone for a while.
+        match self.find(key, among.as_ref(), now) {
+            Some(known) if known.groups.is_ok() => Kept { refresh_at: now + lasts, ..known },
+            _ => kept(Err(Reason::GroupsUnavailable), lasts),
+        }
     }
 
-    /// How much longer Graph asked for silence.
-    fn silence(&self, now: Instant) -> Option<Duration> {
-        let until = self.born + Duration::from_millis(self.silent_until.load(Ordering::Relaxed));
-        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    /// How much longer a tenant's Graph asked for silence.
+    fn silence(&self, tenant: TenantId, now: Instant) -> Option<Duration> {
+        let until = *self.silent.get(&tenant)?;
+        let left = until.saturating_duration_since(now);
+        if left.is_zero() {
+            self.silent.remove_if(&tenant, |_, until| *until <= now);
+            return None;
+        }
+        Some(left)
     }
 }
 
@@ -363,7 +395,7 @@ fn about(time: Duration) -> Duration {
 
 /// Ends a flight when it goes.
 struct Landing<'a> {
-    flights: &'a DashMap<Key, watch::Receiver<()>>,
+    flights: &'a DashMap<Key, Flight>,
     key: Key,
 }
 
