@@ -46,6 +46,10 @@ deny:
 envoy: ## Find an Envoy, or install one into target/envoy
 	@scripts/envoy
 
+.PHONY: fuzz
+fuzz: ## Fuzz tokens for a minute (needs a nightly toolchain and cargo-fuzz)
+	$(CARGO) +nightly fuzz run token -- -max_total_time=60
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	rm -rf target

@@ -382,7 +382,8 @@ async fn token_inspect() {
         "FAIL  audience             token_audience: `aud` is \"api://other\"",
         "FAIL  valid now            token_expired: ended 1 h 0 min ago  [entra.clock_skew]",
         "ok    signature",
-        "ok    holder",
+        "ok    kind of holder",
+        "ok    grant",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -393,8 +394,10 @@ async fn token_inspect() {
     })
     .await
     .unwrap();
-    let (code, text, _) = inspect(&stranger.token().sign(), &[]);
+    let (code, text, _) = inspect(&stranger.token().groups(&[OWNERS]).sign(), &[]);
     assert_eq!(code, 1);
+    let bound = format!("{OWNERS}  group:default/payments-team (Payments Team)");
+    assert!(text.contains(&bound), "{text}");
     assert!(text.contains("FAIL  issuer               token_issuer:"), "{text}");
     assert!(text.contains("-     signature") || text.contains("-     key"), "{text}");
     // Tampered with, and forged.

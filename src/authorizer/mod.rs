@@ -1,8 +1,8 @@
 //! The way of one request: route, token, ownership, policy.
 //!
 //! Reads immutable values that were prepared when keys, catalog, routes or policy
-//! changed; takes no lock and waits for nothing but a key that a token names and
-//! no key set has yet.
+//! changed; takes no lock, and waits for nothing but a key that a token names and
+//! no key set has yet, and for groups that a token doesn't list and that are not at hand.
 
 mod demands;
 mod facts;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::catalog::{self, Snapshot};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::domain::Identity;
+use crate::domain::{GroupId, Identity};
 use crate::entra::{Authenticator, Check, Inspection, Outcome, in_words};
 use crate::fetch::HttpClient;
 
@@ -111,9 +111,10 @@ fn text(inspection: &Inspection, snapshot: Option<&Snapshot>, now: Now) -> Strin
     }
     lines.push("\nrules".to_owned());
     lines.extend(inspection.checks.iter().map(check));
-    if let Some(identity) = &inspection.identity {
-        lines.push("\ngroups".to_owned());
-        lines.extend(groups(identity, snapshot));
+    lines.push("\ngroups".to_owned());
+    match &inspection.identity {
+        Some(identity) => lines.extend(groups(identity, snapshot)),
+        None => lines.extend(listed(inspection.claims.as_ref(), snapshot)),
     }
     lines.join("\n")
 }
@@ -166,20 +167,32 @@ fn check(check: &Check) -> String {
     line.trim_end().to_owned()
 }
 
+/// The groups of a token that is nobody's: as it lists them, and not believed.
+fn listed(claims: Option<&Map<String, Value>>, snapshot: Option<&Snapshot>) -> Vec<String> {
+    let groups = claims.and_then(|claims| claims.get("groups")).and_then(Value::as_array);
+    let ids: Vec<_> =
+        groups.into_iter().flatten().filter_map(|id| id.as_str()?.parse().ok()).collect();
+    if ids.is_empty() {
+        return vec!["  none that can be read".to_owned()];
+    }
+    ids.iter().map(|id| format!("  {id}  {}", bound(id, snapshot))).collect()
+}
+
+fn bound(id: &GroupId, snapshot: Option<&Snapshot>) -> String {
+    match snapshot.map(|snapshot| snapshot.group_bound_to(id)) {
+        None => "the catalog is not at hand".to_owned(),
+        Some(None) => "bound to no group of the catalog".to_owned(),
+        Some(Some(group)) => format!("{} ({})", group.entity, group.title),
+    }
+}
+
 fn groups(identity: &Identity, snapshot: Option<&Snapshot>) -> Vec<String> {
     let mut lines = Vec::new();
     if identity.groups_elsewhere {
         lines.push("  not in the token: it has too many to list them".to_owned());
     }
     for id in &identity.groups {
-        let bound = match snapshot {
-            None => "the catalog is not at hand".to_owned(),
-            Some(snapshot) => match snapshot.group_bound_to(id) {
-                Some(group) => format!("{} ({})", group.entity, group.title),
-                None => "bound to no group of the catalog".to_owned(),
-            },
-        };
-        lines.push(format!("  {id}  {bound}"));
+        lines.push(format!("  {id}  {}", bound(id, snapshot)));
     }
     for name in &identity.group_names {
         lines.push(format!("  {}  a name, which decides nothing", name.escape_debug()));

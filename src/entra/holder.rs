@@ -24,29 +24,13 @@ pub(super) fn identity(
     overage: Overage,
 ) -> Result<Identity, Denial> {
     let client = client(claims, version, settings)?;
-    let object: ObjectId = text(claims, "oid")
-        .and_then(|oid| oid.parse().ok())
-        .ok_or_else(|| Denial::from(Reason::TokenObjectId))?;
-    let scopes = words(claims, "scp")?;
-    let roles = list(claims, "roles")?;
+    let object = object(claims)?;
+    let (scopes, roles) = grants(claims)?;
     let delegated = is_delegated(claims, &scopes)?;
-    let agent_parent = id(claims, "xms_par_app_azp")?;
-    let agent = settings.agent_clients.contains(&client)
-        || agent_parent.is_some()
-        || has_agent_facet(claims, settings)?;
-    let kind = match (agent, delegated) {
-        (true, _) => IdentityKind::Agent,
-        (false, true) => IdentityKind::User,
-        (false, false) if is_managed(claims)? => IdentityKind::ManagedIdentity,
-        (false, false) => IdentityKind::Workload,
-    };
-    if !settings.kinds.contains(&kind) {
-        return Err(Denial::with_detail(
-            Reason::TokenHolderKind,
-            format_args!("the holder is of kind `{}`", kind.as_str()),
-        ));
-    }
+    let kind = kind(claims, delegated, client, settings)?;
+    accepted(kind, settings)?;
     granted(delegated, &scopes, &roles, settings)?;
+    let agent_parent = id(claims, "xms_par_app_azp")?;
     let groups_elsewhere = are_groups_elsewhere(claims)?;
     if groups_elsewhere && overage == Overage::Deny {
         return Err(Reason::GroupsOverage.into());
@@ -85,7 +69,7 @@ pub(super) fn identity(
 }
 
 /// The client application: every access token names it, no ID token does.
-fn client(
+pub(super) fn client(
     claims: &Claims,
     version: Version,
     settings: &TenantSettings,
@@ -112,8 +96,50 @@ fn client(
     }
 }
 
+/// `oid`.
+pub(super) fn object(claims: &Claims) -> Result<ObjectId, Denial> {
+    text(claims, "oid").and_then(|oid| oid.parse().ok()).ok_or_else(|| Reason::TokenObjectId.into())
+}
+
+/// What was granted, by name.
+type Names = Box<[Box<str>]>;
+
+/// Scopes and app roles.
+pub(super) fn grants(claims: &Claims) -> Result<(Names, Names), Denial> {
+    Ok((words(claims, "scp")?, list(claims, "roles")?))
+}
+
+/// Who or what the holder is.
+pub(super) fn kind(
+    claims: &Claims,
+    delegated: bool,
+    client: ClientId,
+    settings: &TenantSettings,
+) -> Result<IdentityKind, Denial> {
+    let agent = settings.agent_clients.contains(&client)
+        || id(claims, "xms_par_app_azp")?.is_some()
+        || has_agent_facet(claims, settings)?;
+    Ok(match (agent, delegated) {
+        (true, _) => IdentityKind::Agent,
+        (false, true) => IdentityKind::User,
+        (false, false) if is_managed(claims)? => IdentityKind::ManagedIdentity,
+        (false, false) => IdentityKind::Workload,
+    })
+}
+
+/// Whether the tenant's entry accepts holders of the kind.
+pub(super) fn accepted(kind: IdentityKind, settings: &TenantSettings) -> Result<(), Denial> {
+    if settings.kinds.contains(&kind) {
+        return Ok(());
+    }
+    Err(Denial::with_detail(
+        Reason::TokenHolderKind,
+        format_args!("the holder is of kind `{}`", kind.as_str()),
+    ))
+}
+
 /// Whether an application acts for a user, or for itself.
-fn is_delegated(claims: &Claims, scopes: &[Box<str>]) -> Result<bool, Denial> {
+pub(super) fn is_delegated(claims: &Claims, scopes: &[Box<str>]) -> Result<bool, Denial> {
     let idtyp = match claims.get("idtyp") {
         None => None,
         Some(Value::String(idtyp)) => Some(idtyp.as_str()),
@@ -135,7 +161,7 @@ fn is_delegated(claims: &Claims, scopes: &[Box<str>]) -> Result<bool, Denial> {
 
 /// A delegated token needs a scope, an app-only one a role: without, it proves only that
 /// the tenant knows the caller.
-fn granted(
+pub(super) fn granted(
     delegated: bool,
     scopes: &[Box<str>],
     roles: &[Box<str>],

@@ -218,7 +218,8 @@ impl Shared {
             }
         };
         let of = |name: &str| format!("entra.tenants[{}].{name}", issuer.tenant_index);
-        list.add("issuer", of("id"), Ok(()), named(claims, "iss"));
+        let one = if settings.tenants.are_several() { "allowed_tenants" } else { "id" };
+        list.add("issuer", of(one), Ok(()), named(claims, "iss"));
         let origin = rules::origin(claims, issuer.version, tenant);
         let said = format!("{}, {}", named(claims, "ver"), named(claims, "tid"));
         list.add("version and tenant", of("versions"), origin, said);
@@ -268,15 +269,46 @@ impl Shared {
             let at = format!("entra.tenants[{}]", issuer.tenant_index);
             names.iter().map(|name| format!("{at}.{name}")).collect::<Vec<_>>().join(", ")
         };
+        let claim = match issuer.version {
+            rules::Version::V1 => "appid",
+            rules::Version::V2 => "azp",
+        };
+        let client = holder::client(claims, issuer.version, settings);
+        let asked = client.as_ref().map(drop).map_err(Denial::clone);
+        list.add("access token, client", of(&["clients"]), asked, named(claims, claim));
+        let object = holder::object(claims).map(drop);
+        list.add("object id", "", object, named(claims, "oid"));
+        match holder::grants(claims) {
+            Err(denial) => {
+                list.add("grant", "", Err(denial), "");
+            }
+            Ok((scopes, roles)) => match holder::is_delegated(claims, &scopes) {
+                Err(denial) => {
+                    list.add("delegated or app-only", "", Err(denial), "");
+                }
+                Ok(delegated) => {
+                    let (said, setting) = if delegated {
+                        (named(claims, "scp"), "required_scopes")
+                    } else {
+                        (named(claims, "roles"), "required_roles")
+                    };
+                    let granted = holder::granted(delegated, &scopes, &roles, settings);
+                    list.add("grant", of(&[setting]), granted, said);
+                    if let Ok(client) = client {
+                        let kind = holder::kind(claims, delegated, client, settings);
+                        let said = kind.as_ref().map_or("", |kind| kind.as_str()).to_owned();
+                        let accepted = kind.and_then(|kind| holder::accepted(kind, settings));
+                        list.add("kind of holder", of(&["kinds"]), accepted, said);
+                    }
+                }
+            },
+        }
         let judge = |overage: Overage| {
             holder::identity(claims, issuer.version, lifetime, tenant, settings, overage)
         };
         let strict = judge(self.settings.overage).map(drop);
-        let setting = of(&["clients", "kinds", "required_scopes", "required_roles"]);
         match judge(Overage::Accept) {
             Ok(identity) => {
-                let kind = identity.kind.as_str();
-                list.add("holder", setting, Ok(()), format!("{kind} {}", identity.object));
                 let detail = if identity.groups_elsewhere {
                     "it points to them instead of listing them".to_owned()
                 } else {
@@ -288,7 +320,7 @@ impl Shared {
                 Some(identity)
             }
             Err(denial) => {
-                list.add("holder", setting, Err(denial), "");
+                list.add("the other claims", "", Err(denial), "");
                 None
             }
         }
