@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stagedoor::catalog::{
-    BackstageSettings, Catalog, CatalogSettings, CatalogState, Membership, Snapshot,
+    BackstageSettings, Catalog, CatalogSettings, CatalogState, Finding, Membership, Snapshot,
     SourceSettings, load_folder, load_once,
 };
 use stagedoor::clock::Now;
@@ -374,11 +374,15 @@ async fn nobody_joins_a_team_by_a_file_of_their_own() {
     assert_eq!(by_token(OUTSIDE), ["group:default/outside"], "no way up over the forged group");
     let by_catalog = groups(&snapshot, &identity(USER, &[]), Membership::Catalog);
     assert_eq!(by_catalog, ["group:default/child", "group:default/platform", "user:default/me"]);
-    let findings: Vec<_> = snapshot.findings().iter().map(|f| f.message.as_str()).collect();
-    assert!(
-        findings.iter().any(|f| f.contains("`group:default/evil` is not believed")),
-        "{findings:?}"
-    );
+    let findings = snapshot.findings();
+    for (entity, other) in [
+        ("group:default/outside", "`group:default/evil` is not believed"),
+        ("user:default/me", "`group:default/evil` is not believed"),
+        ("group:default/evil", "`group:default/platform` is not believed"),
+    ] {
+        let found = |f: &Finding| f.entity == entity && f.message.contains(other);
+        assert!(findings.iter().any(found), "{entity} {other} {findings:?}");
+    }
 }
 
 /// Titles reach people and bodies: nothing in them moves what stands around.
