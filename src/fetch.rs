@@ -276,7 +276,7 @@ pub fn is_secure(url: &Url) -> bool {
     }
 }
 
-fn check_json(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> {
+pub(crate) fn check_json(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> {
     let found = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let essence = found.split(';').next().unwrap_or("").trim();
     let json = essence.eq_ignore_ascii_case("application/json")

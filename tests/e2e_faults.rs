@@ -114,7 +114,7 @@ async fn a_killed_stagedoor_lets_nobody_in() {
 /// SIGHUP reads the catalog again, long before its time, and opens the audit file anew.
 #[tokio::test]
 async fn a_hangup_reads_again() {
-    let catalog = "catalog: { folder: catalog, refresh_every: 1h }\n".to_owned();
+    let catalog = "catalog: { folder: catalog, refresh_every: 1h, guard: { max_loss_percent: 100, max_reassigned_percent: 100 } }\n".to_owned();
     let process = Process::start(Options { catalog: Some(catalog), ..Options::default() }).await;
     let upstream = Echo::start().await.unwrap();
     let envoy = process.envoy(&upstream).await;
@@ -282,7 +282,7 @@ async fn ownership_follows_backstage() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "catalog-token-0123456789\n").unwrap();
     let catalog = format!(
-        "catalog:\n  backstage: {{ url: \"{}\", token_file: {} }}\n  refresh_every: 1s\n",
+        "catalog:\n  backstage: {{ url: \"{}\", token_file: {} }}\n  refresh_every: 1s\n  guard: {{ max_loss_percent: 100, max_reassigned_percent: 100 }}\n",
         backstage.url(),
         secret.path().display()
     );
@@ -351,7 +351,7 @@ async fn an_old_snapshot_lets_nobody_in() {
     .await
     .unwrap();
     let catalog = format!(
-        "catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n  max_age: 2s\n",
+        "catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n  max_age: 2s\n  guard: {{ max_loss_percent: 100, max_reassigned_percent: 100 }}\n",
         backstage.url(),
     );
     let options = Options { catalog: Some(catalog), ..Options::default() };
@@ -396,7 +396,7 @@ async fn ownership_follows_the_folder() {
     loop {
         let (_, status) = stack.stagedoor.get("/status").await.unwrap();
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        if let Some(error) = status["catalog"]["last_error"].as_str() {
+        if let Some(error) = status["catalog"]["last_error"]["message"].as_str() {
             assert!(error.contains("catalog-info.yaml"), "{error}");
             break;
         }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::HeaderValue;
-use stagedoor::catalog::{BackstageSettings, CatalogSettings, SourceSettings, load_once};
+use stagedoor::catalog::{
+    BackstageSettings, CatalogSettings, GuardSettings, SourceSettings, load_once,
+};
 use stagedoor::fetch::{Fetch as _, FetchError, HttpClient, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -223,9 +225,17 @@ async fn refusals_of_a_real_backstage() {
                 page_size: 500,
                 crawl_timeout: Duration::from_secs(5),
                 trusted_id_locations: Vec::new(),
+                graph_providers: Vec::new(),
             }),
             refresh_every: Duration::from_secs(60),
             max_age: Duration::from_secs(3600),
+            guard: GuardSettings {
+                max_loss_percent: 20,
+                max_reassigned_percent: 20,
+                adopt_after: 10,
+            },
+            root_groups_grant: false,
+            store: None,
         };
         let client = HttpClient::new().unwrap();
         let error = load_once(&settings, &client).await.unwrap_err().to_string();

@@ -47,7 +47,7 @@ fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckServ
     let keys = json!({ "keys": [tenant.signing_key().jwk(None)] }).to_string();
     authenticator.load_keys(keys.as_bytes(), now).unwrap();
     let catalog = Catalog::new(config.catalog);
-    catalog.publish(load_folder(&folder.path().join("catalog")).unwrap(), now);
+    catalog.publish(load_folder(&folder.path().join("catalog"), false).unwrap(), now);
     let authorizer = Authorizer {
         authenticator,
         catalog,

@@ -1,5 +1,7 @@
 //! Whether requests can be decided, and what is missing where they can't.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::catalog::Catalog;
@@ -60,6 +62,21 @@ impl Readiness {
             })
             .collect();
         let catalog = self.catalog.status(now);
+        let findings: BTreeMap<_, _> =
+            catalog.findings.iter().map(|(kind, count)| (kind.code(), count)).collect();
+        let held = catalog.held.as_ref().map(|held| {
+            json!({
+                "id": held.id,
+                "what": held.to_string(),
+                "examples": held.examples,
+                "crawls": held.crawls,
+                "adopt_after": held.adopt_after,
+            })
+        });
+        let last_error = catalog
+            .last_error
+            .as_ref()
+            .map(|error| json!({ "code": error.code, "message": error.message }));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pending": self.pending(now),
@@ -71,8 +88,12 @@ impl Readiness {
                 "entities": catalog.entities,
                 "groups": catalog.groups,
                 "users": catalog.users,
-                "findings": catalog.findings,
-                "last_error": catalog.last_error,
+                "findings": findings,
+                "held": held,
+                "last_error": last_error,
+                "refreshes": catalog.refreshes,
+                "failures": catalog.failures,
+                "sharing": catalog.role,
             },
         })
     }

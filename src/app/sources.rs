@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::audit::AuditSender;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogState, FindingKind};
 use crate::clock::Now;
 use crate::entra::{Authenticator, GroupResolver};
 use crate::serve::ServeStats;
@@ -54,10 +54,11 @@ impl Collector for Parts {
         }
         gauge("stagedoor_catalog_entities", "Entities of the snapshot", count(catalog.entities))?;
         gauge("stagedoor_catalog_groups", "Groups of the snapshot", count(catalog.groups))?;
+        gauge("stagedoor_catalog_users", "Users of the snapshot", count(catalog.users))?;
         gauge(
-            "stagedoor_catalog_findings",
-            "Entities and claims of the catalog that were not believed",
-            count(catalog.findings),
+            "stagedoor_catalog_held",
+            "1 while a snapshot, or a part of one, is held back",
+            f64::from(u8::from(catalog.held.is_some())),
         )?;
 
         let tokens = self.authenticator.cache_stats();
@@ -76,11 +77,42 @@ impl Collector for Parts {
         let serve = &*self.serve;
         gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
 
+        let help = "1 for the state of the catalog: initializing, fresh, stale or expired";
+        let mut states =
+            encoder.encode_descriptor("stagedoor_catalog_state", help, None, MetricType::Gauge)?;
+        for state in CatalogState::CODES {
+            let is = ConstGauge::new(f64::from(u8::from(catalog.state.code() == state)));
+            is.encode(states.encode_family(&[("state", state)])?)?;
+        }
+        let help = "Entities and claims of the catalog that were not believed";
+        let mut findings = encoder.encode_descriptor(
+            "stagedoor_catalog_findings",
+            help,
+            None,
+            MetricType::Gauge,
+        )?;
+        for kind in FindingKind::ALL {
+            let found = catalog.findings.get(&kind).copied().unwrap_or(0);
+            let found = ConstGauge::new(count(found));
+            found.encode(findings.encode_family(&[("kind", kind.code())])?)?;
+        }
+        let help = "Refreshes of the catalog that failed, by what failed";
+        let mut failures = encoder.encode_descriptor(
+            "stagedoor_catalog_refresh_failures",
+            help,
+            None,
+            MetricType::Counter,
+        )?;
+        for (code, failed) in &catalog.failures {
+            ConstCounter::new(*failed).encode(failures.encode_family(&[("cause", *code)])?)?;
+        }
+
         let audit = self.audit.stats();
         let mut counter = |name: &str, help: &str, value: u64| {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(descriptor)
         };
+        counter("stagedoor_catalog_refreshes", "Refreshes of the catalog", catalog.refreshes)?;
         counter("stagedoor_connections_accepted", "Connections accepted", serve.accepted())?;
         counter(
             "stagedoor_connection_accept_errors",

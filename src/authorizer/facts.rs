@@ -1,19 +1,17 @@
 //! What the policy engine is told of the catalog.
 
-use std::sync::Arc;
-
 use crate::catalog::{Entity, Snapshot};
 use crate::clock::Now;
 use crate::domain::{EntityRef, GroupId, Identity, Owner, Request, RequestLine, Target};
 use crate::policy::{Question, RequestFacts, ResourceFacts};
 
 /// Who owns an entity, by the names that people know.
-pub(super) fn owners(entity: &Entity, snapshot: &Snapshot) -> Vec<Owner> {
+pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Vec<Owner> {
     let owner = |owner: &EntityRef| Owner {
         entity: owner.clone(),
-        title: snapshot.title(owner).map_or_else(|| owner.name().into(), Arc::clone),
+        title: snapshot.title(owner).unwrap_or_else(|| owner.name().into()),
     };
-    entity.owners.iter().map(owner).collect()
+    entity.owners().map(owner).collect()
 }
 
 /// The question that a policy gate asks.
@@ -21,7 +19,7 @@ pub(super) struct Facts<'a> {
     pub(super) identity: &'a Identity,
     pub(super) entra_groups: &'a [GroupId],
     pub(super) groups: &'a [&'a EntityRef],
-    pub(super) entity: &'a Entity,
+    pub(super) entity: Entity<'a>,
     pub(super) snapshot: &'a Snapshot,
     pub(super) target: &'a Target,
     pub(super) request: &'a Request<'a>,
@@ -36,7 +34,7 @@ impl<'a> Facts<'a> {
             entra_groups: self.entra_groups,
             groups: self.groups,
             action: self.target.action,
-            resource: resource(self.entity, self.entity.wholes.iter().collect()),
+            resource: resource(self.entity, self.entity.wholes().collect()),
             wholes: self.wholes(),
             request: RequestFacts {
                 method: self.line.method.as_str(),
@@ -53,33 +51,32 @@ impl<'a> Facts<'a> {
     /// What the entity is part of. Where two are part of each other, as a catalog can say
     /// of domains, neither is: the entity itself is part of both all the same.
     fn wholes(&self) -> Vec<ResourceFacts<'a>> {
-        let wholes: Vec<&Entity> =
-            self.entity.wholes.iter().filter_map(|whole| self.snapshot.entity(whole)).collect();
-        let above = |one: &Entity, other: &EntityRef| {
-            let circle = wholes
-                .iter()
-                .chain([&self.entity])
-                .any(|entity| entity.entity == *other && entity.wholes.contains(&one.entity));
+        let wholes: Vec<Entity<'a>> =
+            self.entity.wholes().filter_map(|whole| self.snapshot.entity(whole)).collect();
+        let above = |one: &Entity<'_>, other: &EntityRef| {
+            let circle = wholes.iter().chain([&self.entity]).any(|entity| {
+                entity.entity() == other && entity.wholes().any(|whole| whole == one.entity())
+            });
             !circle
         };
         wholes
             .iter()
             .map(|whole| {
-                let part_of = whole.wholes.iter().filter(|other| above(whole, other)).collect();
-                resource(whole, part_of)
+                let part_of = whole.wholes().filter(|other| above(whole, other)).collect();
+                resource(*whole, part_of)
             })
             .collect()
     }
 }
 
-fn resource<'a>(entity: &'a Entity, part_of: Vec<&'a EntityRef>) -> ResourceFacts<'a> {
+fn resource<'a>(entity: Entity<'a>, part_of: Vec<&'a EntityRef>) -> ResourceFacts<'a> {
     ResourceFacts {
-        entity: &entity.entity,
-        owners: entity.owners.iter().collect(),
-        spec_type: entity.spec_type.as_deref(),
-        lifecycle: entity.lifecycle.as_deref(),
-        tags: entity.tags.iter().map(String::as_str).collect(),
-        system: entity.part_of.iter().find(|whole| whole.kind() == "system"),
+        entity: entity.entity(),
+        owners: entity.owners().collect(),
+        spec_type: entity.spec_type(),
+        lifecycle: entity.lifecycle(),
+        tags: entity.tags().collect(),
+        system: entity.part_of().find(|whole| whole.kind() == "system"),
         part_of,
     }
 }

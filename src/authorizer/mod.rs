@@ -202,7 +202,7 @@ impl Authorizer {
     }
 }
 
-fn entity<'a>(target: &Target, snapshot: &'a Snapshot) -> Result<&'a Entity, Denial> {
+fn entity<'a>(target: &Target, snapshot: &'a Snapshot) -> Result<Entity<'a>, Denial> {
     let Some(resource) = &target.resource else {
         return Err(Denial::with_detail(Reason::RouteMisconfigured, "the route names no entity"));
     };

@@ -1,32 +1,18 @@
 //! From entities to a snapshot.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
-
-use super::entity::RawEntity;
-use super::hierarchy::{MAX_WHOLES, all_wholes, ancestors};
-use super::snapshot::{Entity, Finding, Group, GroupIndex, Snapshot, User};
+use super::draft::{Draft, Edge, Kind, Row, Span};
+use super::encode;
+use super::finding::FindingKind;
+use super::hierarchy::{MAX_ANCESTORS, MAX_WHOLES, all_wholes, ancestors, under_which_all_are};
+use super::lists::Lists;
+use super::names::{NONE, Number, number, place};
+use super::origin::{Moves, Standing};
+use super::snapshot::{Node, Snapshot};
 use crate::domain::{EntityRef, GroupId, ObjectId};
-
-const GROUP_ID: &str = "graph.microsoft.com/group-id";
-const USER_ID: &str = "graph.microsoft.com/user-id";
-const LOCATION: &str = "backstage.io/managed-by-location";
-/// A hundred thousand groups, fifty deep.
-const MAX_ANCESTORS: usize = 5_000_000;
-
-/// Whose word about Entra ids is believed.
-#[derive(Clone, Debug)]
-pub(super) enum Trust {
-    /// All of them: the operator wrote the files.
-    All,
-    /// The Microsoft Graph provider's, and those of entities at locations that begin
-    /// with one of these.
-    Locations(Vec<String>),
-}
 
 /// Why entities make no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,429 +30,448 @@ pub enum CompileError {
     NoOwnedEntities,
 }
 
-/// Entities, reduced as they arrive.
+/// How entities become a snapshot.
 #[derive(Debug)]
-pub(super) struct Draft {
-    trust: Trust,
-    reduced: BTreeMap<EntityRef, Option<Reduced>>,
-    findings: Vec<Finding>,
-    /// Entities that came more than once.
-    pub(super) repeated: usize,
+pub(super) struct Terms<'a> {
+    /// When the crawl began.
+    pub(super) crawled_at: i64,
+    /// The snapshot that is decided by until then.
+    pub(super) before: Option<&'a Snapshot>,
+    /// What came from elsewhere since.
+    pub(super) moves: &'a mut Moves,
+    /// After how many crawls it counts.
+    pub(super) adopt_after: u32,
+    /// Whether what a root owns is everybody's below it.
+    pub(super) roots_grant: bool,
 }
 
-/// What of an entity goes into the snapshot.
-#[derive(Clone, Debug, Default)]
-struct Reduced {
-    /// Whether whoever wrote it is believed about ids, members and the hierarchy.
-    trusted: bool,
-    title: Option<String>,
-    id: Option<String>,
-    spec_type: Option<String>,
-    lifecycle: Option<String>,
-    tags: Vec<String>,
-    /// Targets of `ownedBy`, `childOf`, `memberOf` and `partOf`, in this order.
-    targets: [Vec<String>; 4],
+/// Makes the snapshot.
+pub(super) fn compile(mut draft: Draft, terms: Terms<'_>) -> Result<Snapshot, CompileError> {
+    hold(&mut draft, terms.before, terms.moves, terms.adopt_after);
+    let wholes = wholes(&mut draft);
+    let order = Order::new(&draft, &wholes);
+    let mut build = Build { draft, order, snapshot: Snapshot::empty() };
+    build.groups(terms.roots_grant)?;
+    build.users();
+    build.entities(&wholes)?;
+    build.nodes();
+    let Build { draft, order, mut snapshot } = build;
+    let refs = order
+        .rows
+        .iter()
+        .filter_map(|row| draft.names.get(draft.rows.get(place(*row))?.name).cloned());
+    snapshot.refs = refs.collect();
+    snapshot.crawled_at = terms.crawled_at;
+    snapshot.findings = draft.findings;
+    snapshot.findings.sort();
+    snapshot.finish();
+    snapshot.version = encode::version(&snapshot);
+    Ok(snapshot)
 }
 
-const OWNED_BY: usize = 0;
-const CHILD_OF: usize = 1;
-const MEMBER_OF: usize = 2;
-const PART_OF: usize = 3;
-
-impl Draft {
-    pub(super) fn new(trust: Trust) -> Self {
-        Self { trust, reduced: BTreeMap::new(), findings: Vec::new(), repeated: 0 }
-    }
-
-    pub(super) fn find(&mut self, entity: impl Into<String>, message: impl Into<String>) {
-        self.findings.push(Finding { entity: entity.into(), message: message.into() });
-    }
-
-    /// Takes an entity in. One that can't be read is left out, and found.
-    pub(super) fn add(&mut self, raw: RawEntity) {
-        let namespace = raw.metadata.namespace.as_deref().unwrap_or("default");
-        if !is_dns_label(namespace) {
-            let namespace: String = namespace.chars().take(100).collect();
-            let message =
-                format!("left out: the namespace `{namespace}` is no lower-case DNS label");
-            return self.find(raw.metadata.name.chars().take(100).collect::<String>(), message);
-        }
-        let entity = match EntityRef::new(&raw.kind, namespace, &raw.metadata.name) {
-            Ok(entity) => entity,
-            Err(error) => {
-                let name: String = raw.metadata.name.chars().take(100).collect();
-                return self.find(name, format!("left out: {error}"));
-            }
+/// Puts what was known before in the place of entities that came from elsewhere.
+fn hold(draft: &mut Draft, before: Option<&Snapshot>, moves: &mut Moves, adopt_after: u32) {
+    moves.begin();
+    for at in 0..draft.rows.len() {
+        let Some(row) = draft.rows.get(at).copied() else { continue };
+        let Some(name) = draft.names.get(row.name).cloned() else { continue };
+        let Some((before, known)) = before.and_then(|before| Some((before, before.find(&name)?)))
+        else {
+            continue;
         };
-        let reduced = self.reduce(&entity, raw);
-        match self.reduced.get_mut(&entity) {
-            None => {
-                self.reduced.insert(entity, Some(reduced));
-            }
-            Some(first) => {
-                // Which of the two is meant can't be known.
-                *first = None;
-                self.repeated += 1;
-                self.find(entity.as_str(), "is there twice: both are left out");
-            }
-        }
-    }
-
-    fn reduce(&mut self, entity: &EntityRef, raw: RawEntity) -> Reduced {
-        let trusted = self.trusts(&raw);
-        let id = self.id(entity, &raw);
-        let display = raw.spec.profile.get("displayName").and_then(|name| name.as_str());
-        let mut targets: [Vec<String>; 4] = Default::default();
-        for relation in raw.relations {
-            let at = match relation.relation.as_str() {
-                "ownedBy" => OWNED_BY,
-                "childOf" => CHILD_OF,
-                "memberOf" => MEMBER_OF,
-                "partOf" => PART_OF,
-                _ => continue,
-            };
-            if let Some(list) = targets.get_mut(at) {
-                list.push(relation.target_ref);
-            }
-        }
-        for list in &mut targets {
-            list.sort_unstable();
-            list.dedup();
-        }
-        let mut tags = raw.metadata.tags;
-        tags.sort_unstable();
-        tags.dedup();
-        Reduced {
-            trusted,
-            title: display.map(plain).or(raw.metadata.title.as_deref().map(plain)),
-            id,
-            spec_type: raw.spec.spec_type,
-            lifecycle: raw.spec.lifecycle,
-            tags,
-            targets,
-        }
-    }
-
-    /// Whether whoever wrote an entity is believed: the operator, Backstage's Microsoft
-    /// Graph provider, or a location that the operator listed. Backstage itself sets the
-    /// location; anybody who may register a file writes the rest.
-    fn trusts(&self, raw: &RawEntity) -> bool {
-        match &self.trust {
-            Trust::All => true,
-            Trust::Locations(prefixes) => {
-                let location = location(raw);
-                graph_object(location).is_some()
-                    || prefixes.iter().any(|prefix| location.starts_with(prefix.as_str()))
+        let Some(origin) = before.origins.get(known).copied() else { continue };
+        if let Standing::Held(crawls) = moves.judge(&name, origin, row.origin, adopt_after) {
+            let message = format!(
+                "came under a known name from elsewhere: what it was before goes on ({crawls} of {adopt_after} crawls)"
+            );
+            draft.find(FindingKind::Moved, row.name, message);
+            let former = former(draft, before, known, row);
+            if let Some(row) = draft.rows.get_mut(at) {
+                *row = former;
             }
         }
     }
+    moves.end();
+}
 
-    /// The Entra id that an entity is bound to, if it can be believed.
-    fn id(&mut self, entity: &EntityRef, raw: &RawEntity) -> Option<String> {
-        let name = match entity.kind() {
-            "group" => GROUP_ID,
-            "user" => USER_ID,
-            _ => return None,
+/// An entity as an earlier snapshot has it.
+fn former(draft: &mut Draft, before: &Snapshot, at: usize, row: Row) -> Row {
+    let Some(node) = before.node(at) else { return row };
+    let mut symbol = |known: Number| {
+        let text = before.symbol(known).map(Arc::clone);
+        draft.symbol(text.as_deref())
+    };
+    let (title, spec_type, lifecycle) =
+        (symbol(node.title), symbol(node.spec_type), symbol(node.lifecycle));
+    let tags: Vec<Number> = before.tags.get(at).iter().map(|tag| symbol(*tag)).collect();
+    let start = draft.tags.len();
+    draft.tags.extend(tags);
+    let tags = Span::since(start, &draft.tags);
+    let start = draft.edges.len();
+    for (relation, targets) in [
+        (Kind::OwnedBy, before.owners.get(at)),
+        (Kind::ChildOf, before.parents_of(at)),
+        (Kind::MemberOf, before.member_of(at)),
+        (Kind::PartOf, before.part_of.get(at)),
+    ] {
+        for target in before.refs_of(targets) {
+            let target = draft.name_of(target);
+            draft.edges.push(Edge { relation, target });
+        }
+    }
+    let edges = Span::since(start, &draft.edges);
+    let claim = before.entity_at(at).and_then(|entity| entity.claim()).map_or(NONE, |claim| {
+        draft.claims.push(claim.clone());
+        number(draft.claims.len() - 1)
+    });
+    let id = before.group_at(at).and_then(|group| group.id()).map(|id| *id.as_bytes());
+    let id = id.or_else(|| Some(*before.user_at(at)?.id()?.as_bytes()));
+    let origin = before.origins.get(at).copied().unwrap_or(row.origin);
+    Row {
+        title,
+        spec_type,
+        lifecycle,
+        edges,
+        tags,
+        claim,
+        id,
+        origin,
+        trusted: node.trusted,
+        ..row
+    }
+}
+
+/// Every system and domain that each row is part of, as names. A row that is part of too
+/// many is left out: without some of them a policy that forbids could miss it.
+fn wholes(draft: &mut Draft) -> Lists {
+    let mut all = Lists::with_capacity(draft.rows.len());
+    let mut nested = Vec::new();
+    for (at, row) in draft.rows.iter().enumerate() {
+        let found = all_wholes(row.name, |name, found| {
+            let row = draft.row(name);
+            let edges = row.map(|row| row.edges.of(&draft.edges)).unwrap_or_default();
+            let parts = edges.iter().filter(|edge| edge.relation == Kind::PartOf);
+            found.extend(parts.map(|edge| edge.target).filter(|whole| is_whole(draft, *whole)));
+        });
+        if found.is_none() {
+            nested.push(at);
+        }
+        all.push(found.unwrap_or_default());
+    }
+    for at in nested {
+        let Some(row) = draft.rows.get_mut(at) else { continue };
+        let name = row.name;
+        row.left_out = true;
+        let message = format!("left out: it is part of more than {MAX_WHOLES} others");
+        draft.find(FindingKind::TooNested, name, message);
+    }
+    all
+}
+
+/// Whether a name is that of a system or domain that is there.
+fn is_whole(draft: &Draft, name: Number) -> bool {
+    let kind = draft.names.get(name).map(EntityRef::kind);
+    matches!(kind, Some("system" | "domain")) && draft.row(name).is_some()
+}
+
+/// The rows in the order of their refs.
+struct Order {
+    rows: Vec<Number>,
+    /// The place of each name in that order.
+    places: Vec<Number>,
+}
+
+impl Order {
+    fn new(draft: &Draft, wholes: &Lists) -> Self {
+        debug_assert_eq!(wholes.len(), draft.rows.len());
+        let name = |row: &Number| draft.rows.get(place(*row)).map(|row| row.name);
+        let text = |row: &Number| name(row).and_then(|name| draft.names.get(name));
+        let kept = |(at, row): (usize, &Row)| {
+            let kind = draft.names.get(row.name).map(EntityRef::kind);
+            (!row.left_out && kind != Some("location")).then(|| number(at))
         };
-        let id = raw.metadata.annotations.get(name)?;
-        let location = location(raw);
-        let trusted = match &self.trust {
-            Trust::All => true,
-            // The provider repeats the id: what it wrote about one object can't come to
-            // stand for another.
-            Trust::Locations(_) => match graph_object(location) {
-                Some(repeated) => repeated.eq_ignore_ascii_case(id),
-                None => self.trusts(raw),
-            },
-        };
-        if trusted {
-            return Some(id.clone());
+        let mut rows: Vec<Number> = draft.rows.iter().enumerate().filter_map(kept).collect();
+        // So the order of arrival changes nothing.
+        rows.sort_unstable_by(|a, b| text(a).cmp(&text(b)));
+        let mut places = vec![NONE; draft.names.len()];
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(place) = name(row).and_then(|name| places.get_mut(place(name))) {
+                *place = number(at);
+            }
         }
-        self.find(entity.as_str(), format!("`{name}` is not believed from `{location}`"));
-        None
+        Self { rows, places }
     }
 
-    /// Makes the snapshot.
-    pub(super) fn compile(mut self) -> Result<Snapshot, CompileError> {
-        let reduced: BTreeMap<EntityRef, Reduced> = std::mem::take(&mut self.reduced)
-            .into_iter()
-            .filter_map(|(entity, reduced)| Some((entity, reduced?)))
-            .collect();
-        // Sorted by ref, so that the order of arrival changes nothing.
-        let group_refs: Vec<&EntityRef> =
-            reduced.keys().filter(|entity| entity.kind() == "group").collect();
-        if group_refs.is_empty() {
+    fn of(&self, name: Number) -> Option<usize> {
+        self.places.get(place(name)).filter(|at| **at != NONE).map(|at| place(*at))
+    }
+}
+
+/// A snapshot in the making.
+struct Build {
+    draft: Draft,
+    order: Order,
+    snapshot: Snapshot,
+}
+
+impl Build {
+    fn row(&self, at: usize) -> Option<Row> {
+        self.draft.rows.get(place(*self.order.rows.get(at)?)).copied()
+    }
+
+    fn kind(&self, name: Number) -> Option<&str> {
+        self.draft.names.get(name).map(EntityRef::kind)
+    }
+
+    /// The places of a kind.
+    fn places_of(&self, kind: &str) -> std::ops::Range<usize> {
+        let is = |at: &usize| {
+            self.row(*at).and_then(|row| self.kind(row.name)).is_some_and(|other| other == kind)
+        };
+        let start = (0..self.order.rows.len()).find(is).unwrap_or(0);
+        let count = (start..self.order.rows.len()).take_while(is).count();
+        start..start + count
+    }
+
+    fn groups(&mut self, roots_grant: bool) -> Result<(), CompileError> {
+        let groups = self.places_of("group");
+        if groups.is_empty() {
             return Err(CompileError::NoGroups);
         }
-        let group_by_ref: HashMap<EntityRef, GroupIndex> = group_refs
-            .iter()
-            .enumerate()
-            .filter_map(|(at, entity)| {
-                Some(((*entity).clone(), GroupIndex(u32::try_from(at).ok()?)))
-            })
-            .collect();
-        let parents: Vec<Vec<GroupIndex>> = group_refs
-            .iter()
-            .map(|entity| self.groups_named(entity, &reduced, CHILD_OF, &group_by_ref))
-            .collect();
-        let ids: Vec<Option<GroupId>> =
-            group_refs.iter().map(|entity| self.parsed_id(entity, &reduced)).collect();
-        let pairs = group_refs
-            .iter()
-            .zip(&ids)
-            .filter_map(|(entity, id)| Some(((*entity).clone(), (*id)?)));
-        let group_ids = self.unique(pairs.collect());
-        let mut groups: Vec<Group> = Vec::with_capacity(group_refs.len());
-        let mut pairs = 0;
-        for (at, entity) in group_refs.iter().enumerate() {
-            let ancestors = ancestors(at, &parents);
-            pairs += ancestors.len();
-            if pairs > MAX_ANCESTORS {
-                return Err(CompileError::TooNested);
+        self.snapshot.groups = groups.clone();
+        // By their place among the groups, as long as only groups matter.
+        let mut parents = Lists::with_capacity(groups.len());
+        for at in groups.clone() {
+            let found = self.groups_named(at, Kind::ChildOf);
+            parents.push(found.iter().map(|parent| parent.saturating_sub(number(groups.start))));
+        }
+        let rows: Vec<Row> = groups.clone().filter_map(|at| self.row(at)).collect();
+        let trusted: Vec<bool> = rows.iter().map(|row| row.trusted).collect();
+        let mut roots = under_which_all_are(&parents, &trusted).ok_or(CompileError::TooNested)?;
+        for (root, row) in roots.iter_mut().zip(&rows) {
+            let spec_type = self.draft.symbols.get(row.spec_type);
+            *root |= row.tenant || matches!(spec_type.map(|t| &**t), Some("root" | "organization"));
+            *root &= !roots_grant;
+        }
+        let above = ancestors(&parents, &roots).ok_or(CompileError::TooNested)?;
+        let placed = |lists: &Lists| {
+            let mut placed = Lists::with_capacity(lists.len());
+            for at in 0..lists.len() {
+                placed.push(lists.get(at).iter().map(|group| group + number(groups.start)));
             }
-            groups.push(Group {
-                entity: (*entity).clone(),
-                title: title(entity, &reduced),
-                id: ids.get(at).copied().flatten().filter(|id| group_ids.contains_key(id)),
-                ancestors,
-            });
-        }
-        let mut bound_groups: Vec<GroupId> = group_ids.keys().copied().collect();
-        bound_groups.sort_unstable();
-        let group_by_id = group_ids
-            .into_iter()
-            .filter_map(|(id, entity)| Some((id, *group_by_ref.get(&entity)?)))
-            .collect();
-
-        let user_refs: Vec<&EntityRef> =
-            reduced.keys().filter(|entity| entity.kind() == "user").collect();
-        let pairs: Vec<(EntityRef, ObjectId)> = user_refs
-            .iter()
-            .filter_map(|entity| Some(((*entity).clone(), self.parsed_id(entity, &reduced)?)))
-            .collect();
-        let user_by_id = self.unique(pairs);
-        let users: HashMap<EntityRef, User> = user_refs
-            .iter()
-            .map(|entity| {
-                let member_of = self.groups_named(entity, &reduced, MEMBER_OF, &group_by_ref);
-                ((*entity).clone(), User { title: title(entity, &reduced), member_of })
-            })
-            .collect();
-
-        let mut entities = HashMap::new();
-        for (entity, reduced_entity) in &reduced {
-            if matches!(entity.kind(), "group" | "user" | "location") {
-                continue;
-            }
-            let owners = self.named(entity, reduced_entity, OWNED_BY, |owner| {
-                group_by_ref.contains_key(owner) || users.contains_key(owner)
-            });
-            let part_of = self.wholes(entity, reduced_entity, &reduced);
-            let Some(wholes) = all_wholes(entity, |entity| direct_wholes(entity, &reduced)) else {
-                // Without some of them a policy that forbids could miss it.
-                let message = format!("left out: it is part of more than {MAX_WHOLES} others");
-                self.find(entity.as_str(), message);
-                continue;
-            };
-            entities.insert(
-                entity.clone(),
-                Entity {
-                    entity: entity.clone(),
-                    spec_type: reduced_entity.spec_type.clone(),
-                    lifecycle: reduced_entity.lifecycle.clone(),
-                    tags: reduced_entity.tags.clone(),
-                    owners,
-                    part_of,
-                    wholes,
-                },
-            );
-        }
-        if entities.values().all(|entity| entity.owners.is_empty()) {
-            return Err(CompileError::NoOwnedEntities);
-        }
-        self.findings.sort();
-        let mut snapshot = Snapshot {
-            version: "".into(),
-            entities,
-            groups,
-            group_by_ref,
-            group_by_id,
-            bound_groups: bound_groups.into(),
-            users,
-            user_by_id,
-            findings: self.findings,
+            placed.shrink();
+            placed
         };
-        snapshot.version = version(&snapshot);
-        Ok(snapshot)
+        self.snapshot.parents = placed(&parents);
+        self.snapshot.ancestors = placed(&above);
+        let pairs: Vec<_> = groups
+            .clone()
+            .zip(&rows)
+            .filter_map(|(at, row)| Some((at, GroupId::from_bytes(row.id?)?)))
+            .collect();
+        self.snapshot.group_ids = self.unique(&pairs, groups);
+        self.root_owners(&roots);
+        Ok(())
     }
 
-    /// The targets of a relation that `exists` knows; the others are found.
-    fn named(
-        &mut self,
-        entity: &EntityRef,
-        reduced: &Reduced,
-        relation: usize,
-        exists: impl Fn(&EntityRef) -> bool,
-    ) -> Vec<EntityRef> {
-        let mut found = Vec::new();
-        for target in reduced.targets.get(relation).into_iter().flatten() {
-            match EntityRef::parse(target) {
-                Ok(target) if exists(&target) => found.push(target),
-                // Parts of components are no concern of ownership.
-                _ if relation == PART_OF => {}
-                _ => {
-                    let target: String = target.chars().take(200).collect();
-                    self.find(entity.as_str(), format!("`{target}` is no existing group or user"));
+    /// Says which roots own something, which those below them may have counted on.
+    fn root_owners(&mut self, roots: &[bool]) {
+        let start = self.snapshot.groups.start;
+        let mut owning: Vec<Number> = Vec::new();
+        for edge in self.draft.edges.iter().filter(|edge| edge.relation == Kind::OwnedBy) {
+            let group = self.order.of(edge.target).and_then(|at| at.checked_sub(start));
+            if group.and_then(|at| roots.get(at)).copied().unwrap_or(false) {
+                owning.push(edge.target);
+            }
+        }
+        owning.sort_unstable();
+        owning.dedup();
+        for name in owning {
+            let message = "owns something, and everything is under it: \
+                           that is not granted to the groups below it";
+            self.draft.find(FindingKind::Root, name, message);
+        }
+    }
+
+    fn users(&mut self) {
+        let users = self.places_of("user");
+        self.snapshot.users = users.clone();
+        let mut member_of = Lists::with_capacity(users.len());
+        for at in users.clone() {
+            let groups = self.groups_named(at, Kind::MemberOf);
+            member_of.push(groups);
+        }
+        member_of.shrink();
+        self.snapshot.member_of = member_of;
+        let pairs: Vec<_> = users
+            .clone()
+            .filter_map(|at| Some((at, ObjectId::from_bytes(self.row(at)?.id?)?)))
+            .collect();
+        self.snapshot.user_ids = self.unique(&pairs, users);
+    }
+
+    fn entities(&mut self, wholes: &Lists) -> Result<(), CompileError> {
+        let count = self.order.rows.len();
+        let mut owners = Lists::with_capacity(count);
+        let mut part_of = Lists::with_capacity(count);
+        let mut all = Lists::with_capacity(count);
+        let (groups, users) = (self.snapshot.groups.clone(), self.snapshot.users.clone());
+        for at in 0..count {
+            if groups.contains(&at) || users.contains(&at) {
+                owners.push([]);
+                part_of.push([]);
+                all.push([]);
+                continue;
+            }
+            let who =
+                self.named(at, Kind::OwnedBy, |at| groups.contains(&at) || users.contains(&at));
+            owners.push(who);
+            let parts = self.edges(at, Kind::PartOf);
+            let parts = parts.into_iter().filter(|name| is_whole(&self.draft, *name));
+            part_of.push(self.placed(parts));
+            let row = self.order.rows.get(at).map_or(usize::MAX, |row| place(*row));
+            all.push(self.placed(wholes.get(row).iter().copied()));
+        }
+        if owners.items() == 0 {
+            return Err(CompileError::NoOwnedEntities);
+        }
+        for lists in [&mut owners, &mut part_of, &mut all] {
+            lists.shrink();
+        }
+        (self.snapshot.owners, self.snapshot.part_of, self.snapshot.wholes) =
+            (owners, part_of, all);
+        Ok(())
+    }
+
+    /// What is said of every entity by itself.
+    fn nodes(&mut self) {
+        let count = self.order.rows.len();
+        let mut symbols: Vec<Arc<str>> = Vec::new();
+        // In the order of first use, so that the order of arrival changes nothing.
+        let mut known: HashMap<Number, Number> = HashMap::new();
+        let mut nodes = Vec::with_capacity(count);
+        let mut origins = Vec::with_capacity(count);
+        let mut tags = Lists::with_capacity(count);
+        let mut claims = Vec::new();
+        let people = [self.snapshot.groups.clone(), self.snapshot.users.clone()];
+        for at in 0..count {
+            let Some(row) = self.row(at) else { continue };
+            let mut title = NONE;
+            if people.iter().any(|places| places.contains(&at)) {
+                title = row.title;
+                if title == NONE {
+                    let name = self.draft.names.get(row.name).map(|name| name.name().to_owned());
+                    title = self.draft.symbol(name.as_deref());
+                }
+            }
+            let draft = &self.draft;
+            let mut symbol = |from: Number| match (draft.symbols.get(from), known.entry(from)) {
+                (None, _) => NONE,
+                (_, Entry::Occupied(known)) => *known.get(),
+                (Some(text), Entry::Vacant(new)) => {
+                    symbols.push(Arc::clone(text));
+                    *new.insert(number(symbols.len() - 1))
+                }
+            };
+            nodes.push(Node {
+                title: symbol(title),
+                spec_type: symbol(row.spec_type),
+                lifecycle: symbol(row.lifecycle),
+                trusted: row.trusted,
+            });
+            tags.push(row.tags.of(&draft.tags).iter().map(|tag| symbol(*tag)));
+            origins.push(row.origin);
+            if let Some(claim) = draft.claims.get(place(row.claim)) {
+                claims.push((number(at), claim.clone()));
+            }
+        }
+        tags.shrink();
+        symbols.shrink_to_fit();
+        let snapshot = &mut self.snapshot;
+        (snapshot.nodes, snapshot.symbols, snapshot.tags) = (nodes, symbols, tags);
+        (snapshot.origins, snapshot.claims) = (origins, claims);
+    }
+
+    /// The names that a row is related to, each once.
+    fn edges(&self, at: usize, relation: Kind) -> Vec<Number> {
+        let Some(row) = self.row(at) else { return Vec::new() };
+        let edges = row.edges.of(&self.draft.edges).iter();
+        let mut targets: Vec<Number> =
+            edges.filter(|edge| edge.relation == relation).map(|edge| edge.target).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    fn placed(&self, names: impl Iterator<Item = Number>) -> Vec<Number> {
+        let mut places: Vec<Number> =
+            names.filter_map(|name| self.order.of(name)).map(number).collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// The places that a row is related to and that `fits`; the others are found.
+    fn named(&mut self, at: usize, relation: Kind, fits: impl Fn(usize) -> bool) -> Vec<Number> {
+        let Some(row) = self.row(at) else { return Vec::new() };
+        let mut places = Vec::new();
+        for target in self.edges(at, relation) {
+            match self.order.of(target).filter(|at| fits(*at)) {
+                Some(at) => places.push(number(at)),
+                None => {
+                    let target = self.draft.names.get(target).map_or("?", EntityRef::as_str);
+                    let message = format!("`{target}` is no existing group or user");
+                    self.draft.find(FindingKind::Dangling, row.name, message);
                 }
             }
         }
-        found.sort();
-        found.dedup();
-        found
+        places.sort_unstable();
+        places
     }
 
-    /// The systems and domains that an entity is directly part of.
-    fn wholes(
-        &mut self,
-        entity: &EntityRef,
-        own: &Reduced,
-        reduced: &BTreeMap<EntityRef, Reduced>,
-    ) -> Vec<EntityRef> {
-        self.named(entity, own, PART_OF, |whole| is_whole(whole, reduced))
-    }
-
-    fn groups_named(
-        &mut self,
-        entity: &EntityRef,
-        reduced: &BTreeMap<EntityRef, Reduced>,
-        relation: usize,
-        groups: &HashMap<EntityRef, GroupIndex>,
-    ) -> Vec<GroupIndex> {
-        let Some(own) = reduced.get(entity) else { return Vec::new() };
-        let named = self.named(entity, own, relation, |target| groups.contains_key(target));
-        // An edge is as good as both of its ends: either could have written it. So a group
-        // that somebody put between two others connects nothing.
-        let believed = |target: &EntityRef| {
-            own.trusted && reduced.get(target).is_some_and(|target| target.trusted)
-        };
+    /// The places of the groups that a row says it is in.
+    ///
+    /// An edge is as good as both of its ends: either could have written it. So a group
+    /// that somebody put between two others connects nothing.
+    fn groups_named(&mut self, at: usize, relation: Kind) -> Vec<Number> {
+        let groups = self.snapshot.groups.clone();
+        let Some(row) = self.row(at) else { return Vec::new() };
+        let named = self.named(at, relation, |at| groups.contains(&at));
         let mut members = Vec::new();
-        for target in &named {
-            if believed(target) {
-                members.extend(groups.get(target).copied());
+        for target in named {
+            let Some(other) = self.row(place(target)) else { continue };
+            if row.trusted && other.trusted {
+                members.push(target);
             } else {
+                let target = self.draft.names.get(other.name).map_or("?", EntityRef::as_str);
                 let message = format!("being in `{target}` is not believed: who wrote it?");
-                self.find(entity.as_str(), message);
+                self.draft.find(FindingKind::Untrusted, row.name, message);
             }
         }
         members
     }
 
-    fn parsed_id<I: std::str::FromStr>(
+    /// The id of each place; one that two entities claim is nobody's.
+    fn unique<I: Copy + Eq + std::hash::Hash>(
         &mut self,
-        entity: &EntityRef,
-        reduced: &BTreeMap<EntityRef, Reduced>,
-    ) -> Option<I> {
-        let text = reduced.get(entity)?.id.as_deref()?;
-        let id = text.parse().ok();
-        if id.is_none() {
-            let text: String = text.chars().take(100).collect();
-            self.find(entity.as_str(), format!("`{text}` is no Entra id"));
+        pairs: &[(usize, I)],
+        places: std::ops::Range<usize>,
+    ) -> Vec<Option<I>> {
+        let mut claimed: HashMap<I, u32> = HashMap::with_capacity(pairs.len());
+        for (_, id) in pairs {
+            *claimed.entry(*id).or_default() += 1;
         }
-        id
-    }
-
-    /// Each id with its entity; one that two entities claim is nobody's.
-    fn unique<I: Copy + Eq + Hash>(&mut self, pairs: Vec<(EntityRef, I)>) -> HashMap<I, EntityRef> {
-        let mut owners: HashMap<I, Option<EntityRef>> = HashMap::new();
-        for (entity, id) in &pairs {
-            match owners.entry(*id) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Some(entity.clone()));
+        let mut ids = vec![None; places.len()];
+        for (at, id) in pairs {
+            if claimed.get(id) == Some(&1) {
+                let slot = at.checked_sub(places.start).and_then(|at| ids.get_mut(at));
+                if let Some(slot) = slot {
+                    *slot = Some(*id);
                 }
-                Entry::Occupied(mut occupied) => *occupied.get_mut() = None,
+            } else if let Some(row) = self.row(*at) {
+                let message = "another entity claims its Entra id: neither has it";
+                self.draft.find(FindingKind::Ambiguous, row.name, message);
             }
         }
-        for (entity, id) in &pairs {
-            if owners.get(id).is_some_and(Option::is_none) {
-                self.find(entity.as_str(), "another entity claims its Entra id: neither has it");
-            }
-        }
-        owners.into_iter().filter_map(|(id, entity)| Some((id, entity?))).collect()
+        ids
     }
-}
-
-fn location(raw: &RawEntity) -> &str {
-    raw.metadata.annotations.get(LOCATION).map_or("", String::as_str)
-}
-
-/// The object that a location of the Microsoft Graph provider names:
-/// `msgraph:<provider>/<object id>`.
-fn graph_object(location: &str) -> Option<&str> {
-    let (provider, object) = location.strip_prefix("msgraph:")?.split_once('/')?;
-    (!provider.is_empty()).then_some(object)
-}
-
-/// A text for people, as much of it as they read, and nothing that moves what stands
-/// around it: control characters and marks that turn the direction of writing.
-fn plain(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().filter(|c| !c.is_control() && !turns(*c)).take(LONGEST).collect()
-}
-
-/// What Backstage accepts for a namespace.
-fn is_dns_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-fn title(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Arc<str> {
-    let title = reduced.get(entity).and_then(|reduced| reduced.title.as_deref());
-    title.filter(|title| !title.trim().is_empty()).unwrap_or_else(|| entity.name()).into()
-}
-
-/// The systems and domains that an entity says it is part of, as far as they exist.
-fn direct_wholes(entity: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> Vec<EntityRef> {
-    let targets = reduced.get(entity).and_then(|own| own.targets.get(PART_OF));
-    let parsed = targets.into_iter().flatten().filter_map(|target| EntityRef::parse(target).ok());
-    parsed.filter(|whole| is_whole(whole, reduced)).collect()
-}
-
-fn is_whole(whole: &EntityRef, reduced: &BTreeMap<EntityRef, Reduced>) -> bool {
-    matches!(whole.kind(), "system" | "domain") && reduced.contains_key(whole)
-}
-
-/// Hash of everything that decides, fed in the order of the refs.
-fn version(snapshot: &Snapshot) -> Arc<str> {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut feed = |text: &str| {
-        context.update(&(text.len() as u64).to_be_bytes());
-        context.update(text.as_bytes());
-    };
-    let mut entities: Vec<_> = snapshot.entities.values().collect();
-    entities.sort_unstable_by(|a, b| a.entity.cmp(&b.entity));
-    for entity in entities {
-        feed(&format!("{entity:?}"));
-    }
-    // Already in the order of their refs, as are the indices that they hold.
-    for group in &snapshot.groups {
-        feed(&format!("{} {:?} {:?}", group.entity, group.title, group.id));
-        for above in &group.ancestors {
-            feed(&above.0.to_string());
-        }
-    }
-    let mut users: Vec<_> = snapshot.users.iter().collect();
-    users.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    for (entity, user) in users {
-        feed(&format!("{entity} {user:?}"));
-    }
-    let mut ids: Vec<_> = snapshot.user_by_id.iter().collect();
-    ids.sort_unstable();
-    for (id, user) in ids {
-        feed(&format!("{id} {user}"));
-    }
-    let hash = context.finish();
-    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::compile::{Draft, Trust};
+use super::draft::Draft;
 use super::entity::RawEntity;
 use super::relations;
+use super::trust::Trust;
 use crate::yaml;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 /// A larger file is no catalog file.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -47,13 +50,18 @@ pub(super) fn read(folder: &Path) -> Result<Draft, FolderError> {
     let mut files = Vec::new();
     collect(folder, 0, &mut files)?;
     files.sort();
-    let mut entities = Vec::new();
+    let mut documents = Vec::new();
     for file in &files {
-        parse(file, &mut entities)?;
+        parse(file, &mut documents)?;
     }
-    relations::resolve(&mut entities);
+    let mut entities = Vec::with_capacity(documents.len());
+    for document in &documents {
+        entities.push(document.entity()?);
+    }
+    let relations = relations::of(&entities);
     let mut draft = Draft::new(Trust::All);
-    for entity in entities {
+    for (entity, relations) in entities.iter_mut().zip(relations) {
+        entity.relations = relations;
         draft.add(entity);
     }
     Ok(draft)
@@ -89,22 +97,33 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
     Ok(())
 }
 
-fn parse(path: &Path, entities: &mut Vec<RawEntity>) -> Result<(), FolderError> {
+/// One document of a file.
+struct Document<'f> {
+    path: &'f Path,
+    line: usize,
+    json: Value,
+}
+
+impl Document<'_> {
+    fn entity(&self) -> Result<RawEntity<'_>, FolderError> {
+        RawEntity::deserialize(&self.json).map_err(|e| FolderError::Entity {
+            path: self.path.to_owned(),
+            line: self.line,
+            cause: e.to_string(),
+        })
+    }
+}
+
+fn parse<'f>(path: &'f Path, documents: &mut Vec<Document<'f>>) -> Result<(), FolderError> {
     let text = std::fs::read_to_string(path).map_err(|e| failed(path, e))?;
-    let documents = yaml::parse(&text)
+    let parsed = yaml::parse(&text)
         .map_err(|e| FolderError::Yaml { path: path.to_owned(), cause: e.to_string() })?;
-    for document in documents {
+    for document in parsed {
         let json = document.to_json();
         // An empty document between two separators says nothing.
-        if json.is_null() {
-            continue;
+        if !json.is_null() {
+            documents.push(Document { path, line: document.line, json });
         }
-        let entity = serde_json::from_value(json).map_err(|e| FolderError::Entity {
-            path: path.to_owned(),
-            line: document.line,
-            cause: e.to_string(),
-        })?;
-        entities.push(entity);
     }
     Ok(())
 }

@@ -5,18 +5,42 @@
 //! the rest is a finding and grants nothing.
 
 mod backstage;
+mod changes;
 mod compile;
+mod decode;
+mod draft;
+mod encode;
 mod entity;
+mod finding;
 mod folder;
+mod guard;
 mod hierarchy;
+mod lenient;
+mod lists;
+mod load;
+mod names;
+mod origin;
+mod refresh;
 mod relations;
 mod settings;
 mod snapshot;
 mod source;
+mod state;
+mod store;
+mod trust;
+mod view;
 
-pub use backstage::CrawlError;
+pub use backstage::{CrawlError, Progress};
+pub use changes::{Change, ChangeKind, changes};
 pub use compile::CompileError;
+pub use decode::SnapshotError;
+pub use finding::{Finding, FindingKind, Findings};
 pub use folder::FolderError;
+pub use guard::{Excess, GuardSettings, Held};
+pub use load::{CatalogError, load_folder, load_once, load_with_progress};
 pub use settings::{BackstageSettings, CatalogSettings, Membership, SourceSettings};
-pub use snapshot::{Entity, Finding, Group, GroupIndex, Snapshot, User};
-pub use source::{Catalog, CatalogError, CatalogState, CatalogStatus, load_folder, load_once};
+pub use snapshot::{RouteClaim, Snapshot};
+pub use source::{Adopted, Catalog, ConfirmError, Observe};
+pub use state::{CatalogState, CatalogStatus};
+pub use store::{StoreError, decode_snapshot, encode_snapshot, read_snapshot, write_snapshot};
+pub use view::{Entity, Group, User};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::guard::GuardSettings;
+
 /// Everything `catalog` needs to know.
 #[derive(Clone, Debug)]
 pub struct CatalogSettings {
@@ -14,6 +16,12 @@ pub struct CatalogSettings {
     pub refresh_every: Duration,
     /// A snapshot older than this is no longer decided by.
     pub max_age: Duration,
+    /// How much may change at once.
+    pub guard: GuardSettings,
+    /// Whether what a group owns that everything is under is everybody's below it.
+    pub root_groups_grant: bool,
+    /// The folder that keeps the last snapshot, so that a restart survives an outage.
+    pub store: Option<PathBuf>,
 }
 
 /// Where the entities come from.
@@ -38,11 +46,14 @@ pub struct BackstageSettings {
     pub page_size: u32,
     /// A crawl is given up after this long.
     pub crawl_timeout: Duration,
-    /// Prefixes of `backstage.io/managed-by-location` from which an Entra id is
-    /// believed. The Microsoft Graph provider's own entities are always believed
+    /// Values of `backstage.io/managed-by-location`, and what is below them, from which an
+    /// Entra id, a membership and a parent is believed. The Microsoft Graph provider's own entities are always believed
     /// (`msgraph:<provider>/<the same id>`); everything else can be written by
     /// whoever may register a file.
     pub trusted_id_locations: Vec<String>,
+    /// The Microsoft Graph providers that are believed, by their ids in Backstage's
+    /// configuration; empty is any.
+    pub graph_providers: Vec<String>,
 }
 
 /// Which side says who is in a group.

@@ -1,76 +1,75 @@
 //! One immutable picture of ownership.
+//!
+//! Everything in it is named by its place in the sorted list of refs; what is said of it
+//! stands at that place in other lists. So half a million entities take some tens of
+//! megabytes, and are written down and read back nearly as they stand.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::finding::{Finding, Findings};
+use super::lists::Lists;
+use super::names::{Index, Number, number, place};
+use super::origin::Origin;
 use super::settings::Membership;
+use super::view::{Entity, Group, User};
 use crate::domain::{EntityRef, GroupId, Identity, ObjectId};
-
-/// A group, by its place in the snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupIndex(pub(super) u32);
 
 /// Who owns what, and who is in which group. Equal contents have equal versions.
 pub struct Snapshot {
     pub(super) version: Arc<str>,
-    pub(super) entities: HashMap<EntityRef, Entity>,
-    pub(super) groups: Vec<Group>,
-    pub(super) group_by_ref: HashMap<EntityRef, GroupIndex>,
-    pub(super) group_by_id: HashMap<GroupId, GroupIndex>,
+    /// When its crawl began, in seconds since 1970.
+    pub(super) crawled_at: i64,
+    /// Of everything, sorted.
+    pub(super) refs: Vec<EntityRef>,
+    pub(super) index: Index,
+    /// The places of the groups, and of the users; refs begin with the kind.
+    pub(super) groups: Range<usize>,
+    pub(super) users: Range<usize>,
+    pub(super) symbols: Vec<Arc<str>>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) owners: Lists,
+    pub(super) part_of: Lists,
+    pub(super) wholes: Lists,
+    pub(super) tags: Lists,
+    /// Of groups, by their place among the groups.
+    pub(super) parents: Lists,
+    pub(super) ancestors: Lists,
+    pub(super) group_ids: Vec<Option<GroupId>>,
+    /// Of users, by their place among the users.
+    pub(super) member_of: Lists,
+    pub(super) user_ids: Vec<Option<ObjectId>>,
+    pub(super) group_by_id: HashMap<GroupId, Number>,
+    pub(super) user_by_id: HashMap<ObjectId, Number>,
     pub(super) bound_groups: Box<[GroupId]>,
-    pub(super) users: HashMap<EntityRef, User>,
-    pub(super) user_by_id: HashMap<ObjectId, EntityRef>,
-    pub(super) findings: Vec<Finding>,
+    /// What entities claim to be asked for by, with their places, sorted.
+    pub(super) claims: Vec<(Number, RouteClaim)>,
+    pub(super) origins: Vec<Origin>,
+    pub(super) findings: Findings,
 }
 
-/// Something that can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entity {
-    /// Its ref.
-    pub entity: EntityRef,
-    /// `spec.type`.
-    pub spec_type: Option<String>,
-    /// `spec.lifecycle`.
-    pub lifecycle: Option<String>,
-    /// `metadata.tags`.
-    pub tags: Vec<String>,
-    /// The groups and users that own it and exist.
-    pub owners: Vec<EntityRef>,
-    /// The systems and domains that it is directly part of and that exist.
-    pub part_of: Vec<EntityRef>,
-    /// All systems and domains that it is part of, over others too.
-    pub wholes: Vec<EntityRef>,
+/// What is said of every entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Places in the list of symbols.
+    pub(super) title: Number,
+    pub(super) spec_type: Number,
+    pub(super) lifecycle: Number,
+    /// Whether whoever wrote it was believed. Decides about edges of the next crawl only.
+    pub(super) trusted: bool,
 }
 
-/// A Backstage group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// Its ref.
-    pub entity: EntityRef,
-    /// The name that people know it by.
-    pub title: Arc<str>,
-    /// The Entra group it is bound to.
-    pub id: Option<GroupId>,
-    /// All groups above it, sorted; itself only where it is in a cycle.
-    pub(super) ancestors: Vec<GroupIndex>,
-}
-
-/// A Backstage user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The name that people know them by.
-    pub title: Arc<str>,
-    pub(super) member_of: Vec<GroupIndex>,
-}
-
-/// Something in the catalog that was not believed, and grants nothing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// The entity, as far as it could be read.
-    pub entity: String,
-    /// What about it.
-    pub message: String,
+/// The annotations by which an entity says which requests are for it, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteClaim {
+    /// `stagedoor.dev/hosts`.
+    pub hosts: Box<str>,
+    /// `stagedoor.dev/paths`.
+    pub paths: Box<str>,
+    /// `stagedoor.dev/workloads`.
+    pub workloads: Box<str>,
 }
 
 impl Snapshot {
@@ -80,31 +79,57 @@ impl Snapshot {
         &self.version
     }
 
-    /// The entity of this ref.
+    /// When its crawl began, in seconds since 1970: what it says was true then.
     #[must_use]
-    pub fn entity(&self, entity: &EntityRef) -> Option<&Entity> {
-        self.entities.get(entity)
+    pub fn crawled_at(&self) -> i64 {
+        self.crawled_at
     }
 
-    /// The name that people know an owner by.
+    /// The entity of this ref: something that can be asked for, so no group and no user.
     #[must_use]
-    pub fn title(&self, owner: &EntityRef) -> Option<&Arc<str>> {
-        match self.group_by_ref.get(owner) {
-            Some(group) => self.group(*group).map(|group| &group.title),
-            None => self.users.get(owner).map(|user| &user.title),
-        }
+    pub fn entity(&self, entity: &EntityRef) -> Option<Entity<'_>> {
+        self.entity_at(self.find(entity)?)
     }
 
-    /// A group of this snapshot.
-    #[must_use]
-    pub fn group(&self, index: GroupIndex) -> Option<&Group> {
-        self.groups.get(usize::try_from(index.0).ok()?)
+    /// Everything that can be asked for, sorted.
+    pub fn entities(&self) -> impl Iterator<Item = Entity<'_>> {
+        (0..self.refs.len()).filter_map(|at| self.entity_at(at))
     }
 
     /// The group of this ref.
     #[must_use]
-    pub fn group_index(&self, entity: &EntityRef) -> Option<GroupIndex> {
-        self.group_by_ref.get(entity).copied()
+    pub fn group(&self, group: &EntityRef) -> Option<Group<'_>> {
+        self.group_at(self.find(group)?)
+    }
+
+    /// All groups, sorted.
+    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        self.groups.clone().filter_map(|at| self.group_at(at))
+    }
+
+    /// The user of this ref.
+    #[must_use]
+    pub fn user(&self, user: &EntityRef) -> Option<User<'_>> {
+        self.user_at(self.find(user)?)
+    }
+
+    /// All users, sorted.
+    pub fn users(&self) -> impl Iterator<Item = User<'_>> {
+        self.users.clone().filter_map(|at| self.user_at(at))
+    }
+
+    /// The user that an object of the directory is bound to.
+    #[must_use]
+    pub fn user_bound_to(&self, id: &ObjectId) -> Option<User<'_>> {
+        self.user_at(place(*self.user_by_id.get(id)?))
+    }
+
+    /// The name that people know an owner by.
+    #[must_use]
+    pub fn title(&self, owner: &EntityRef) -> Option<Arc<str>> {
+        let at = self.find(owner)?;
+        let known = self.groups.contains(&at) || self.users.contains(&at);
+        known.then(|| self.title_at(at))
     }
 
     /// Every group that a caller is in, their ancestors among them, and the ref of
@@ -124,17 +149,17 @@ impl Snapshot {
         // Of an agent that acts for a user, the user.
         let user = identity.delegated.then(|| self.user_by_id.get(&identity.object)).flatten();
         let catalog = || {
-            let direct = user.and_then(|user| self.users.get(user)).map(|user| &user.member_of);
-            self.closure(direct.into_iter().flatten().copied())
+            let direct = user.map(|user| self.member_of(place(*user))).unwrap_or_default();
+            self.closure(direct.iter().copied())
         };
-        let groups: BTreeSet<GroupIndex> = match membership {
+        let groups: BTreeSet<Number> = match membership {
             Membership::Token => token(),
             Membership::Catalog => catalog(),
             Membership::Either => token().union(&catalog()).copied().collect(),
             Membership::Both => token().intersection(&catalog()).copied().collect(),
         };
-        let groups = groups.into_iter().filter_map(|index| self.group(index));
-        groups.map(|group| &group.entity).chain(user).collect()
+        let groups = groups.into_iter().filter_map(|at| self.refs.get(place(at)));
+        groups.chain(user.and_then(|user| self.refs.get(place(*user)))).collect()
     }
 
     /// The directory's groups of a user as the catalog knows them: those of their own
@@ -142,15 +167,15 @@ impl Snapshot {
     /// catalog has no such user.
     #[must_use]
     pub fn directory_groups_of(&self, user: &ObjectId) -> Option<Vec<GroupId>> {
-        let user = self.users.get(self.user_by_id.get(user)?)?;
-        let groups = self.closure(user.member_of.iter().copied());
-        Some(groups.into_iter().filter_map(|index| self.group(index)?.id).collect())
+        let direct = self.member_of(place(*self.user_by_id.get(user)?));
+        let groups = self.closure(direct.iter().copied());
+        Some(groups.into_iter().filter_map(|at| self.group_at(place(at))?.id()).collect())
     }
 
     /// The group that one of the directory's groups is bound to.
     #[must_use]
-    pub fn group_bound_to(&self, id: &GroupId) -> Option<&Group> {
-        self.group(*self.group_by_id.get(id)?)
+    pub fn group_bound_to(&self, id: &GroupId) -> Option<Group<'_>> {
+        self.group_at(place(*self.group_by_id.get(id)?))
     }
 
     /// The directory's groups that a group of the catalog is bound to, sorted.
@@ -159,27 +184,142 @@ impl Snapshot {
         &self.bound_groups
     }
 
-    fn closure(&self, direct: impl Iterator<Item = GroupIndex>) -> BTreeSet<GroupIndex> {
-        let mut all = BTreeSet::new();
-        for index in direct {
-            all.insert(index);
-            if let Some(group) = self.group(index) {
-                all.extend(&group.ancestors);
-            }
-        }
-        all
+    /// The entities that claim requests, with what they claim.
+    pub fn claims(&self) -> impl Iterator<Item = (Entity<'_>, &RouteClaim)> {
+        self.claims.iter().filter_map(|(at, claim)| Some((self.entity_at(place(*at))?, claim)))
     }
 
     /// What was not believed.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
+        self.findings.kept()
+    }
+
+    /// What was not believed, with how often.
+    #[must_use]
+    pub fn all_findings(&self) -> &Findings {
         &self.findings
     }
 
     /// Entities, groups and users.
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
-        (self.entities.len(), self.groups.len(), self.users.len())
+        let (groups, users) = (self.groups.len(), self.users.len());
+        (self.refs.len().saturating_sub(groups + users), groups, users)
+    }
+
+    /// Whether another snapshot says the same, what doesn't decide included.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.nodes == other.nodes
+            && self.origins == other.origins
+            && self.findings == other.findings
+    }
+
+    pub(super) fn find(&self, entity: &EntityRef) -> Option<usize> {
+        let text = |at: usize| self.refs.get(at).map(EntityRef::as_str);
+        self.index.find(entity.as_str(), text).map(place)
+    }
+
+    pub(super) fn entity_at(&self, at: usize) -> Option<Entity<'_>> {
+        let other = self.groups.contains(&at) || self.users.contains(&at);
+        Entity::new(self, (!other).then_some(at)?)
+    }
+
+    pub(super) fn group_at(&self, at: usize) -> Option<Group<'_>> {
+        Group::new(self, self.groups.contains(&at).then_some(at)?)
+    }
+
+    pub(super) fn user_at(&self, at: usize) -> Option<User<'_>> {
+        User::new(self, self.users.contains(&at).then_some(at)?)
+    }
+
+    pub(super) fn node(&self, at: usize) -> Option<&Node> {
+        self.nodes.get(at)
+    }
+
+    pub(super) fn symbol(&self, at: Number) -> Option<&Arc<str>> {
+        self.symbols.get(place(at))
+    }
+
+    pub(super) fn title_at(&self, at: usize) -> Arc<str> {
+        let title = self.node(at).and_then(|node| self.symbol(node.title)).cloned();
+        title.unwrap_or_else(|| self.refs.get(at).map_or("", EntityRef::name).into())
+    }
+
+    pub(super) fn refs_of(&self, places: &[Number]) -> impl Iterator<Item = &EntityRef> + Clone {
+        places.iter().filter_map(|at| self.refs.get(place(*at)))
+    }
+
+    /// The direct groups of a user, by its place.
+    pub(super) fn member_of(&self, user: usize) -> &[Number] {
+        user.checked_sub(self.users.start).map_or(&[], |at| self.member_of.get(at))
+    }
+
+    /// The direct parents of a group, by its place.
+    pub(super) fn parents_of(&self, group: usize) -> &[Number] {
+        group.checked_sub(self.groups.start).map_or(&[], |at| self.parents.get(at))
+    }
+
+    /// The groups above a group, by its place.
+    pub(super) fn ancestors_of(&self, group: usize) -> &[Number] {
+        group.checked_sub(self.groups.start).map_or(&[], |at| self.ancestors.get(at))
+    }
+
+    fn closure(&self, direct: impl Iterator<Item = Number>) -> BTreeSet<Number> {
+        let mut all = BTreeSet::new();
+        for group in direct {
+            all.insert(group);
+            all.extend(self.ancestors_of(place(group)));
+        }
+        all
+    }
+
+    /// Fills in what follows from the rest.
+    pub(super) fn finish(&mut self) {
+        let before = |text: &str| self.refs.partition_point(|entity| entity.as_str() < text);
+        // `;` is the character after `:`.
+        self.groups = before("group:")..before("group;");
+        self.users = before("user:")..before("user;");
+        self.index =
+            Index::of(self.refs.len(), |at| self.refs.get(at).map_or("", EntityRef::as_str));
+        let by_place = |ids: Range<usize>| ids.map(number);
+        let groups = self.group_ids.iter().zip(by_place(self.groups.clone()));
+        self.group_by_id = groups.filter_map(|(id, at)| Some(((*id)?, at))).collect();
+        let users = self.user_ids.iter().zip(by_place(self.users.clone()));
+        self.user_by_id = users.filter_map(|(id, at)| Some(((*id)?, at))).collect();
+        let mut bound: Vec<_> = self.group_by_id.keys().copied().collect();
+        bound.sort_unstable();
+        self.bound_groups = bound.into();
+    }
+
+    /// One without anything, to be filled.
+    pub(super) fn empty() -> Self {
+        Self {
+            version: "".into(),
+            crawled_at: 0,
+            refs: Vec::new(),
+            index: Index::default(),
+            groups: 0..0,
+            users: 0..0,
+            symbols: Vec::new(),
+            nodes: Vec::new(),
+            owners: Lists::default(),
+            part_of: Lists::default(),
+            wholes: Lists::default(),
+            tags: Lists::default(),
+            parents: Lists::default(),
+            ancestors: Lists::default(),
+            group_ids: Vec::new(),
+            member_of: Lists::default(),
+            user_ids: Vec::new(),
+            group_by_id: HashMap::new(),
+            user_by_id: HashMap::new(),
+            bound_groups: Box::new([]),
+            claims: Vec::new(),
+            origins: Vec::new(),
+            findings: Findings::default(),
+        }
     }
 }
 

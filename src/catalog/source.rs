@@ -1,150 +1,96 @@
-//! The current snapshot, and how it stays current.
+//! The catalog as the rest of the program holds it: the current snapshot, and its state.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rand::RngExt as _;
-use rand::rngs::SmallRng;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backstage::{self, CrawlError};
-use super::compile::CompileError;
-use super::folder::{self, FolderError};
-use super::settings::{CatalogSettings, SourceSettings};
+use super::guard::{Guard, Held};
+use super::origin::Moves;
+use super::settings::CatalogSettings;
 use super::snapshot::Snapshot;
+use super::state::{CatalogState, CatalogStatus, RefreshError};
 use crate::clock::Now;
-use crate::fetch::Fetch;
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// A snapshot that missed so many refreshes is stale.
+const STALE_AFTER: u32 = 3;
+
+/// How often it is looked whether a snapshot is still asked for.
+const RETIRE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The catalog. Cheap to clone; every clone sees the same snapshot.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    settings: CatalogSettings,
+pub(super) struct Shared {
+    pub(super) settings: CatalogSettings,
     published: ArcSwapOption<Published>,
-    last_error: ArcSwap<Option<String>>,
-    wanted: Notify,
+    pub(super) wanted: Notify,
+    observer: OnceLock<Arc<dyn Observe>>,
+    /// Touched by the refresh and by operators, never by a request.
+    pub(super) judgement: Mutex<Judgement>,
+    held: ArcSwapOption<Held>,
+    role: ArcSwapOption<&'static str>,
+    tally: ArcSwap<Tally>,
+}
+
+/// What is remembered from crawl to crawl.
+#[derive(Debug, Default)]
+pub(super) struct Judgement {
+    pub(super) moves: Moves,
+    pub(super) guard: Guard,
 }
 
 #[derive(Debug)]
 struct Published {
     snapshot: Arc<Snapshot>,
-    /// When the crawl began: what it says was true then.
-    at: Instant,
+    /// When the crawl began: what it says was true then. Nothing if that was longer ago
+    /// than the clock can tell.
+    at: Option<Instant>,
 }
 
-/// What can be decided by.
-#[derive(Clone, Debug)]
-pub enum CatalogState {
-    /// No snapshot was ever made.
-    Initializing,
-    /// Refreshed in time.
-    Fresh(Arc<Snapshot>),
-    /// The last refreshes failed; it is used on.
-    Stale(Arc<Snapshot>),
-    /// Too old to decide by.
-    Expired,
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    refreshes: u64,
+    failures: BTreeMap<&'static str, u64>,
+    last_error: Option<RefreshError>,
 }
 
-impl CatalogState {
-    /// Whether ownership can be decided by it.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        matches!(self, Self::Fresh(_) | Self::Stale(_))
-    }
+/// A snapshot that takes another's place.
+#[derive(Debug)]
+pub struct Adopted<'a> {
+    /// The one before, if there was one.
+    pub before: Option<&'a Arc<Snapshot>>,
+    /// The one from now on.
+    pub after: &'a Arc<Snapshot>,
 }
 
-impl fmt::Display for CatalogState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Initializing => "initializing",
-            Self::Fresh(_) => "fresh",
-            Self::Stale(_) => "stale",
-            Self::Expired => "expired",
-        })
-    }
+/// Is told of what becomes of the catalog, off the request's path and before requests see
+/// it. What follows from a snapshot is made there.
+pub trait Observe: fmt::Debug + Send + Sync {
+    /// Another snapshot is adopted.
+    fn adopting(&self, adopted: &Adopted<'_>);
+
+    /// A snapshot is held back.
+    fn holding(&self, held: &Held);
 }
 
-/// What an operator sees of the catalog.
-#[derive(Clone, Debug)]
-pub struct CatalogStatus {
-    /// How usable it is.
-    pub state: CatalogState,
-    /// The snapshot's version.
-    pub version: Option<Arc<str>>,
-    /// Since its crawl began.
-    pub age: Option<Duration>,
-    /// Entities that can be asked for.
-    pub entities: usize,
-    /// Groups.
-    pub groups: usize,
-    /// Users.
-    pub users: usize,
-    /// What was not believed.
-    pub findings: usize,
-    /// Why the last refresh failed, if it did.
-    pub last_error: Option<String>,
-}
-
-/// Why there is no new snapshot.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// The crawl.
-    #[error(transparent)]
-    Crawl(#[from] CrawlError),
-    /// The folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// What came can't be decided by.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// Reading the folder panicked.
-    #[error("the folder could not be read: {0}")]
-    Join(#[from] tokio::task::JoinError),
-}
-
-/// Makes a snapshot of a folder.
-///
-/// # Errors
-/// A file that can't be read, or a folder that makes no snapshot.
-pub fn load_folder(folder: &Path) -> Result<Snapshot, CatalogError> {
-    Ok(folder::read(folder)?.compile()?)
-}
-
-/// Makes a snapshot of whatever is configured.
-///
-/// # Errors
-/// The crawl or the folder, or what came can't be decided by.
-pub async fn load_once<F: Fetch>(
-    settings: &CatalogSettings,
-    fetch: &F,
-) -> Result<Snapshot, CatalogError> {
-    match &settings.source {
-        SourceSettings::Folder(folder) => {
-            let folder = folder.clone();
-            tokio::task::spawn_blocking(move || load_folder(&folder)).await?
-        }
-        SourceSettings::Backstage(backstage) => {
-            // Entities that came or went in between: once more.
-            let draft = match backstage::crawl(backstage, fetch).await {
-                Err(CrawlError::Inconsistent { .. } | CrawlError::Repeated(_)) => {
-                    backstage::crawl(backstage, fetch).await?
-                }
-                other => other?,
-            };
-            Ok(tokio::task::spawn_blocking(move || draft.compile()).await??)
-        }
-    }
+/// Why nothing was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfirmError {
+    /// Nothing is held back.
+    #[error("nothing is held back")]
+    Nothing,
+    /// Something else is held back by now.
+    #[error("something else is held back by now: look at the status again")]
+    Other,
 }
 
 impl Catalog {
@@ -155,33 +101,43 @@ impl Catalog {
             shared: Arc::new(Shared {
                 settings,
                 published: ArcSwapOption::empty(),
-                last_error: ArcSwap::from_pointee(None),
                 wanted: Notify::new(),
+                observer: OnceLock::new(),
+                judgement: Mutex::default(),
+                held: ArcSwapOption::empty(),
+                role: ArcSwapOption::empty(),
+                tally: ArcSwap::default(),
             }),
         }
+    }
+
+    /// Has somebody be told of what becomes of the catalog. There is one such; a second is
+    /// not taken.
+    pub fn observe(&self, observer: Arc<dyn Observe>) {
+        let _ = self.shared.observer.set(observer);
     }
 
     /// What can be decided by now.
     #[must_use]
     pub fn current(&self, now: Now) -> CatalogState {
-        match self.shared.published.load().as_ref() {
-            None => CatalogState::Initializing,
-            Some(published) => {
-                let age = now.instant.saturating_duration_since(published.at);
-                if age > self.shared.settings.max_age {
-                    CatalogState::Expired
-                } else if age > self.shared.settings.refresh_every * 3 {
+        let published = self.shared.published.load();
+        let Some(published) = published.as_ref() else { return CatalogState::Initializing };
+        let settings = &self.shared.settings;
+        match published.age(now) {
+            Some(age) if age <= settings.max_age => {
+                if age > settings.refresh_every * STALE_AFTER {
                     CatalogState::Stale(Arc::clone(&published.snapshot))
                 } else {
                     CatalogState::Fresh(Arc::clone(&published.snapshot))
                 }
             }
+            _ => CatalogState::Expired,
         }
     }
 
     /// Takes a snapshot that was made at `now`.
     pub fn publish(&self, snapshot: Snapshot, now: Now) {
-        self.shared.publish(snapshot, now.instant);
+        self.shared.publish_at(Arc::new(snapshot), Some(now.instant));
     }
 
     /// Has the catalog read again now.
@@ -189,37 +145,25 @@ impl Catalog {
         self.shared.wanted.notify_one();
     }
 
-    /// Keeps the snapshot current until `stop` becomes true.
-    pub async fn run<F: Fetch>(&self, fetch: Arc<F>, mut stop: watch::Receiver<bool>) {
-        let mut rng = rand::make_rng::<SmallRng>();
-        let mut retry = FIRST_RETRY;
-        loop {
-            let at = Instant::now();
-            let outcome = tokio::select! {
-                outcome = load_once(&self.shared.settings, &*fetch) => outcome,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            let refresh_every = self.shared.settings.refresh_every;
-            let pause = match outcome {
-                Ok(snapshot) => {
-                    self.shared.publish(snapshot, at);
-                    retry = FIRST_RETRY;
-                    refresh_every.mul_f64(rng.random_range(0.9..=1.0))
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the catalog could not be refreshed");
-                    self.shared.last_error.store(Arc::new(Some(error.to_string())));
-                    let pause = retry.mul_f64(rng.random_range(0.5..=1.0)).min(refresh_every);
-                    retry = (retry * 2).min(LAST_RETRY);
-                    pause
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.shared.wanted.notified() => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
+    /// Has what is held back be adopted, and the catalog be read again for it. The id says
+    /// what an operator has seen.
+    ///
+    /// # Errors
+    /// It is not this that is held back.
+    pub fn confirm(&self, id: &str) -> Result<(), ConfirmError> {
+        let held = self.shared.held.load();
+        let Some(held) = held.as_ref() else { return Err(ConfirmError::Nothing) };
+        if held.id != id {
+            return Err(ConfirmError::Other);
         }
+        {
+            let mut judgement = self.shared.judgement();
+            judgement.guard.confirm(id);
+            judgement.moves.confirm();
+        }
+        tracing::warn!(id, "what was held back is confirmed");
+        self.refresh_now();
+        Ok(())
     }
 
     /// What an operator sees.
@@ -228,37 +172,152 @@ impl Catalog {
         let published = self.shared.published.load();
         let snapshot = published.as_ref().map(|published| &published.snapshot);
         let (entities, groups, users) = snapshot.map_or((0, 0, 0), |snapshot| snapshot.counts());
+        let tally = self.shared.tally.load();
         CatalogStatus {
             state: self.current(now),
             version: snapshot.map(|snapshot| Arc::clone(snapshot.version())),
-            age: published
-                .as_ref()
-                .map(|published| now.instant.saturating_duration_since(published.at)),
+            age: published.as_ref().and_then(|published| published.age(now)),
             entities,
             groups,
             users,
-            findings: snapshot.map_or(0, |snapshot| snapshot.findings().len()),
-            last_error: (**self.shared.last_error.load()).clone(),
+            findings: snapshot
+                .map_or_else(BTreeMap::new, |snapshot| snapshot.all_findings().counts().clone()),
+            held: self.shared.held.load().as_deref().cloned(),
+            last_error: tally.last_error.clone(),
+            refreshes: tally.refreshes,
+            failures: tally.failures.clone(),
+            role: self.shared.role.load().as_deref().copied(),
         }
+    }
+
+    /// The snapshot, however old it is. For those who look at it; nobody decides by it.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.shared.snapshot()
+    }
+}
+
+impl Published {
+    fn age(&self, now: Now) -> Option<Duration> {
+        Some(now.instant.saturating_duration_since(self.at?))
     }
 }
 
 impl Shared {
-    fn publish(&self, snapshot: Snapshot, at: Instant) {
+    pub(super) fn judgement(&self) -> std::sync::MutexGuard<'_, Judgement> {
+        self.judgement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.published.load().as_ref().map(|published| Arc::clone(&published.snapshot))
+    }
+
+    /// Publishes a snapshot, as old as it says. One that says it is from the future is
+    /// taken to be from now.
+    pub(super) fn publish(&self, snapshot: Arc<Snapshot>, now: Now) {
+        let age = u64::try_from(now.unix.saturating_sub(snapshot.crawled_at())).unwrap_or(0);
+        self.publish_at(snapshot, now.instant.checked_sub(Duration::from_secs(age)));
+    }
+
+    fn publish_at(&self, snapshot: Arc<Snapshot>, at: Option<Instant>) {
         let before = self.published.load_full();
-        let changed = before.is_none_or(|before| before.snapshot.version() != snapshot.version());
-        if changed {
+        let known = before.as_ref().map(|before| &before.snapshot);
+        if known.is_none_or(|known| known.version() != snapshot.version()) {
             let (entities, groups, users) = snapshot.counts();
             tracing::info!(
                 version = %snapshot.version(),
                 entities,
                 groups,
                 users,
-                findings = snapshot.findings().len(),
+                findings = snapshot.all_findings().total(),
                 "the catalog has changed"
             );
+            if let Some(observer) = self.observer.get() {
+                observer.adopting(&Adopted { before: known, after: &snapshot });
+            }
         }
-        self.published.store(Some(Arc::new(Published { snapshot: Arc::new(snapshot), at })));
-        self.last_error.store(Arc::new(None));
+        self.held.store(None);
+        self.published.store(Some(Arc::new(Published { snapshot, at })));
+        self.tally.rcu(|tally| Tally { last_error: None, ..(**tally).clone() });
+        if let Some(before) = before {
+            retire(before);
+        }
     }
+
+    /// The last snapshot still holds.
+    pub(super) fn confirm_current(&self, now: Now) {
+        if let Some(published) = self.published.load_full() {
+            let snapshot = Arc::clone(&published.snapshot);
+            self.held.store(None);
+            self.published.store(Some(Arc::new(Published { snapshot, at: Some(now.instant) })));
+            self.tally.rcu(|tally| Tally { last_error: None, ..(**tally).clone() });
+        }
+    }
+
+    /// A snapshot is held back.
+    pub(super) fn hold(&self, held: Held) {
+        tracing::warn!(
+            id = held.id,
+            what = %held,
+            examples = held.examples.join("; "),
+            "a snapshot is held back: the last one goes on; `stagedoor snapshot confirm` adopts it"
+        );
+        if let Some(observer) = self.observer.get() {
+            observer.holding(&held);
+        }
+        self.held.store(Some(Arc::new(held)));
+    }
+
+    /// Some entities of the snapshot wait to count.
+    pub(super) fn wait(&self, waiting: Option<Held>) {
+        let before = self.held.swap(waiting.clone().map(Arc::new));
+        let Some(waiting) = waiting else { return };
+        if before.is_none_or(|before| before.id != waiting.id) {
+            tracing::warn!(
+                id = waiting.id,
+                what = %waiting,
+                examples = waiting.examples.join("; "),
+                "entities came from elsewhere: what they were before goes on"
+            );
+            if let Some(observer) = self.observer.get() {
+                observer.holding(&waiting);
+            }
+        }
+    }
+
+    pub(super) fn attempted(&self) {
+        let one_more = |tally: &Arc<Tally>| Tally {
+            refreshes: tally.refreshes.saturating_add(1),
+            ..(**tally).clone()
+        };
+        self.tally.rcu(one_more);
+    }
+
+    pub(super) fn failed(&self, error: RefreshError) {
+        tracing::warn!(
+            code = error.code,
+            error = error.message,
+            "the catalog could not be refreshed"
+        );
+        self.tally.rcu(|tally| {
+            let mut tally = (**tally).clone();
+            *tally.failures.entry(error.code).or_default() += 1;
+            tally.last_error = Some(error.clone());
+            tally
+        });
+    }
+
+}
+
+/// Frees a snapshot that nobody asks for any more. Half a million entities take their time,
+/// which no request that held it last is to spend.
+fn retire(before: Arc<Published>) {
+    // Without a runtime there are no requests.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        while Arc::strong_count(&before) > 1 || Arc::strong_count(&before.snapshot) > 1 {
+            tokio::time::sleep(RETIRE_INTERVAL).await;
+        }
+        tokio::task::spawn_blocking(move || drop(before));
+    });
 }

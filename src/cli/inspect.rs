@@ -182,7 +182,7 @@ fn bound(id: &GroupId, snapshot: Option<&Snapshot>) -> String {
     match snapshot.map(|snapshot| snapshot.group_bound_to(id)) {
         None => "the catalog is not at hand".to_owned(),
         Some(None) => "bound to no group of the catalog".to_owned(),
-        Some(Some(group)) => format!("{} ({})", group.entity, group.title),
+        Some(Some(group)) => format!("{} ({})", group.entity(), group.title()),
     }
 }
 

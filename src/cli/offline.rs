@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::app::overage;
 use crate::authorizer::Authorizer;
-use crate::catalog::{Catalog, CatalogSettings, SourceSettings, load_folder};
+use crate::catalog::{Catalog, SourceSettings, load_folder};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::entra::{Authenticator, GroupResolver};
@@ -44,9 +44,10 @@ pub(super) fn authorizer(
         // Without a network there is no catalog: what needs one is denied with 503.
         (None, SourceSettings::Backstage(_)) => None,
     };
-    let catalog = Catalog::new(CatalogSettings { ..config.catalog.clone() });
+    let catalog = Catalog::new(config.catalog.clone());
     if let Some(folder) = folder {
-        catalog.publish(load_folder(folder)?, now);
+        let snapshot = load_folder(folder, config.catalog.root_groups_grant)?;
+        catalog.publish(snapshot, now);
     }
     Ok(Authorizer {
         authenticator,

@@ -5,12 +5,14 @@
 //! the schema alone, which is what judges a file's structure. So a file with a
 //! mistake can still be read and its other mistakes be found.
 
+mod catalog;
 mod entra;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{ByteSize, Period};
+pub(super) use catalog::{Backstage, Catalog, Guard, Membership};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 
 /// The configuration of Stagedoor.
@@ -71,77 +73,6 @@ impl Default for Listen {
             allow_plaintext_on: Vec::new(),
         }
     }
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Catalog {
-    /// A folder of `catalog-info.yaml` files. Either this or `backstage`.
-    pub(super) folder: Option<String>,
-    /// A Backstage backend. Either this or `folder`.
-    pub(super) backstage: Option<Backstage>,
-    /// A snapshot is made this often; `1s` to `24h`.
-    pub(super) refresh_every: Period,
-    /// A snapshot older than this is no longer decided by; from `refresh_every` to
-    /// `168h`.
-    pub(super) max_age: Period,
-    /// Which side says who is in a group: the token's group claims, the catalog's
-    /// `memberOf`, either of them, or only both together.
-    pub(super) membership: Membership,
-}
-
-impl Default for Catalog {
-    fn default() -> Self {
-        Self {
-            folder: None,
-            backstage: None,
-            refresh_every: Period::seconds(60),
-            max_age: Period::hours(24),
-            membership: Membership::Token,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["url"]))]
-pub(super) struct Backstage {
-    /// The backend's base address, below which `api/catalog` is; https, or http on
-    /// loopback.
-    pub(super) url: String,
-    /// The file that holds the bearer token, read anew for each crawl.
-    pub(super) token_file: Option<String>,
-    /// Entities a page.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub(super) page_size: u32,
-    /// A crawl is given up after this long; `1s` to `1h`.
-    pub(super) crawl_timeout: Period,
-    /// Prefixes of `backstage.io/managed-by-location` from which Entra ids are
-    /// believed, such as `url:https://github.com/contoso/org/`. The Microsoft Graph
-    /// provider's own entities always are; everything else can be written by
-    /// whoever may register a file.
-    pub(super) trusted_id_locations: Vec<String>,
-}
-
-impl Default for Backstage {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            token_file: None,
-            page_size: 500,
-            crawl_timeout: Period::seconds(60),
-            trusted_id_locations: Vec::new(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Membership {
-    Token,
-    Catalog,
-    Either,
-    Both,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

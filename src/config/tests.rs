@@ -140,8 +140,12 @@ catalog:
     page_size: 250
     crawl_timeout: 90s
     trusted_id_locations: ["url:https://github.com/contoso/org/"]
+    graph_providers: [default]
   refresh_every: 60s
   max_age: 24h
+  store: policies
+  guard: { max_loss_percent: 10, max_reassigned_percent: 5, adopt_after: 7 }
+  root_groups_grant: true
   membership: both
 routes:
   - name: orders
@@ -231,9 +235,15 @@ fn everything() {
     match &config.catalog.source {
         SourceSettings::Backstage(backstage) => {
             assert_eq!(backstage.token_file, Some(folder.path().join("backstage-token")));
+            assert_eq!(backstage.graph_providers, ["default"]);
         }
         SourceSettings::Folder(_) => panic!("a backend"),
     }
+    assert_eq!(config.catalog.store, Some(folder.path().join("policies")));
+    let guard = config.catalog.guard;
+    assert_eq!((guard.max_loss_percent, guard.max_reassigned_percent), (10, 5));
+    assert_eq!(guard.adopt_after, 7);
+    assert!(config.catalog.root_groups_grant);
     assert_eq!(config.policy.files, [folder.path().join("policies/owners.cedar")]);
     assert_eq!(config.audit.sink, AuditSink::File(folder.path().join("audit.log")));
     assert_eq!(config.routes[0].action, Some(crate::domain::Action::Read));
@@ -367,7 +377,7 @@ fn structure() {
     section(
         "catalog",
         "{backstage: {url: 'https://b', token: abc}}",
-        "1:41: catalog.backstage: unknown key `token`: a secret is never written here; `token_file` names its file (known here: `url`, `token_file`, `page_size`, `crawl_timeout`, `trusted_id_locations`)",
+        "1:41: catalog.backstage: unknown key `token`: a secret is never written here; `token_file` names its file (known here: `url`, `token_file`, `page_size`, `crawl_timeout`, `trusted_id_locations`, `graph_providers`)",
     );
     section(
         "entra",

@@ -49,12 +49,7 @@ impl EntityRef {
     /// # Errors
     /// As [`EntityRef::parse`].
     pub fn resolve(text: &str, kind: &str, namespace: &str) -> Result<Self, EntityRefError> {
-        let (kind, rest) = match (text.find(':'), text.find('/')) {
-            (Some(colon), Some(slash)) if slash < colon => (kind, text),
-            (Some(_), _) => text.split_once(':').unwrap_or((kind, text)),
-            (None, _) => (kind, text),
-        };
-        let (namespace, name) = rest.split_once('/').unwrap_or((namespace, rest));
+        let (kind, namespace, name) = parts(text, kind, namespace);
         Self::new(kind, namespace, name)
     }
 
@@ -63,16 +58,46 @@ impl EntityRef {
     /// # Errors
     /// As [`EntityRef::parse`].
     pub fn new(kind: &str, namespace: &str, name: &str) -> Result<Self, EntityRefError> {
-        check(kind, "kind")?;
-        check(namespace, "namespace")?;
-        check(name, "name")?;
         let mut text = String::with_capacity(kind.len() + namespace.len() + name.len() + 2);
-        text.push_str(kind);
-        text.push(':');
-        text.push_str(namespace);
-        text.push('/');
-        text.push_str(name);
-        text.make_ascii_lowercase();
+        write(kind, namespace, name, &mut text)?;
+        Self::of_canonical(&text)
+    }
+
+    /// Writes the canonical spelling of a full ref over a text, so that a ref that is
+    /// known already needs no memory of its own.
+    ///
+    /// # Errors
+    /// As [`EntityRef::parse`]; what the text holds then means nothing.
+    pub(crate) fn spell(text: &str, into: &mut String) -> Result<(), EntityRefError> {
+        let (kind, namespace, name) = parts(text, "", "");
+        write(kind, namespace, name, into)
+    }
+
+    /// As [`EntityRef::spell`], of the three parts.
+    ///
+    /// # Errors
+    /// As [`EntityRef::parse`].
+    pub(crate) fn spell_parts(
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        into: &mut String,
+    ) -> Result<(), EntityRefError> {
+        write(kind, namespace, name, into)
+    }
+
+    /// Reads a ref that is spelled canonically.
+    ///
+    /// # Errors
+    /// As [`EntityRef::parse`]; upper case is a wrong character here.
+    pub(crate) fn of_canonical(text: &str) -> Result<Self, EntityRefError> {
+        let (kind, namespace, name) = parts(text, "", "");
+        for (part, which) in [(kind, "kind"), (namespace, "namespace"), (name, "name")] {
+            check(part, which)?;
+            if part.bytes().any(|b| b.is_ascii_uppercase()) {
+                return Err(EntityRefError::Character(which));
+            }
+        }
         let colon = u16::try_from(kind.len()).map_err(|_| EntityRefError::TooLong("kind"))?;
         let slash = u16::try_from(kind.len() + 1 + namespace.len())
             .map_err(|_| EntityRefError::TooLong("namespace"))?;
@@ -102,6 +127,31 @@ impl EntityRef {
     pub fn name(&self) -> &str {
         self.text.get(usize::from(self.slash) + 1..).unwrap_or_default()
     }
+}
+
+/// Kind, namespace and name of a text, with defaults for the first two.
+fn parts<'t>(text: &'t str, kind: &'t str, namespace: &'t str) -> (&'t str, &'t str, &'t str) {
+    let (kind, rest) = match (text.find(':'), text.find('/')) {
+        (Some(colon), Some(slash)) if slash < colon => (kind, text),
+        (Some(_), _) => text.split_once(':').unwrap_or((kind, text)),
+        (None, _) => (kind, text),
+    };
+    let (namespace, name) = rest.split_once('/').unwrap_or((namespace, rest));
+    (kind, namespace, name)
+}
+
+fn write(kind: &str, namespace: &str, name: &str, into: &mut String) -> Result<(), EntityRefError> {
+    check(kind, "kind")?;
+    check(namespace, "namespace")?;
+    check(name, "name")?;
+    into.clear();
+    into.push_str(kind);
+    into.push(':');
+    into.push_str(namespace);
+    into.push('/');
+    into.push_str(name);
+    into.make_ascii_lowercase();
+    Ok(())
 }
 
 fn check(part: &str, which: &'static str) -> Result<(), EntityRefError> {

@@ -42,6 +42,13 @@ macro_rules! guid {
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
+
+            /// Of the sixteen bytes; nothing of the zero GUID.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+                let id = Uuid::from_bytes(bytes);
+                (!id.is_nil()).then_some(Self(id))
+            }
         }
 
         impl FromStr for $name {

@@ -244,7 +244,7 @@ pub(crate) fn write_config(
     let catalog = options
         .catalog
         .clone()
-        .unwrap_or_else(|| "catalog: { folder: catalog, refresh_every: 1s }\n".to_owned());
+        .unwrap_or_else(|| "catalog: { folder: catalog, refresh_every: 1s, guard: { max_loss_percent: 100, max_reassigned_percent: 100 } }\n".to_owned());
     let text = format!(
         "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \

@@ -1,8 +1,10 @@
 //! `catalog`: where ownership comes from.
 
 use super::Findings;
-use crate::catalog::{BackstageSettings, CatalogSettings, Membership, SourceSettings};
-use crate::config::document::{self, Backstage, Catalog};
+use crate::catalog::{
+    BackstageSettings, CatalogSettings, GuardSettings, Membership, SourceSettings,
+};
+use crate::config::document::{self, Backstage, Catalog, Guard};
 use crate::config::problem::below;
 use crate::config::values::Period;
 
@@ -30,7 +32,19 @@ pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option
             None
         }
     };
-    Some(CatalogSettings { source: source?, refresh_every, max_age })
+    let store = match &catalog.store {
+        Some(folder) => findings.folder("/catalog/store", folder).map(Some),
+        None => Some(None),
+    };
+    let Guard { max_loss_percent, max_reassigned_percent, adopt_after } = catalog.guard;
+    Some(CatalogSettings {
+        source: source?,
+        refresh_every,
+        max_age,
+        guard: GuardSettings { max_loss_percent, max_reassigned_percent, adopt_after },
+        root_groups_grant: catalog.root_groups_grant,
+        store: store?,
+    })
 }
 
 fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<BackstageSettings> {
@@ -50,12 +64,22 @@ fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<Backs
         findings.read_all(&at("trusted_id_locations"), &backstage.trusted_id_locations, |prefix| {
             if is_bounded(prefix) { Ok(prefix.to_owned()) } else { Err(UNBOUNDED) }
         });
+    let graph_providers =
+        findings.read_all(&at("graph_providers"), &backstage.graph_providers, |id| {
+            let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+            if fits {
+                Ok(id.to_owned())
+            } else {
+                Err("expected a provider's id, such as `default`")
+            }
+        });
     Some(BackstageSettings {
         url: url?,
         token_file: token_file?,
         page_size: backstage.page_size,
         crawl_timeout,
         trusted_id_locations,
+        graph_providers,
     })
 }
 
