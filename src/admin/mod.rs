@@ -1,7 +1,9 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here changes anything, and nothing here tells a secret.
+//! Nothing here tells a secret. Two calls change something: the catalog can be read again
+//! now, and what is held back of it be confirmed.
 
+mod catalog;
 mod readiness;
 mod serve;
 
@@ -11,13 +13,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use readiness::Readiness;
 pub use serve::serve;
 
+use crate::catalog::Catalog;
 use crate::clock::Now;
 
 /// What the admin port shows.
@@ -27,6 +30,10 @@ pub struct Admin {
     pub readiness: Readiness,
     /// The metrics.
     pub registry: Registry,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// Whether only this machine reaches the port.
+    pub is_loopback: bool,
 }
 
 /// The admin port's pages.
@@ -36,6 +43,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/catalog/refresh", post(catalog::refresh))
+        .route("/catalog/confirm", post(catalog::confirm))
         .with_state(Arc::new(admin))
 }
 

@@ -4,6 +4,7 @@
 //! everything and says where, [`App::run`] serves until it is told to end.
 
 mod health;
+mod ownership;
 mod recorder;
 mod sources;
 
@@ -121,6 +122,7 @@ impl App {
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
         let audit_sender = sender.clone();
+        catalog.observe(ownership::Ownership::new(sender.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
         let guard_deadline = config.check.deadline + LAST_CHANCE;
@@ -230,7 +232,12 @@ impl App {
             health.run(ready, stop).await;
             "health"
         });
-        let pages = admin::router(Admin { readiness, registry: self.registry });
+        let pages = admin::router(Admin {
+            readiness,
+            registry: self.registry,
+            catalog: reread.clone(),
+            is_loopback: self.admin_address.ip().is_loopback(),
+        });
         let listener = self.admin;
         tasks.spawn(async move {
             admin::serve(listener, pages).await;

@@ -191,7 +191,7 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     (valid && id.bytes().any(|b| b != b'0')).then_some(id)
 }
 
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let time = DateTime::<Utc>::from(*time);
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
@@ -200,7 +200,7 @@ fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::O
     serializer.collect_str(value)
 }
 
-fn optional_text<T: fmt::Display, S: Serializer>(
+pub(super) fn optional_text<T: fmt::Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
+use super::catalog::{CatalogRecord, Entry};
 use super::line;
 use super::sink::{Appending, Sink, Stdout};
 use super::{AuditRecord, AuditSettings, AuditSink};
@@ -49,7 +50,7 @@ pub enum AuditError {
 /// Queues records. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditSender {
-    queue: Option<mpsc::Sender<AuditRecord>>,
+    queue: Option<mpsc::Sender<Entry>>,
     counters: Arc<Counters>,
 }
 
@@ -75,7 +76,7 @@ pub struct AuditTask {
 /// What runs on the thread.
 pub struct AuditWriter {
     sink: Box<dyn Sink>,
-    queue: mpsc::Receiver<AuditRecord>,
+    queue: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     control: Arc<Control>,
     lines: Lines,
@@ -179,7 +180,7 @@ impl AuditWriter {
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<AuditRecord>) {
+    fn write(&mut self, batch: &mut Vec<Entry>) {
         if self.control.reopen.swap(false, Ordering::Relaxed)
             && let Err(error) = self.sink.reopen()
         {
@@ -227,8 +228,21 @@ impl AuditSender {
     /// Queues a record; never waits. What doesn't fit is dropped and counted.
     pub fn send(&self, record: AuditRecord) {
         if let Some(queue) = &self.queue
-            && queue.try_send(record).is_err()
+            && queue.try_send(Entry::Decision(Box::new(record))).is_err()
         {
+            count(&self.counters.dropped, 1);
+        }
+    }
+
+    /// Queues a record of the catalog, of which very many can come at once: waits until
+    /// decisions have at least half of the queue to themselves. Not to be called where
+    /// waiting matters.
+    pub fn send_patiently(&self, record: CatalogRecord) {
+        let Some(queue) = &self.queue else { return };
+        while queue.capacity() < queue.max_capacity().div_ceil(2) && !queue.is_closed() {
+            thread::sleep(RETRY);
+        }
+        if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
             count(&self.counters.dropped, 1);
         }
     }
@@ -272,7 +286,7 @@ impl AuditTask {
 }
 
 impl Lines {
-    fn fill(&mut self, batch: &mut Vec<AuditRecord>, torn: bool) {
+    fn fill(&mut self, batch: &mut Vec<Entry>, torn: bool) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BUFFER);
         self.ends.clear();

@@ -7,6 +7,7 @@
 mod demands;
 mod facts;
 mod groups;
+mod supposition;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::policy::PolicySet;
 use crate::routing::RouteTable;
 
 pub use groups::{GraphSource, OverageSource};
+pub use supposition::Supposition;
 
 use facts::Facts;
 

@@ -306,7 +306,6 @@ impl Shared {
             tally
         });
     }
-
 }
 
 /// Frees a snapshot that nobody asks for any more. Half a million entities take their time,

@@ -10,6 +10,7 @@ mod inspect;
 mod keys;
 mod offline;
 mod serve;
+mod snapshot;
 mod token;
 
 use std::io::Write as _;
@@ -45,6 +46,9 @@ enum Command {
     /// Judge tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look at snapshots of the catalog, and at what a server holds back.
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
     /// Act on signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Snapshot(command) => snapshot::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Decide(args) => decide::run(&args),
     };

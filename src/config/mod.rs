@@ -8,7 +8,7 @@
 mod check;
 mod document;
 mod load;
-mod nearest;
+pub(crate) mod nearest;
 mod problem;
 mod schema;
 mod structure;

@@ -1,7 +1,7 @@
 //! Which known word an unknown one was meant to be.
 
 /// The known word that `word` is most likely a slip of, if any is likely.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let word = plain(word);
     known

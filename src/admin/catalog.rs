@@ -1,0 +1,58 @@
+//! Acting on the catalog.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+
+use super::Admin;
+
+type Answer = (StatusCode, String);
+
+#[derive(Deserialize)]
+struct Confirmation {
+    id: String,
+}
+
+/// Has the catalog read again now. Also for a webhook: however often it is called, crawls
+/// begin no closer together than a second.
+pub(super) async fn refresh(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Answer {
+    if let Err(answer) = not_by_a_page(&headers) {
+        return answer;
+    }
+    admin.catalog.refresh_now();
+    (StatusCode::ACCEPTED, "the catalog is read again\n".to_owned())
+}
+
+/// Has what is held back be adopted.
+pub(super) async fn confirm(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    if let Err(answer) = not_by_a_page(&headers) {
+        return answer;
+    }
+    if !admin.is_loopback {
+        let text =
+            "confirmed is only where the admin port is on loopback: anybody reaches this one\n";
+        return (StatusCode::FORBIDDEN, text.to_owned());
+    }
+    let Ok(Confirmation { id }) = serde_json::from_slice(&body) else {
+        return (StatusCode::BAD_REQUEST, "expected `{\"id\": \"…\"}`\n".to_owned());
+    };
+    match admin.catalog.confirm(&id) {
+        Ok(()) => (StatusCode::ACCEPTED, "confirmed: the next crawl is adopted\n".to_owned()),
+        Err(error) => (StatusCode::CONFLICT, format!("{error}\n")),
+    }
+}
+
+/// A browser on this machine reaches the port as well, and says where its page is from.
+fn not_by_a_page(headers: &HeaderMap) -> Result<(), Answer> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return Err((StatusCode::FORBIDDEN, "not for a page in a browser\n".to_owned()));
+    }
+    Ok(())
+}

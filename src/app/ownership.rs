@@ -1,0 +1,74 @@
+//! What follows from another snapshot: records of what changed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::audit::{AuditSender, CatalogRecord};
+use crate::catalog::{Adopted, Held, Observe, Snapshot, changes};
+
+/// Told by the catalog, off the request's path.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    audit: AuditSender,
+}
+
+impl Ownership {
+    pub(super) fn new(audit: AuditSender) -> Arc<Self> {
+        Arc::new(Self { audit })
+    }
+}
+
+impl Observe for Ownership {
+    fn adopting(&self, adopted: &Adopted<'_>) {
+        if !self.audit.is_on() {
+            return;
+        }
+        let (audit, time) = (self.audit.clone(), SystemTime::now());
+        let (before, after) = (adopted.before.cloned(), Arc::clone(adopted.after));
+        let record = move || record(&audit, time, before.as_deref(), &after);
+        // There can be as many changes as entities.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(record)),
+            Err(_) => record(),
+        }
+    }
+
+    fn holding(&self, held: &Held) {
+        if !self.audit.is_on() {
+            return;
+        }
+        let (audit, held) = (self.audit.clone(), held.clone());
+        let send = move || {
+            let detail = format!("{}: {held}: {}", held.id, held.examples.join("; "));
+            let event = CatalogRecord::of("catalog_held", SystemTime::now());
+            audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..event });
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(send)),
+            Err(_) => send(),
+        }
+    }
+}
+
+fn record(audit: &AuditSender, time: SystemTime, before: Option<&Snapshot>, after: &Snapshot) {
+    let (entities, groups, users) = after.counts();
+    let findings = after.all_findings().total();
+    let detail =
+        format!("{entities} entities, {groups} groups, {users} users, {findings} findings");
+    let versions = CatalogRecord {
+        snapshot_before: before.map(|before| Arc::clone(before.version())),
+        snapshot_version: Some(Arc::clone(after.version())),
+        ..CatalogRecord::of("catalog_adopted", time)
+    };
+    audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..versions.clone() });
+    let Some(before) = before else { return };
+    changes(before, after, |change| {
+        audit.send_patiently(CatalogRecord {
+            event: "catalog_change",
+            change: Some(change.kind.code()),
+            entity: Some(change.entity),
+            other: change.other.map(Into::into),
+            ..versions.clone()
+        });
+    });
+}
