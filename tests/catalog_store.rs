@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use stagedoor::catalog::{
     Snapshot, changes, decode_snapshot, encode_snapshot, load_folder, read_snapshot, write_snapshot,
 };

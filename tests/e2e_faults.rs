@@ -275,6 +275,7 @@ async fn ownership_follows_backstage() {
     let backstage = Backstage::start(BackstageOptions {
         token: Some("catalog-token-0123456789".to_owned()),
         entities: entities("payments-team"),
+        ..BackstageOptions::default()
     })
     .await
     .unwrap();
@@ -347,6 +348,7 @@ async fn an_old_snapshot_lets_nobody_in() {
             devtenant::backstage::group("payments-team", Some(OWNERS), None),
             devtenant::backstage::component("payments", "payments-team"),
         ],
+        ..BackstageOptions::default()
     })
     .await
     .unwrap();

@@ -14,7 +14,7 @@ use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
 use serde_json::json;
-use stagedoor::authorizer::{Authorizer, Offline, OverageSource};
+use stagedoor::authorizer::{Authorizer, Offline, OverageSource, Routes};
 use stagedoor::catalog::{Catalog, load_folder};
 use stagedoor::clock::Now;
 use stagedoor::config::Config;
@@ -51,7 +51,7 @@ fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckServ
     let authorizer = Authorizer {
         authenticator,
         catalog,
-        routes: Arc::new(config.route_table),
+        routes: Routes::new(config.route_table, config.delegations),
         policy: Arc::new(PolicySet::load(&config.policy).unwrap()),
         membership: config.membership,
         overage: OverageSource::Nowhere,

@@ -1,6 +1,7 @@
 //! A Backstage catalog API, as far as a crawl can tell the difference.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::generated::Generated;
 use crate::serve::{Server, anywhere};
 
 /// What a catalog begins with.
@@ -24,6 +26,8 @@ pub struct BackstageOptions {
     pub token: Option<String>,
     /// Its entities.
     pub entities: Vec<Value>,
+    /// Or so many made-up ones.
+    pub generated: Option<Generated>,
 }
 
 /// What it does instead of answering.
@@ -53,6 +57,7 @@ pub struct Backstage {
 #[derive(Debug)]
 struct Shared {
     token: Option<String>,
+    generated: Option<Generated>,
     state: Mutex<Served>,
 }
 
@@ -71,6 +76,7 @@ impl Backstage {
     pub async fn start(options: BackstageOptions) -> Result<Self> {
         let shared = Arc::new(Shared {
             token: options.token,
+            generated: options.generated,
             state: Mutex::new(Served { entities: sorted(options.entities), ..Served::default() }),
         });
         let router = Router::new()
@@ -182,7 +188,26 @@ async fn by_query(
             }
         }
     }
-    page(&shared, &query, raw.as_deref().unwrap_or_default(), fault.as_ref())
+    let text = match &shared.generated {
+        Some(generated) => generated.page(&query),
+        None => match page(&shared, &query, raw.as_deref().unwrap_or_default(), fault.as_ref()) {
+            Ok(text) => text,
+            Err(refusal) => return refusal,
+        },
+    };
+    with_etag(text, &headers)
+}
+
+/// As Express does where fields were asked for: a weak ETag of the content.
+fn with_etag(text: String, headers: &HeaderMap) -> Response {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let etag = format!("W/\"{:x}-{:016x}\"", text.len(), hasher.finish());
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known == Some(etag.as_str()) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    ([(header::ETAG, etag)], ok(text)).into_response()
 }
 
 fn page(
@@ -190,7 +215,7 @@ fn page(
     query: &HashMap<String, String>,
     raw: &str,
     fault: Option<&Fault>,
-) -> Response {
+) -> Result<String, Response> {
     let cursor: Option<Value> = match query.get("cursor") {
         None => None,
         Some(text) => {
@@ -198,18 +223,19 @@ fn page(
             match decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
                 Some(cursor) => Some(cursor),
                 None => {
-                    return error(
+                    return Err(error(
                         StatusCode::BAD_REQUEST,
                         "InputError",
                         "Malformed cursor, could not be parsed",
-                    );
+                    ));
                 }
             }
         }
     };
     let number = cursor.as_ref().and_then(|cursor| cursor["page"].as_u64()).unwrap_or(1);
     if fault == Some(&Fault::Page(usize::try_from(number).unwrap_or(0))) {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, "Error", "the database went away");
+        let message = "the database went away";
+        return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "Error", message));
     }
     // The filter is in the cursor from the second page on.
     let kinds: Vec<String> = match &cursor {
@@ -250,9 +276,9 @@ fn page(
     }
     let text = json!({ "items": items, "totalItems": total, "pageInfo": info }).to_string();
     if fault == Some(&Fault::Truncated) {
-        return ok(text.chars().take(text.len() / 2).collect());
+        return Ok(text.chars().take(text.len() / 2).collect());
     }
-    ok(text)
+    Ok(text)
 }
 
 /// Only the asked-for fields; all without any.

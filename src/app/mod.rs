@@ -16,11 +16,11 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tonic::service::Routes;
+use tonic::service::Routes as Services;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::audit::{AuditTask, AuditWriter};
-use crate::authorizer::{Authorizer, OverageSource};
+use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
 use crate::config::{Config, OverageFrom};
 use crate::entra::{Authenticator, GroupResolver};
@@ -45,7 +45,7 @@ const LAST_CHANCE: Duration = Duration::from_millis(20);
 /// A server that is bound and not yet running.
 pub struct App {
     server: Server,
-    service: Guard<Routes, Recorder>,
+    service: Guard<Services, Recorder>,
     admin: TcpListener,
     admin_address: SocketAddr,
     registry: Registry,
@@ -106,10 +106,11 @@ impl App {
             Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
         let catalog = Catalog::new(config.catalog);
         let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref());
+        let routes = Routes::new(config.route_table, config.delegations);
         let authorizer = Authorizer {
             authenticator: authenticator.clone(),
             catalog: catalog.clone(),
-            routes: Arc::new(config.route_table),
+            routes: routes.clone(),
             policy: Arc::new(policy),
             membership: config.membership,
             overage,
@@ -122,7 +123,7 @@ impl App {
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
         let audit_sender = sender.clone();
-        catalog.observe(ownership::Ownership::new(sender.clone()));
+        catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
         let guard_deadline = config.check.deadline + LAST_CHANCE;
@@ -135,9 +136,9 @@ impl App {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|e| AppError::start("gRPC reflection", e))?;
-        let routes =
-            Routes::new(check).add_service(health_service).add_service(reflection).prepare();
-        let service = Guard::new(routes, Arc::new(recorder), guard_deadline);
+        let services =
+            Services::new(check).add_service(health_service).add_service(reflection).prepare();
+        let service = Guard::new(services, Arc::new(recorder), guard_deadline);
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
@@ -145,6 +146,7 @@ impl App {
             authenticator: authenticator.clone(),
             resolver: resolver.clone(),
             catalog: catalog.clone(),
+            routes,
             audit: audit_sender,
             serve: server.stats(),
         };

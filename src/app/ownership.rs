@@ -1,25 +1,28 @@
-//! What follows from another snapshot: records of what changed.
+//! What follows from another snapshot: routes that it claims, and records of what changed.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::audit::{AuditSender, CatalogRecord};
+use crate::authorizer::Routes;
 use crate::catalog::{Adopted, Held, Observe, Snapshot, changes};
 
 /// Told by the catalog, off the request's path.
 #[derive(Debug)]
 pub(super) struct Ownership {
     audit: AuditSender,
+    routes: Routes,
 }
 
 impl Ownership {
-    pub(super) fn new(audit: AuditSender) -> Arc<Self> {
-        Arc::new(Self { audit })
+    pub(super) fn new(audit: AuditSender, routes: Routes) -> Arc<Self> {
+        Arc::new(Self { audit, routes })
     }
 }
 
 impl Observe for Ownership {
     fn adopting(&self, adopted: &Adopted<'_>) {
+        self.routes.adopt(adopted.after);
         if !self.audit.is_on() {
             return;
         }

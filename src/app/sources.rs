@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::audit::AuditSender;
+use crate::authorizer::Routes;
 use crate::catalog::{Catalog, CatalogState, FindingKind};
 use crate::clock::Now;
 use crate::entra::{Authenticator, GroupResolver};
@@ -22,6 +23,7 @@ pub(super) struct Parts {
     pub(super) authenticator: Authenticator,
     pub(super) resolver: Option<GroupResolver>,
     pub(super) catalog: Catalog,
+    pub(super) routes: Routes,
     pub(super) audit: AuditSender,
     pub(super) serve: Arc<ServeStats>,
 }
@@ -59,6 +61,16 @@ impl Collector for Parts {
             "stagedoor_catalog_held",
             "1 while a snapshot, or a part of one, is held back",
             f64::from(u8::from(catalog.held.is_some())),
+        )?;
+
+        let claimed = self.routes.claimed();
+        let (hosts, workloads) = claimed.counts();
+        gauge("stagedoor_claimed_hosts", "Hosts that entities claim", count(hosts))?;
+        gauge("stagedoor_claimed_workloads", "Workloads that entities claim", count(workloads))?;
+        gauge(
+            "stagedoor_claim_findings",
+            "Claims of hosts, paths and workloads that do not count",
+            count(claimed.findings().len()),
         )?;
 
         let tokens = self.authenticator.cache_stats();

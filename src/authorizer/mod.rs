@@ -4,6 +4,7 @@
 //! changed; takes no lock, and waits for nothing but a key that a token names and
 //! no key set has yet, and for groups that a token doesn't list and that are not at hand.
 
+mod claimed;
 mod demands;
 mod facts;
 mod groups;
@@ -19,8 +20,8 @@ use crate::domain::{
 };
 use crate::entra::Authenticator;
 use crate::policy::PolicySet;
-use crate::routing::RouteTable;
 
+pub use claimed::Routes;
 pub use groups::{GraphSource, OverageSource};
 pub use supposition::Supposition;
 
@@ -34,7 +35,7 @@ pub struct Authorizer {
     /// Who owns what.
     pub catalog: Catalog,
     /// What a request is about.
-    pub routes: Arc<RouteTable>,
+    pub routes: Routes,
     /// Who may.
     pub policy: Arc<PolicySet>,
     /// Which side says who is in a group.
@@ -71,7 +72,7 @@ pub trait Decide: Send + Sync + 'static {
 
 impl Decide for Authorizer {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
-        match self.open(request) {
+        match self.open(request, now) {
             Ok(case) => {
                 let caller = self.authenticator.authenticate(&request.credentials, now).await;
                 self.close(case, request, caller, now).await
@@ -92,7 +93,7 @@ pub struct Offline(pub Authorizer);
 
 impl Decide for Offline {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
-        match self.0.open(request) {
+        match self.0.open(request, now) {
             Ok(case) => {
                 let caller = self.0.authenticator.authenticate_offline(&request.credentials, now);
                 self.0.close(case, request, caller, now).await
@@ -118,10 +119,10 @@ impl Authorizer {
 
     /// Routes the request. Ends here where there is no route, or where the gate is
     /// public: then the credentials are not even looked at.
-    fn open<'a>(&self, request: &Request<'a>) -> Result<Case<'a>, Box<Decision>> {
+    fn open<'a>(&self, request: &Request<'a>, now: Now) -> Result<Case<'a>, Box<Decision>> {
         let mut draft = self.draft();
         let routed = RequestLine::of(request).and_then(|line| {
-            let target = self.routes.route(request, &line)?;
+            let target = self.route(request, &line, now)?;
             Ok((line, target))
         });
         match routed {
@@ -133,6 +134,19 @@ impl Authorizer {
                     None => Ok(Case { line, target, draft }),
                 }
             }
+        }
+    }
+
+    fn route(
+        &self,
+        request: &Request<'_>,
+        line: &RequestLine<'_>,
+        now: Now,
+    ) -> Result<Target, Denial> {
+        if self.routes.depend_on_catalog() {
+            self.routes.route(request, line, &self.catalog.current(now))
+        } else {
+            self.routes.table().route(request, line)
         }
     }
 

@@ -54,6 +54,8 @@ pub(super) fn compile(mut draft: Draft, terms: Terms<'_>) -> Result<Snapshot, Co
     build.groups(terms.roots_grant)?;
     build.users();
     build.entities(&wholes)?;
+    (build.draft.edges, build.draft.row_of, build.order.places) = Default::default();
+    drop(wholes);
     build.nodes();
     let Build { draft, order, mut snapshot } = build;
     let refs = order
@@ -63,6 +65,8 @@ pub(super) fn compile(mut draft: Draft, terms: Terms<'_>) -> Result<Snapshot, Co
     snapshot.refs = refs.collect();
     snapshot.crawled_at = terms.crawled_at;
     snapshot.findings = draft.findings;
+    // What is left of the entities goes before what follows from them is made.
+    drop((draft.names, draft.symbols, draft.rows, order));
     snapshot.findings.sort();
     snapshot.finish();
     snapshot.version = encode::version(&snapshot);
@@ -126,6 +130,7 @@ fn former(draft: &mut Draft, before: &Snapshot, at: usize, row: Row) -> Row {
     });
     let id = before.group_at(at).and_then(|group| group.id()).map(|id| *id.as_bytes());
     let id = id.or_else(|| Some(*before.user_at(at)?.id()?.as_bytes()));
+    let id = draft.keep_id(id);
     let origin = before.origins.get(at).copied().unwrap_or(row.origin);
     Row {
         title,
@@ -267,7 +272,7 @@ impl Build {
         let pairs: Vec<_> = groups
             .clone()
             .zip(&rows)
-            .filter_map(|(at, row)| Some((at, GroupId::from_bytes(row.id?)?)))
+            .filter_map(|(at, row)| Some((at, GroupId::from_bytes(self.draft.id_of(row)?)?)))
             .collect();
         self.snapshot.group_ids = self.unique(&pairs, groups);
         self.root_owners(&roots);
@@ -305,7 +310,7 @@ impl Build {
         self.snapshot.member_of = member_of;
         let pairs: Vec<_> = users
             .clone()
-            .filter_map(|at| Some((at, ObjectId::from_bytes(self.row(at)?.id?)?)))
+            .filter_map(|at| Some((at, ObjectId::from_bytes(self.draft.id_of(&self.row(at)?)?)?)))
             .collect();
         self.snapshot.user_ids = self.unique(&pairs, users);
     }

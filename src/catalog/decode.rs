@@ -99,8 +99,8 @@ impl<'a> Reader<'a> {
         }
         self.claims(&mut snapshot)?;
         for _ in 0..refs {
-            let (uid, location) = (self.array()?, self.array()?);
-            let uid = u128::from_le_bytes(uid);
+            let [high, low, location] = [self.array()?, self.array()?, self.array()?];
+            let uid = [u64::from_le_bytes(high), u64::from_le_bytes(low)];
             snapshot.origins.push(Origin { uid, location: u64::from_le_bytes(location) });
         }
         let trusted = self.take(refs)?;

@@ -25,6 +25,8 @@ pub(super) struct Draft {
     pub(super) edges: Vec<Edge>,
     pub(super) tags: Vec<Number>,
     pub(super) claims: Vec<RouteClaim>,
+    /// The Entra ids of groups and users.
+    pub(super) ids: Vec<[u8; 16]>,
     pub(super) findings: Findings,
     /// Entities that came more than once.
     pub(super) repeated: usize,
@@ -40,8 +42,8 @@ pub(super) struct Row {
     pub(super) edges: Span,
     pub(super) tags: Span,
     pub(super) claim: Number,
-    /// The Entra id, where it is believed.
-    pub(super) id: Option<[u8; 16]>,
+    /// Which of the draft's Entra ids, where one is believed.
+    pub(super) id: Number,
     pub(super) origin: Origin,
     /// Whether whoever wrote it is believed about members and the hierarchy.
     pub(super) trusted: bool,
@@ -97,6 +99,7 @@ impl Draft {
             edges: Vec::new(),
             tags: Vec::new(),
             claims: Vec::new(),
+            ids: Vec::new(),
             findings: Findings::default(),
             repeated: 0,
         }
@@ -154,6 +157,7 @@ impl Draft {
     fn reduce(&mut self, name: Number, raw: &RawEntity<'_>) -> Row {
         let trusted = self.trust.believes(raw);
         let id = self.id(name, raw);
+        let id = self.keep_id(id);
         let (edges, tags) = (self.edges(name, raw), self.tags(raw));
         let title = raw.spec.profile.display_name.as_deref().or(raw.metadata.title.as_deref());
         let title = title.map(|title| plain(title, MAX_TITLE));
@@ -247,6 +251,17 @@ impl Draft {
             self.find(FindingKind::InvalidId, name, message);
         }
         id
+    }
+
+    pub(super) fn keep_id(&mut self, id: Option<[u8; 16]>) -> Number {
+        let Some(id) = id else { return NONE };
+        self.ids.push(id);
+        number(self.ids.len() - 1)
+    }
+
+    /// The Entra id of a row.
+    pub(super) fn id_of(&self, row: &Row) -> Option<[u8; 16]> {
+        self.ids.get(place(row.id)).copied()
     }
 
     /// What an entity claims to be asked for by.

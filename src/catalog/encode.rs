@@ -123,7 +123,9 @@ impl<W: Write> Encoder<'_, W> {
 
     fn extras(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         for origin in &snapshot.origins {
-            self.0.write_all(&origin.uid.to_le_bytes())?;
+            let [high, low] = origin.uid;
+            self.0.write_all(&high.to_le_bytes())?;
+            self.0.write_all(&low.to_le_bytes())?;
             self.0.write_all(&origin.location.to_le_bytes())?;
         }
         let trusted: Vec<u8> = snapshot.nodes.iter().map(|node| u8::from(node.trusted)).collect();

@@ -17,7 +17,7 @@ use crate::domain::EntityRef;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
     /// Backstage's `metadata.uid`; 0 where there is none.
-    pub(super) uid: u128,
+    pub(super) uid: [u64; 2],
     /// Hash of `backstage.io/managed-by-origin-location`; 0 where there is none.
     pub(super) location: u64,
 }
@@ -25,15 +25,17 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn new(uid: Option<&str>, location: Option<&str>) -> Self {
         Self {
-            uid: uid.and_then(|uid| uuid::Uuid::try_parse(uid).ok()).map_or(0, |uid| uid.as_u128()),
+            uid: uid
+                .and_then(|uid| uuid::Uuid::try_parse(uid).ok())
+                .map_or([0; 2], |uid| uid.as_u64_pair().into()),
             location: location.map_or(0, hash),
         }
     }
 
     /// Whether an entity of this origin is another one than that of the other.
     fn differs(self, other: Self) -> bool {
-        let differ = |a: u128, b: u128| a != 0 && b != 0 && a != b;
-        differ(self.uid, other.uid) || differ(self.location.into(), other.location.into())
+        let differ = |a: [u64; 2], b: [u64; 2]| a != [0; 2] && b != [0; 2] && a != b;
+        differ(self.uid, other.uid) || differ([0, self.location], [0, other.location])
     }
 }
 
@@ -117,7 +119,9 @@ impl Moves {
         let mut id = digest::Context::new(&digest::SHA256);
         for (entity, seen) in &waiting {
             id.update(entity.as_str().as_bytes());
-            id.update(&seen.to.uid.to_be_bytes());
+            let [high, low] = seen.to.uid;
+            id.update(&high.to_be_bytes());
+            id.update(&low.to_be_bytes());
             id.update(&seen.to.location.to_be_bytes());
         }
         let example = |(entity, _): &(&EntityRef, &Move)| format!("moved {entity}");
@@ -149,7 +153,7 @@ mod tests {
     #[test]
     fn a_newcomer_waits() {
         let entity = EntityRef::parse("component:default/a").expect("a ref");
-        let origin = |uid: u128, location: u64| Origin { uid, location };
+        let origin = |uid: u64, location: u64| Origin { uid: [0, uid], location };
         let old = origin(1, 1);
         let mut moves = Moves::default();
         let mut crawl = |now: Origin, confirm: bool| {

@@ -87,7 +87,7 @@ impl Refresh {
                 let young = u64::try_from(age).is_ok_and(|age| age <= max_age.as_secs());
                 if young {
                     tracing::info!(version = %snapshot.version(), age, "starting from the store");
-                    self.shared.publish(Arc::new(snapshot), now);
+                    self.publish(Arc::new(snapshot), now).await;
                 } else {
                     let message = format!(
                         "the stored snapshot is {age} s old, and `max_age` is {} s",
@@ -136,10 +136,21 @@ impl Refresh {
                 self.touch(now).await;
             }
             Judged::Another(snapshot, waiting) => {
-                self.shared.publish(Arc::clone(&snapshot), now);
+                self.publish(Arc::clone(&snapshot), now).await;
                 self.wait(waiting);
                 self.save(snapshot).await;
             }
+        }
+    }
+
+    /// Off the runtime's threads, which answer requests: what follows from a snapshot is
+    /// made before they see it.
+    async fn publish(&self, snapshot: Arc<Snapshot>, now: Now) {
+        let shared = Arc::clone(&self.shared);
+        let published = tokio::task::spawn_blocking(move || shared.publish(snapshot, now)).await;
+        if let Err(error) = published {
+            let message = error.to_string();
+            self.shared.failed(RefreshError { code: "internal", message });
         }
     }
 

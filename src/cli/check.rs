@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::app::overage;
-use crate::authorizer::{Authorizer, Decide as _, Offline};
+use crate::authorizer::{Authorizer, Decide as _, Offline, Routes};
 use crate::catalog::{self, Catalog};
 use crate::clock::Now;
 use crate::config::Config;
@@ -102,15 +102,19 @@ async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
     for error in authenticator.fetch_once(&*http).await {
         super::note(&format!("keys: {error}"));
     }
+    let routes = Routes::new(config.route_table, config.delegations);
     let catalog = Catalog::new(config.catalog.clone());
     match catalog::load_once(&config.catalog, &*http).await {
-        Ok(snapshot) => catalog.publish(snapshot, Now::read()),
+        Ok(snapshot) => {
+            routes.adopt(&snapshot);
+            catalog.publish(snapshot, Now::read());
+        }
         Err(error) => super::note(&format!("catalog: {error}")),
     }
     Ok(Authorizer {
         authenticator,
         catalog,
-        routes: Arc::new(config.route_table),
+        routes,
         policy: Arc::new(policy),
         membership: config.membership,
         overage,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::app::overage;
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, Routes};
 use crate::catalog::{Catalog, SourceSettings, load_folder};
 use crate::clock::Now;
 use crate::config::Config;
@@ -45,14 +45,16 @@ pub(super) fn authorizer(
         (None, SourceSettings::Backstage(_)) => None,
     };
     let catalog = Catalog::new(config.catalog.clone());
+    let routes = Routes::new(config.route_table, config.delegations);
     if let Some(folder) = folder {
         let snapshot = load_folder(folder, config.catalog.root_groups_grant)?;
+        routes.adopt(&snapshot);
         catalog.publish(snapshot, now);
     }
     Ok(Authorizer {
         authenticator,
         catalog,
-        routes: Arc::new(config.route_table),
+        routes,
         policy: Arc::new(policy),
         membership: config.membership,
         overage,

@@ -6,6 +6,7 @@
 //! mistake can still be read and its other mistakes be found.
 
 mod catalog;
+mod delegations;
 mod entra;
 
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{ByteSize, Period};
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership};
+pub(super) use delegations::{Delegation, Workload};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 
 /// The configuration of Stagedoor.
@@ -28,6 +30,12 @@ pub(super) struct Document {
     pub(super) catalog: Catalog,
     /// Which requests are for which entity. Empty where Envoy's context extensions say it.
     pub(super) routes: Vec<Route>,
+    /// What entities of the catalog may claim to be asked for by, with their annotations
+    /// `stagedoor.dev/hosts`, `stagedoor.dev/paths` and `stagedoor.dev/workloads`.
+    pub(super) delegations: Vec<Delegation>,
+    /// Which entity a workload is, by its SPIFFE id: for requests that no route has, to a
+    /// sidecar whose certificate has one. They are then routed by that alone.
+    pub(super) workloads: Vec<Workload>,
     /// Who may do what.
     pub(super) policy: Policy,
     /// What an answer tells the upstream.

@@ -28,7 +28,7 @@ use crate::catalog::{CatalogSettings, Membership};
 use crate::entra::EntraSettings;
 use crate::ext_authz::{AnswerSettings, CheckSettings};
 use crate::policy::PolicySettings;
-use crate::routing::{RouteSettings, RouteTable};
+use crate::routing::{Delegations, RouteSettings, RouteTable};
 use crate::serve::ServeSettings;
 use crate::telemetry::TelemetrySettings;
 
@@ -52,6 +52,8 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     /// The same, ready to be asked.
     pub route_table: RouteTable,
+    /// What the catalog may add to it.
+    pub delegations: Delegations,
     /// Where policies come from.
     pub policy: PolicySettings,
     /// What an answer tells the upstream.

@@ -147,6 +147,20 @@ catalog:
   guard: { max_loss_percent: 10, max_reassigned_percent: 5, adopt_after: 7 }
   root_groups_grant: true
   membership: both
+delegations:
+  - hosts: ["*.apps.example.com"]
+    workloads: ["spiffe://cluster.local/ns/shop"]
+    namespace: shop
+  - hosts: [one.example.com]
+    system: system:default/checkout
+  - hosts: [two.example.com]
+    domain: domain:default/shop
+    dangerously_any_entity: false
+  - hosts: [three.example.com]
+    group: group:default/payments
+workloads:
+  - id: spiffe://cluster.local/ns/{namespace}/sa/{name}
+    entity: component:{namespace}/{name}
 routes:
   - name: orders
     hosts: [payments.example.com]
@@ -311,7 +325,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `policy`, `answer`, `check`, `limits`, `audit`, `telemetry`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `delegations`, `workloads`, `policy`, `answer`, `check`, `limits`, `audit`, `telemetry`)",
         ],
     );
     check(
@@ -820,7 +834,8 @@ fn the_schema() {
     let unused = leaves(&schema, "")
         .into_iter()
         .filter(|p| {
-            let mut places = ["/0/", "/1/", "/2/"].map(|at| p.replacen("/0/", at, 1)).into_iter();
+            let mut places =
+                ["/0/", "/1/", "/2/", "/3/"].map(|at| p.replacen("/0/", at, 1)).into_iter();
             !places.any(|place| full.pointer(&place).is_some())
         })
         .collect::<Vec<_>>();

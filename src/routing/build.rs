@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::claims::NAME as CLAIMED;
 use super::context::UNNAMED;
 use super::entity::EntityTemplate;
 use super::host_pattern::{HostPattern, HostShape};
@@ -186,6 +187,8 @@ fn check_unique(
         mistakes.add("name", error);
     } else if name == UNNAMED {
         mistakes.add("name", format!("`{UNNAMED}` is kept for envoy routes without a name"));
+    } else if name == CLAIMED {
+        mistakes.add("name", format!("`{CLAIMED}` is kept for what the catalog claims"));
     } else if let Some(first) = names.get(name) {
         mistakes.add("name", format!("`{name}` is also the name of route {first}"));
     } else {

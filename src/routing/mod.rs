@@ -11,7 +11,10 @@
 //!    an entity is [`Reason::RouteMisconfigured`]: a mistyped key must not fall
 //!    back to something weaker. A path with `;` is [`Reason::NoRoute`]: Envoy
 //!    matched it by rules of its own, and there is no key to opt in.
-//! 2. **The table** otherwise. What it doesn't cover is [`Reason::NoRoute`].
+//! 2. **The table** otherwise, where it has the host.
+//! 3. **What the catalog claims**, as far as that was delegated ([`CatalogRoutes`]).
+//!
+//! What none of them covers is [`Reason::NoRoute`].
 //!
 //! # How the table decides
 //!
@@ -68,6 +71,7 @@
 //! means nothing.
 
 mod build;
+mod claims;
 mod context;
 mod entity;
 mod error;
@@ -78,12 +82,18 @@ mod settings;
 
 use std::sync::Arc;
 
+pub use claims::{
+    CatalogRoutes, Claim, ClaimFinding, DelegationError, DelegationSettings, Delegations,
+    FromCatalog, WorkloadSettings,
+};
 pub use error::RouteError;
 pub use settings::*;
 
-use crate::domain::{Action, Demands, Denial, Gate, Method, Reason, Request, RequestLine, Target};
+use crate::domain::{
+    Action, Demands, Denial, Gate, Host, Method, Reason, Request, RequestLine, Target,
+};
 use entity::Entity;
-use index::HostIndex;
+use index::{HostIndex, PathIndex};
 
 /// All routes, prepared for lookups.
 #[derive(Clone, Debug, Default)]
@@ -134,24 +144,34 @@ impl RouteTable {
         let paths = self.hosts.find(&line.host).ok_or_else(|| {
             no_route(format_args!("no route has the host `{}`", line.host.as_str()))
         })?;
-        let rules =
-            paths.find(&line.path).ok_or_else(|| no_route("no route of the host has the path"))?;
-        let rule = by_method(rules, &line.method)
-            .ok_or_else(|| no_route("no route of the host and path has the method"))?;
-        if line.path.has_parameters() && !rule.route.allow_path_parameters {
-            return Err(no_route(format_args!(
-                "the path has `;` parameters, which the route `{}` does not allow",
-                rule.route.name
-            )));
-        }
-        Ok(Target {
-            resource: rule.entity.of(line)?,
-            action: rule.route.action.unwrap_or_else(|| line.method.action()),
-            gate: rule.route.gate,
-            route: Arc::clone(&rule.route.name),
-            demands: rule.route.demands.clone(),
-        })
+        resolve(paths, line)
     }
+
+    /// Whether a route has the host, whatever its paths.
+    fn covers(&self, host: &Host<'_>) -> bool {
+        self.hosts.find(host).is_some()
+    }
+}
+
+/// Says what a request to a host is about.
+fn resolve(paths: &PathIndex, line: &RequestLine<'_>) -> Result<Target, Denial> {
+    let rules =
+        paths.find(&line.path).ok_or_else(|| no_route("no route of the host has the path"))?;
+    let rule = by_method(rules, &line.method)
+        .ok_or_else(|| no_route("no route of the host and path has the method"))?;
+    if line.path.has_parameters() && !rule.route.allow_path_parameters {
+        return Err(no_route(format_args!(
+            "the path has `;` parameters, which the route `{}` does not allow",
+            rule.route.name
+        )));
+    }
+    Ok(Target {
+        resource: rule.entity.of(line)?,
+        action: rule.route.action.unwrap_or_else(|| line.method.action()),
+        gate: rule.route.gate,
+        route: Arc::clone(&rule.route.name),
+        demands: rule.route.demands.clone(),
+    })
 }
 
 /// The rule that lists the method, else the one for any.

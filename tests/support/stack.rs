@@ -204,13 +204,27 @@ impl Stagedoor {
         self.folder.path().join("catalog/catalog-info.yaml")
     }
 
-    /// The audit records so far, once there are at least `count`.
+    /// The records of decisions so far, once there are at least `count`.
     pub(crate) async fn audit(&self, count: usize) -> Result<Vec<serde_json::Value>> {
+        self.records(count, |record| record.get("event").is_none()).await
+    }
+
+    /// The records of the catalog so far, once there are at least `count`.
+    pub(crate) async fn catalog_records(&self, count: usize) -> Result<Vec<serde_json::Value>> {
+        self.records(count, |record| record.get("event").is_some()).await
+    }
+
+    async fn records(
+        &self,
+        count: usize,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> Result<Vec<serde_json::Value>> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl"))?;
-            let records: Vec<_> =
+            let mut records: Vec<serde_json::Value> =
                 text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            records.retain(&wanted);
             if records.len() >= count {
                 return Ok(records);
             }

@@ -1,6 +1,7 @@
 //! What the values of a file mean, and whether they can be meant together.
 
 mod catalog;
+mod delegations;
 mod entra;
 mod graph;
 mod listen;
@@ -60,6 +61,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let routes = routes::settings(&document.routes);
     routes::times(&document.routes, findings);
     let route_table = routes::table(&routes, findings);
+    let delegations = delegations::settings(&document.delegations, &document.workloads, findings);
     let policy = rest::policy(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
     let check = rest::check(&document.check, findings);
@@ -79,6 +81,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         membership: catalog::membership(document.catalog.membership),
         routes,
         route_table: route_table?,
+        delegations: delegations?,
         policy,
         answer,
         check,
