@@ -2,7 +2,7 @@
 //! what changed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod support;
 
@@ -49,7 +49,7 @@ async fn a_team_opens_its_service_by_its_own_file() {
         version = stack.stagedoor.await_other_snapshot(Some(&version)).await.unwrap();
     };
     let ledger = claiming("ledger", "payments-team", HOST);
-    write(&[ledger.clone()]).await;
+    write(std::slice::from_ref(&ledger)).await;
     assert_eq!(ask(&owner, "/v1/x").await, "200");
     assert_eq!(ask(&owner, "/v2/x").await, "no_route");
     assert_eq!(ask(&other, "/v1/x").await, "not_permitted");

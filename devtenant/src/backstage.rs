@@ -192,7 +192,7 @@ async fn by_query(
         Some(generated) => generated.page(&query),
         None => match page(&shared, &query, raw.as_deref().unwrap_or_default(), fault.as_ref()) {
             Ok(text) => text,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         },
     };
     with_etag(text, &headers)
@@ -215,7 +215,7 @@ fn page(
     query: &HashMap<String, String>,
     raw: &str,
     fault: Option<&Fault>,
-) -> Result<String, Response> {
+) -> Result<String, Box<Response>> {
     let cursor: Option<Value> = match query.get("cursor") {
         None => None,
         Some(text) => {
@@ -223,11 +223,8 @@ fn page(
             match decoded.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
                 Some(cursor) => Some(cursor),
                 None => {
-                    return Err(error(
-                        StatusCode::BAD_REQUEST,
-                        "InputError",
-                        "Malformed cursor, could not be parsed",
-                    ));
+                    let message = "Malformed cursor, could not be parsed";
+                    return Err(error(StatusCode::BAD_REQUEST, "InputError", message).into());
                 }
             }
         }
@@ -235,7 +232,7 @@ fn page(
     let number = cursor.as_ref().and_then(|cursor| cursor["page"].as_u64()).unwrap_or(1);
     if fault == Some(&Fault::Page(usize::try_from(number).unwrap_or(0))) {
         let message = "the database went away";
-        return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "Error", message));
+        return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "Error", message).into());
     }
     // The filter is in the cursor from the second page on.
     let kinds: Vec<String> = match &cursor {

@@ -107,7 +107,15 @@ impl Draft {
 
     /// Room for so many entities, so that none has to be moved.
     pub(super) fn reserve(&mut self, entities: usize) {
-        self.rows.reserve(entities.saturating_sub(self.rows.len()));
+        if entities <= self.rows.capacity() {
+            return;
+        }
+        // Memory that isn't written to isn't taken; a list that is moved leaves holes.
+        self.rows.reserve_exact(entities.saturating_sub(self.rows.len()));
+        self.row_of.reserve_exact(entities);
+        self.names.reserve(entities);
+        self.edges.reserve_exact(entities.saturating_mul(3));
+        self.tags.reserve_exact(entities.saturating_mul(2));
     }
 
     /// Takes an entity in. One that can't be read is left out, and found.

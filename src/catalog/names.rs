@@ -52,6 +52,12 @@ impl Index {
         self.places.find(hash, |at| text(place(*at)) == Some(wanted)).copied()
     }
 
+    fn reserve<'t>(&mut self, texts: usize, text: impl Fn(usize) -> Option<&'t str>) {
+        let more = texts.saturating_sub(self.places.len());
+        let seed = &self.seed;
+        self.places.reserve(more, |at| seed.hash_one(text(place(*at)).unwrap_or_default()));
+    }
+
     fn insert<'t>(&mut self, new: &str, at: usize, text: impl Fn(usize) -> Option<&'t str>) {
         let hash = self.seed.hash_one(new);
         let seed = &self.seed;
@@ -129,6 +135,12 @@ impl Names {
         let refs = &self.refs;
         self.index.insert(&self.spelled, at, |at| refs.get(at).map(EntityRef::as_str));
         Ok(number(at))
+    }
+
+    /// Room for so many.
+    pub(super) fn reserve(&mut self, names: usize) {
+        self.refs.reserve_exact(names.saturating_sub(self.refs.len()));
+        self.index.reserve(names, |at| self.refs.get(at).map(EntityRef::as_str));
     }
 
     pub(super) fn get(&self, at: Number) -> Option<&EntityRef> {

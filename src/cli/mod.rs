@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod decide;
+mod doctor;
 mod inspect;
 mod keys;
 mod offline;
@@ -46,6 +47,16 @@ enum Command {
     /// Judge tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Look at an installation from end to end, and say what is wrong or in the way, with
+    /// the remedy. Exits with 1 if something does not work.
+    Doctor {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at snapshots of the catalog, and at what a server holds back.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
@@ -66,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Snapshot(command) => snapshot::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Decide(args) => decide::run(&args),

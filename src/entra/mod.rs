@@ -31,8 +31,8 @@ use url::Url;
 
 pub use cache::CacheStats;
 pub use graph::{
-    CredentialSettings, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
-    MACHINE_ENDPOINT,
+    CredentialSettings, DirectoryGroup, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
+    MACHINE_ENDPOINT, directory_groups,
 };
 pub use inspect::{Check, Inspection, Outcome, in_words};
 pub use issuer::{IssuerStatus, KeyState};

@@ -134,6 +134,22 @@ impl PolicySet {
         &self.entra_groups
     }
 
+    /// The entities that policies name: the policy's id, the type and the name of each.
+    #[must_use]
+    pub fn names(&self) -> Vec<(Arc<str>, String, String)> {
+        let mut names = Vec::new();
+        for policy in self.cedar.policies() {
+            let Some(info) = self.policies.get(policy.id()) else { continue };
+            for entity in policy.entity_literals() {
+                let (kind, name) = (entity.type_name().to_string(), entity.id().unescaped());
+                names.push((Arc::clone(&info.id), kind, name.to_owned()));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// The number of policies.
     #[must_use]
     pub fn len(&self) -> usize {

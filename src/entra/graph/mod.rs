@@ -5,8 +5,10 @@
 
 mod client;
 mod credential;
+mod directory;
 mod resolver;
 mod settings;
 
+pub use directory::{DirectoryGroup, directory_groups};
 pub use resolver::{GroupResolver, GroupStats};
 pub use settings::{CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT};
