@@ -47,8 +47,8 @@ envoy: ## Find an Envoy, or install one into target/envoy
 	@scripts/envoy
 
 .PHONY: fuzz
-fuzz: ## Fuzz tokens for a minute (needs a nightly toolchain and cargo-fuzz)
-	$(CARGO) +nightly fuzz run token -- -max_total_time=60
+fuzz: ## Fuzz for a minute, TARGET=token, key_set, entity_ref, entity or snapshot (needs a nightly toolchain and cargo-fuzz)
+	$(CARGO) +nightly fuzz run $(or $(TARGET),token) -- -max_total_time=60
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -6,6 +6,8 @@
 
 #[path = "support/fuzzed.rs"]
 mod fuzzed;
+#[path = "support/fuzzed_catalog.rs"]
+mod fuzzed_catalog;
 
 use std::path::Path;
 
@@ -69,4 +71,19 @@ fn tokens() {
 #[test]
 fn key_sets() {
     run("key_set", 40_000, fuzzed::key_set);
+}
+
+#[test]
+fn entity_refs() {
+    run("entity_ref", 200_000, fuzzed_catalog::entity_ref);
+}
+
+#[test]
+fn entities() {
+    run("entity", 3_000, fuzzed_catalog::entity);
+}
+
+#[test]
+fn snapshots() {
+    run("snapshot", 10_000, fuzzed_catalog::snapshot);
 }
