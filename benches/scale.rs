@@ -204,6 +204,7 @@ fn settings(url: &str) -> CatalogSettings {
         guard: GuardSettings { max_loss_percent: 20, max_reassigned_percent: 20, adopt_after: 10 },
         root_groups_grant: false,
         store: None,
+        shared: None,
     }
 }
 

@@ -102,6 +102,7 @@ fn settings(trusted: &[&str]) -> CatalogSettings {
         },
         root_groups_grant: true,
         store: None,
+        shared: None,
     }
 }
 

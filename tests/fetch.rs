@@ -236,6 +236,7 @@ async fn refusals_of_a_real_backstage() {
             },
             root_groups_grant: false,
             store: None,
+            shared: None,
         };
         let client = HttpClient::new().unwrap();
         let error = load_once(&settings, &client).await.unwrap_err().to_string();

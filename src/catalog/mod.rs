@@ -24,6 +24,8 @@ mod reach;
 mod refresh;
 mod relations;
 mod settings;
+mod shared;
+mod sharing;
 mod snapshot;
 mod source;
 mod state;
@@ -40,7 +42,13 @@ pub use folder::FolderError;
 pub use guard::{Excess, GuardSettings, Held};
 pub use load::{CatalogError, load_folder, load_once, load_with_progress};
 pub use reach::Way;
-pub use settings::{BackstageSettings, CatalogSettings, Membership, SourceSettings};
+pub use settings::{
+    BackstageSettings, CatalogSettings, Membership, SharedSettings, SourceSettings,
+};
+pub use shared::{
+    ETag, Elector, Lease, Lost, Mark, Polled, Published, Reader, Seen, SharedError, SharedLimits,
+    SharedSnapshot, SharedStore, Standing, TTL_RANGE,
+};
 pub use snapshot::{RouteClaim, Snapshot};
 pub use source::{Adopted, Catalog, ConfirmError, Observe};
 pub use state::{CatalogState, CatalogStatus};

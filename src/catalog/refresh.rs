@@ -13,6 +13,7 @@ use super::compile::{Terms, compile};
 use super::draft::Draft;
 use super::guard::Held;
 use super::load::{CatalogError, draft};
+use super::sharing::Sharing;
 use super::snapshot::Snapshot;
 use super::source::{Catalog, Judgement, Shared};
 use super::state::RefreshError;
@@ -29,24 +30,41 @@ impl Catalog {
     /// Keeps the snapshot current until `stop` becomes true.
     pub async fn run<F: Exchange>(&self, exchange: Arc<F>, mut stop: watch::Receiver<bool>) {
         let mut rng = rand::make_rng::<SmallRng>();
+        let settings = &self.shared.settings;
         let mut refresh = Refresh {
             shared: Arc::clone(&self.shared),
-            store: self.shared.settings.store.as_deref().map(Store::new),
+            store: settings.store.as_deref().map(Store::new),
             memory: Memory::default(),
         };
         refresh.start_from_disk().await;
+        let mut sharing = match settings.shared.as_ref().map(Sharing::start).transpose() {
+            Ok(sharing) => sharing,
+            Err(error) => {
+                // The configuration was checked with it. Crawling alone would be safe, but
+                // not what was asked for.
+                self.shared.failed(error);
+                _ = stop.wait_for(|stop| *stop).await;
+                return;
+            }
+        };
         let mut retry = FIRST_RETRY;
         let refresh_every = self.shared.settings.refresh_every;
         loop {
             let began = Instant::now();
+            let turn = async {
+                match &mut sharing {
+                    None => refresh.turn(&*exchange).await.map(|()| refresh_every),
+                    Some(sharing) => refresh.shared_turn(sharing, &*exchange).await,
+                }
+            };
             let outcome = tokio::select! {
-                outcome = refresh.turn(&*exchange) => outcome,
-                _ = stop.wait_for(|stop| *stop) => return,
+                outcome = turn => outcome,
+                _ = stop.wait_for(|stop| *stop) => break,
             };
             let pause = match outcome {
-                Ok(()) => {
+                Ok(pause) => {
                     retry = FIRST_RETRY;
-                    refresh_every.mul_f64(rng.random_range(0.9..=1.0))
+                    pause.mul_f64(rng.random_range(0.9..=1.0))
                 }
                 Err(error) => {
                     self.shared.failed(error);
@@ -61,9 +79,21 @@ impl Catalog {
                     self.shared.wanted.notified().await;
                     tokio::time::sleep_until(began + CLOSEST).await;
                 } => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = elected(&mut sharing) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        if let Some(sharing) = sharing {
+            sharing.stop().await;
+        }
+    }
+}
+
+/// Completes when this replica is the one to crawl and was not.
+async fn elected(sharing: &mut Option<Sharing>) {
+    match sharing {
+        Some(sharing) => sharing.elected().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -121,6 +151,37 @@ impl Refresh {
         let judged = judged.inspect_err(|_| self.memory.forget())?;
         self.adopt(judged, now).await;
         Ok(())
+    }
+
+    /// One refresh where snapshots are shared: the one that leads crawls and publishes, the
+    /// others read. Says how long to pause.
+    async fn shared_turn<F: Exchange>(
+        &mut self,
+        sharing: &mut Sharing,
+        exchange: &F,
+    ) -> Result<Duration, RefreshError> {
+        let settings = &self.shared.settings;
+        let (refresh_every, poll_every) = (settings.refresh_every, sharing.poll_every());
+        let leading = sharing.lease().is_some();
+        self.shared.play(if leading { "publisher" } else { "follower" });
+        // Also before the first crawl of one that leads: what the last one published is
+        // what the crawl is judged by.
+        if let Some(snapshot) = sharing.poll().await? {
+            let now = Now::read();
+            let snapshot = Arc::new(snapshot);
+            self.publish(Arc::clone(&snapshot), now).await;
+            self.save(snapshot).await;
+        }
+        if !leading {
+            return Ok(poll_every);
+        }
+        let began = Now::read();
+        self.turn(exchange).await?;
+        // What is held back is not published either: it is not current.
+        if let Some(snapshot) = self.shared.current_since(began) {
+            sharing.publish(&snapshot, began.unix).await?;
+        }
+        Ok(refresh_every)
     }
 
     async fn adopt(&mut self, judged: Judged, now: Now) {

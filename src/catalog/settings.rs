@@ -22,6 +22,21 @@ pub struct CatalogSettings {
     pub root_groups_grant: bool,
     /// The folder that keeps the last snapshot, so that a restart survives an outage.
     pub store: Option<PathBuf>,
+    /// Where the replicas share snapshots; nothing where each crawls by itself.
+    pub shared: Option<SharedSettings>,
+}
+
+/// A place where replicas share snapshots: one crawls, the others read.
+#[derive(Clone, Debug)]
+pub struct SharedSettings {
+    /// `file:///folder`, `az://container/prefix`, `s3://bucket/prefix`.
+    pub url: String,
+    /// This replica, for people.
+    pub name: String,
+    /// After about this long without a sign of it, the one that crawls is replaced.
+    pub lease: Duration,
+    /// The others look for a new snapshot this often.
+    pub poll_every: Duration,
 }
 
 /// Where the entities come from.

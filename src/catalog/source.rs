@@ -212,6 +212,14 @@ impl Shared {
         self.published.load().as_ref().map(|published| Arc::clone(&published.snapshot))
     }
 
+    /// The snapshot, if a crawl that began at that time or later found it.
+    pub(super) fn current_since(&self, began: Now) -> Option<Arc<Snapshot>> {
+        let published = self.published.load();
+        let published = published.as_ref()?;
+        let current = published.at.is_some_and(|at| at >= began.instant);
+        current.then(|| Arc::clone(&published.snapshot))
+    }
+
     /// Publishes a snapshot, as old as it says. One that says it is from the future is
     /// taken to be from now.
     pub(super) fn publish(&self, snapshot: Arc<Snapshot>, now: Now) {
@@ -282,6 +290,14 @@ impl Shared {
             if let Some(observer) = self.observer.get() {
                 observer.holding(&waiting);
             }
+        }
+    }
+
+    /// What the replica does where snapshots are shared.
+    pub(super) fn play(&self, role: &'static str) {
+        let before = self.role.swap(Some(Arc::new(role)));
+        if before.as_deref() != Some(&role) {
+            tracing::info!(role, "sharing snapshots");
         }
     }
 

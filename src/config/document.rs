@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{ByteSize, Period};
-pub(super) use catalog::{Backstage, Catalog, Guard, Membership};
+pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use delegations::{Delegation, Workload};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 

@@ -144,6 +144,7 @@ catalog:
   refresh_every: 60s
   max_age: 24h
   store: policies
+  shared: { url: "file:///tmp", lease: 30s, poll_every: 5s }
   guard: { max_loss_percent: 10, max_reassigned_percent: 5, adopt_after: 7 }
   root_groups_grant: true
   membership: both

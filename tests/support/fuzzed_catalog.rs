@@ -108,6 +108,7 @@ pub(crate) fn entity(data: &[u8]) -> bool {
         guard: GuardSettings { max_loss_percent: 20, max_reassigned_percent: 20, adopt_after: 10 },
         root_groups_grant: false,
         store: None,
+        shared: None,
     };
     let Ok(snapshot) = runtime().block_on(load_once(&settings, &Page(page.into_bytes()))) else {
         // It repeated a ref.

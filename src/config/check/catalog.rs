@@ -2,9 +2,10 @@
 
 use super::Findings;
 use crate::catalog::{
-    BackstageSettings, CatalogSettings, GuardSettings, Membership, SourceSettings,
+    BackstageSettings, CatalogSettings, GuardSettings, Membership, SharedSettings, SharedStore,
+    SourceSettings,
 };
-use crate::config::document::{self, Backstage, Catalog, Guard};
+use crate::config::document::{self, Backstage, Catalog, Guard, Shared};
 use crate::config::problem::below;
 use crate::config::values::Period;
 
@@ -36,6 +37,10 @@ pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option
         Some(folder) => findings.folder("/catalog/store", folder).map(Some),
         None => Some(None),
     };
+    let shared = match &catalog.shared {
+        Some(given) => shared(given, findings).map(Some),
+        None => Some(None),
+    };
     let Guard { max_loss_percent, max_reassigned_percent, adopt_after } = catalog.guard;
     Some(CatalogSettings {
         source: source?,
@@ -44,7 +49,30 @@ pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option
         guard: GuardSettings { max_loss_percent, max_reassigned_percent, adopt_after },
         root_groups_grant: catalog.root_groups_grant,
         store: store?,
+        shared: shared?,
     })
+}
+
+fn shared(shared: &Shared, findings: &mut Findings<'_>) -> Option<SharedSettings> {
+    let at = |name: &str| below("/catalog/shared", name);
+    let s = Period::seconds;
+    let lease = findings.period(&at("lease"), shared.lease, s(3), s(600));
+    let poll_every = findings.period(&at("poll_every"), shared.poll_every, s(1), Period::hours(1));
+    if let Err(error) = SharedStore::open(&shared.url) {
+        findings.say(at("url"), error.to_string());
+        return None;
+    }
+    // In a pod its name.
+    let name = std::env::var("HOSTNAME").unwrap_or_default();
+    let mut name: String = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        .take(63)
+        .collect();
+    if name.is_empty() {
+        name.push_str("stagedoor");
+    }
+    Some(SharedSettings { url: shared.url.clone(), name, lease, poll_every })
 }
 
 fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<BackstageSettings> {

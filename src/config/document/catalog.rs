@@ -20,6 +20,9 @@ pub(in crate::config) struct Catalog {
     /// A folder that keeps the last snapshot, so that a restart survives an outage of
     /// Backstage, up to `max_age`.
     pub(in crate::config) store: Option<String>,
+    /// Where replicas share snapshots, so that one of them reads Backstage for all. Without
+    /// it each reads Backstage by itself.
+    pub(in crate::config) shared: Option<Shared>,
     /// How much a new snapshot may lose or reassign before it is held back.
     pub(in crate::config) guard: Guard,
     /// Whether what a group owns is also owned by the groups below it if everything is
@@ -39,10 +42,31 @@ impl Default for Catalog {
             refresh_every: Period::seconds(60),
             max_age: Period::hours(24),
             store: None,
+            shared: None,
             guard: Guard::default(),
             root_groups_grant: false,
             membership: Membership::Token,
         }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["url"]))]
+pub(in crate::config) struct Shared {
+    /// `file:///folder`, `az://container/prefix` or `s3://bucket/prefix`. Credentials come
+    /// from the environment (`AZURE_*`, `AWS_*`), workload and managed identities included.
+    pub(in crate::config) url: String,
+    /// The replica that reads Backstage is replaced when nothing was heard of it for about
+    /// this long; `3s` to `10m`.
+    pub(in crate::config) lease: Period,
+    /// The others look for a new snapshot this often; `1s` to `1h`.
+    pub(in crate::config) poll_every: Period,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { url: String::new(), lease: Period::seconds(60), poll_every: Period::seconds(10) }
     }
 }
 

@@ -1,0 +1,79 @@
+//! A follower: reads what is published and never goes back.
+
+use super::error::SharedError;
+use super::place::ETag;
+use super::store::{Mark, Polled, SharedSnapshot, SharedStore};
+
+/// Polls the shared place, and remembers how far it got.
+#[derive(Debug)]
+pub struct Reader {
+    store: SharedStore,
+    held: Option<Mark>,
+    known: Option<ETag>,
+}
+
+/// What a reader found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing new.
+    Unchanged,
+    /// Nothing is published.
+    Absent,
+    /// A snapshot, no older than any this reader has seen.
+    New(SharedSnapshot),
+    /// The store went back: what is there is older than what this reader holds. Said
+    /// once; a warning is in place, for nobody who publishes does so.
+    Older {
+        /// How far the snapshot that is there is.
+        found: Mark,
+        /// How far this reader is.
+        held: Mark,
+    },
+}
+
+impl Reader {
+    /// A reader that holds a snapshot of `held` already (from its own disk), or none.
+    #[must_use]
+    pub const fn new(store: SharedStore, held: Option<Mark>) -> Self {
+        Self { store, held, known: None }
+    }
+
+    /// How far this reader is.
+    #[must_use]
+    pub const fn held(&self) -> Option<Mark> {
+        self.held
+    }
+
+    /// A snapshot this replica published itself needs no reading, and none that is
+    /// older is taken from now on.
+    pub fn holds(&mut self, etag: ETag, mark: Mark) {
+        self.known = Some(etag);
+        self.held = self.held.max(Some(mark));
+    }
+
+    /// Asks what is new.
+    ///
+    /// # Errors
+    /// As [`SharedStore::poll`]; the reader then holds what it held.
+    pub async fn poll(&mut self) -> Result<Seen, SharedError> {
+        match self.store.poll(self.known.as_ref()).await? {
+            Polled::Unchanged => Ok(Seen::Unchanged),
+            Polled::Absent => {
+                self.known = None;
+                Ok(Seen::Absent)
+            }
+            Polled::Snapshot(snapshot) => {
+                self.known = Some(snapshot.etag.clone());
+                match self.held {
+                    Some(held) if snapshot.mark < held => {
+                        Ok(Seen::Older { found: snapshot.mark, held })
+                    }
+                    _ => {
+                        self.held = Some(snapshot.mark);
+                        Ok(Seen::New(snapshot))
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The shared place as its users see it: timed, capped, verified.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::error::SharedError;
+use super::frame::{self, Header};
+use super::lease::{self, Document};
+use super::place::{Ask, ETag, Expect, Object, Place, Read, Written};
+
+/// Content that is hashed where it is; what is larger would hold up a worker thread.
+const HASHED_IN_PLACE: usize = 256 * 1024;
+
+/// Bounds of the calls to a shared place.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedLimits {
+    /// For a call that carries a lease or a header.
+    pub small_timeout: Duration,
+    /// For a call that carries a snapshot.
+    pub bulk_timeout: Duration,
+    /// The largest snapshot, with its header.
+    pub max_bytes: u64,
+}
+
+impl Default for SharedLimits {
+    fn default() -> Self {
+        Self {
+            small_timeout: Duration::from_secs(10),
+            bulk_timeout: Duration::from_secs(120),
+            max_bytes: 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// A folder or a bucket where replicas share snapshots. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SharedStore {
+    place: Arc<dyn Place>,
+    pub(super) limits: SharedLimits,
+}
+
+/// How far a snapshot is on: first by the publisher's epoch, then by its crawl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Grows with each change of publisher.
+    pub epoch: u64,
+    /// When the catalog was crawled, in seconds since 1970, on the publisher's clock.
+    pub crawled_at: i64,
+}
+
+/// A whole, verified snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSnapshot {
+    /// What was given to `publish`.
+    pub bytes: Bytes,
+    /// To ask for the next one with.
+    pub etag: ETag,
+    /// How far it is on.
+    pub mark: Mark,
+}
+
+/// What a poll found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// The snapshot is still the one that was named.
+    Unchanged,
+    /// Nothing was published yet.
+    Absent,
+    /// Another snapshot.
+    Snapshot(SharedSnapshot),
+}
+
+impl SharedStore {
+    /// Opens the place that a URL names: `file:///folder`, `az://container/prefix`
+    /// (and the other spellings for Azure Blob Storage), `s3://bucket/prefix`.
+    ///
+    /// Credentials and endpoints come from the environment, as `object_store` reads
+    /// it: `AZURE_…` (workload identity, managed identity, keys) and `AWS_…`.
+    ///
+    /// # Errors
+    /// The URL is none of these, the folder isn't there, something is missing in the
+    /// environment, or an endpoint is neither https nor on loopback. That credentials
+    /// are accepted shows with the first call.
+    pub fn open(url: &str) -> Result<Self, SharedError> {
+        Ok(Self::over(super::open::open(url)?))
+    }
+
+    pub(super) fn over(place: Arc<dyn Place>) -> Self {
+        Self { place, limits: SharedLimits::default() }
+    }
+
+    /// With other bounds than the default.
+    #[must_use]
+    pub fn with_limits(self, limits: SharedLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Asks for the snapshot, unless it is still the one `known`.
+    ///
+    /// # Errors
+    /// The store can't be read in time, or what is there is no whole snapshot of a
+    /// known version.
+    pub async fn poll(&self, known: Option<&ETag>) -> Result<Polled, SharedError> {
+        let ask = Ask { unless: known.cloned(), head: None, limit: self.limits.max_bytes };
+        match self.read(Object::Snapshot, ask).await? {
+            Read::Absent => Ok(Polled::Absent),
+            Read::Unchanged => Ok(Polled::Unchanged),
+            Read::Found { etag, bytes } => {
+                let (header, bytes) = hashing(bytes.len(), move || frame::decode(&bytes)).await??;
+                Ok(Polled::Snapshot(SharedSnapshot { bytes, etag, mark: header.mark() }))
+            }
+        }
+    }
+
+    pub(super) fn is_proved(&self) -> bool {
+        self.place.is_proved()
+    }
+
+    /// The lease that stands there now.
+    pub(super) async fn lease(&self) -> Result<Option<(ETag, Document)>, SharedError> {
+        let ask = Ask { unless: None, head: None, limit: lease::MAX_BYTES };
+        match self.read(Object::Lease, ask).await? {
+            Read::Absent => Ok(None),
+            Read::Unchanged => Err(unasked(Object::Lease)),
+            Read::Found { etag, bytes } => Ok(Some((etag, Document::decode(&bytes)?))),
+        }
+    }
+
+    /// The header of the snapshot that stands there now.
+    pub(super) async fn header(&self) -> Result<Option<(ETag, Header)>, SharedError> {
+        let head = frame::HEADER as u64;
+        let ask = Ask { unless: None, head: Some(head), limit: head };
+        match self.read(Object::Snapshot, ask).await? {
+            Read::Absent => Ok(None),
+            Read::Unchanged => Err(unasked(Object::Snapshot)),
+            Read::Found { etag, bytes } => Ok(Some((etag, Header::decode(&bytes)?))),
+        }
+    }
+
+    async fn read(&self, object: Object, ask: Ask) -> Result<Read, SharedError> {
+        let after = self.deadline(ask.limit);
+        tokio::time::timeout(after, self.place.read(object, ask))
+            .await
+            .unwrap_or(Err(SharedError::Timeout { object: object.name(), after }))
+    }
+
+    pub(super) async fn write(
+        &self,
+        object: Object,
+        parts: Vec<Bytes>,
+        expect: Expect,
+    ) -> Result<Written, SharedError> {
+        let size = parts.iter().map(|part| part.len() as u64).sum();
+        let after = self.deadline(size);
+        tokio::time::timeout(after, self.place.write(object, parts, expect))
+            .await
+            .unwrap_or(Err(SharedError::Timeout { object: object.name(), after }))
+    }
+
+    const fn deadline(&self, bytes: u64) -> Duration {
+        if bytes <= lease::MAX_BYTES { self.limits.small_timeout } else { self.limits.bulk_timeout }
+    }
+}
+
+/// Hashes where it is, or on a thread that may be held up.
+pub(super) async fn hashing<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SharedError> {
+    if bytes <= HASHED_IN_PLACE {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| SharedError::Snapshot(format!("could not be hashed: {e}")))
+}
+
+/// A store that answers "unchanged" to a question without a condition.
+fn unasked(object: Object) -> SharedError {
+    SharedError::Store {
+        object: object.name(),
+        cause: "unchanged, though nothing to compare with was sent".to_owned(),
+    }
+}
