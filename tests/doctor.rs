@@ -47,7 +47,7 @@ async fn doctor(folder: &Path) -> (Option<i32>, Vec<(String, String, String)>) {
 async fn what_the_doctor_finds() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let more = "delegations:\n  - { hosts: [\"*.teams.example.com\"], namespace: default }\n";
+    let more = "catalog_routes:\n  delegations:\n    - { hosts: [\"*.teams.example.com\"], namespace: default }\n";
     write_config(&folder, &tenant, &Options { more: more.to_owned(), ..Options::default() })
         .unwrap();
     let bad = "---\nkind: Group\nmetadata: { name: unbound }\nspec: { type: team, children: [] }\n\

@@ -21,7 +21,7 @@ fn claiming(name: &str, owner: &str, hosts: &str) -> String {
 #[tokio::test]
 async fn a_team_opens_its_service_by_its_own_file() {
     const HOST: &str = "ledger.teams.example.com";
-    let more = "delegations:\n  - { hosts: [\"*.teams.example.com\"], group: \
+    let more = "catalog_routes:\n  delegations:\n    - { hosts: [\"*.teams.example.com\"], group: \
                 \"group:default/payments-team\" }\n"
         .to_owned();
     let stack = Stack::start(Options { more, ..Options::default() }).await.unwrap();

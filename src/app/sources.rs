@@ -64,13 +64,12 @@ impl Collector for Parts {
         )?;
 
         let claimed = self.routes.claimed();
-        let (hosts, workloads) = claimed.counts();
-        gauge("stagedoor_claimed_hosts", "Hosts that entities claim", count(hosts))?;
-        gauge("stagedoor_claimed_workloads", "Workloads that entities claim", count(workloads))?;
+        let routes = claimed.routes.iter().count();
+        gauge("stagedoor_claimed_routes", "Routes that entities claim", count(routes))?;
         gauge(
             "stagedoor_claim_findings",
             "Claims of hosts, paths and workloads that do not count",
-            count(claimed.findings().len()),
+            count(claimed.findings.len()),
         )?;
 
         let tokens = self.authenticator.cache_stats();

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::catalog::{CatalogState, Snapshot};
 use crate::domain::{Denial, Reason, Request, RequestLine, Target};
-use crate::routing::{CatalogRoutes, Claim, Delegations, FromCatalog, RouteTable};
+use crate::routing::{CatalogRoutes, Claim, ClaimFinding, Claims, Delegations, RouteTable};
 
 /// The configured routes, and those that the catalog claims. Cheap to clone; every clone
 /// sees the same.
@@ -14,7 +14,16 @@ use crate::routing::{CatalogRoutes, Claim, Delegations, FromCatalog, RouteTable}
 pub struct Routes {
     table: Arc<RouteTable>,
     delegations: Arc<Delegations>,
-    claimed: Arc<ArcSwap<CatalogRoutes>>,
+    claimed: Arc<ArcSwap<Claimed>>,
+}
+
+/// What the catalog claims, and what of it does not count.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The routes.
+    pub routes: CatalogRoutes,
+    /// What does not count.
+    pub findings: Vec<ClaimFinding>,
 }
 
 impl Routes {
@@ -38,20 +47,21 @@ impl Routes {
             workloads: &claim.workloads,
             owners: entity.owners().collect(),
             wholes: entity.wholes().collect(),
+            location: &claim.location,
         });
-        let claimed = CatalogRoutes::build(&self.delegations, &self.table, claims);
-        let before = self.claimed.swap(Arc::new(claimed));
-        let claimed = self.claimed.load();
-        if before.findings() != claimed.findings() {
-            for finding in claimed.findings().iter().take(MAX_SAID) {
-                tracing::warn!(entity = %finding.entity, what = finding.message, "a claim does not count");
+        let (routes, findings) = CatalogRoutes::build(&self.delegations, &self.table, claims);
+        let claimed = Arc::new(Claimed { routes, findings });
+        let before = self.claimed.swap(Arc::clone(&claimed));
+        if before.findings != claimed.findings {
+            for finding in claimed.findings.iter().take(MAX_SAID) {
+                tracing::warn!(entity = %finding.entity, what = %finding.message, "a claim does not count");
             }
         }
     }
 
     /// The routes that the catalog claims.
     #[must_use]
-    pub fn claimed(&self) -> Arc<CatalogRoutes> {
+    pub fn claimed(&self) -> Arc<Claimed> {
         self.claimed.load_full()
     }
 
@@ -67,12 +77,12 @@ impl Routes {
         state: &CatalogState,
     ) -> Result<Target, Denial> {
         let claimed = self.claimed.load();
-        let catalog = match state {
-            CatalogState::Fresh(_) | CatalogState::Stale(_) => FromCatalog::Routes(&claimed),
-            CatalogState::Initializing => FromCatalog::Unavailable(Reason::CatalogUnavailable),
-            CatalogState::Expired => FromCatalog::Unavailable(Reason::CatalogExpired),
+        let routes = match state {
+            CatalogState::Fresh(_) | CatalogState::Stale(_) => Ok(&claimed.routes),
+            CatalogState::Initializing => Err(Reason::CatalogUnavailable),
+            CatalogState::Expired => Err(Reason::CatalogExpired),
         };
-        self.table.route_with(request, line, &self.delegations, catalog)
+        self.table.route_with(request, line, &Claims { rules: &self.delegations, routes })
     }
 
     pub(super) fn table(&self) -> &RouteTable {

@@ -21,7 +21,7 @@ use crate::domain::{
 use crate::entra::Authenticator;
 use crate::policy::PolicySet;
 
-pub use claimed::Routes;
+pub use claimed::{Claimed, Routes};
 pub use groups::{GraphSource, OverageSource};
 pub use supposition::Supposition;
 

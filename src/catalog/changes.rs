@@ -213,7 +213,7 @@ impl<'s> Side<'s> {
     fn claim(self) -> Option<String> {
         let claims = &self.snapshot.claims;
         let found = claims.binary_search_by_key(&self.at, |(at, _)| place(*at)).ok()?;
-        let (_, RouteClaim { hosts, paths, workloads }) = claims.get(found)?;
+        let (_, RouteClaim { hosts, paths, workloads, .. }) = claims.get(found)?;
         Some(format!("hosts `{hosts}` paths `{paths}` workloads `{workloads}`"))
     }
 }

@@ -156,15 +156,15 @@ impl<'a> Reader<'a> {
 
     fn claims(&mut self, snapshot: &mut Snapshot) -> Read<()> {
         let mut last = None;
-        for _ in 0..self.count(16)? {
+        for _ in 0..self.count(20)? {
             let at = self.number()?;
             if place(at) >= snapshot.refs.len() || last.is_some_and(|last| last >= at) {
                 return Err(SnapshotError::Content("a claim"));
             }
             last = Some(at);
-            let [hosts, paths, workloads] =
-                [self.text()?, self.text()?, self.text()?].map(Box::from);
-            snapshot.claims.push((at, RouteClaim { hosts, paths, workloads }));
+            let texts = [self.text()?, self.text()?, self.text()?, self.text()?];
+            let [hosts, paths, workloads, location] = texts.map(Box::from);
+            snapshot.claims.push((at, RouteClaim { hosts, paths, workloads, location }));
         }
         Ok(())
     }

@@ -286,7 +286,10 @@ impl Draft {
             return NONE;
         }
         let [hosts, paths, workloads] = texts.map(Box::from);
-        self.claims.push(RouteClaim { hosts, paths, workloads });
+        // Of a longer one nothing is known.
+        let location = Some(location(raw)).filter(|text| text.len() <= MAX_CLAIM);
+        let location = location.unwrap_or_default().into();
+        self.claims.push(RouteClaim { hosts, paths, workloads, location });
         number(self.claims.len() - 1)
     }
 

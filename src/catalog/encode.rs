@@ -112,9 +112,9 @@ impl<W: Write> Encoder<'_, W> {
             self.0.write_all(id.as_ref().map_or(&[0; 16], |id| id.as_bytes()))?;
         }
         self.number(number(snapshot.claims.len()))?;
-        for (at, RouteClaim { hosts, paths, workloads }) in &snapshot.claims {
+        for (at, RouteClaim { hosts, paths, workloads, location }) in &snapshot.claims {
             self.number(*at)?;
-            for text in [hosts, paths, workloads] {
+            for text in [hosts, paths, workloads, location] {
                 self.text(text)?;
             }
         }

@@ -70,6 +70,8 @@ pub struct RouteClaim {
     pub paths: Box<str>,
     /// `stagedoor.dev/workloads`.
     pub workloads: Box<str>,
+    /// `backstage.io/managed-by-location`, as Backstage wrote it.
+    pub location: Box<str>,
 }
 
 impl Snapshot {

@@ -6,7 +6,7 @@
 //! mistake can still be read and its other mistakes be found.
 
 mod catalog;
-mod delegations;
+mod catalog_routes;
 mod entra;
 
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{ByteSize, Period};
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
-pub(super) use delegations::{Delegation, Workload};
+pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 
 /// The configuration of Stagedoor.
@@ -30,12 +30,8 @@ pub(super) struct Document {
     pub(super) catalog: Catalog,
     /// Which requests are for which entity. Empty where Envoy's context extensions say it.
     pub(super) routes: Vec<Route>,
-    /// What entities of the catalog may claim to be asked for by, with their annotations
-    /// `stagedoor.dev/hosts`, `stagedoor.dev/paths` and `stagedoor.dev/workloads`.
-    pub(super) delegations: Vec<Delegation>,
-    /// Which entity a workload is, by its SPIFFE id: for requests that no route has, to a
-    /// sidecar whose certificate has one. They are then routed by that alone.
-    pub(super) workloads: Vec<Workload>,
+    /// Which requests the catalog may say are for which entity. Without, none.
+    pub(super) catalog_routes: CatalogRoutes,
     /// Who may do what.
     pub(super) policy: Policy,
     /// What an answer tells the upstream.

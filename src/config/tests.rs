@@ -1,3 +1,5 @@
+mod catalog_routes;
+
 use std::fs;
 use std::path::Path;
 
@@ -148,20 +150,6 @@ catalog:
   guard: { max_loss_percent: 10, max_reassigned_percent: 5, adopt_after: 7 }
   root_groups_grant: true
   membership: both
-delegations:
-  - hosts: ["*.apps.example.com"]
-    workloads: ["spiffe://cluster.local/ns/shop"]
-    namespace: shop
-  - hosts: [one.example.com]
-    system: system:default/checkout
-  - hosts: [two.example.com]
-    domain: domain:default/shop
-    dangerously_any_entity: false
-  - hosts: [three.example.com]
-    group: group:default/payments
-workloads:
-  - id: spiffe://cluster.local/ns/{namespace}/sa/{name}
-    entity: component:{namespace}/{name}
 routes:
   - name: orders
     hosts: [payments.example.com]
@@ -174,6 +162,19 @@ routes:
     kinds: [user]
     auth_context: c1
     max_token_age: 12h
+catalog_routes:
+  delegations:
+    - hosts: [pay.example.com, "*.pay.example.com"]
+      workloads: ["spiffe://cluster.local/ns/payments"]
+      namespace: payments
+      locations: ["url:https://github.com/contoso/payments/"]
+      allow_shared_hosts: true
+    - { hosts: ["*.apps.example.com"], system: "system:default/apps", dangerously_to_any_entity: false }
+    - { hosts: ["*.finance.example.com"], domain: "domain:default/finance" }
+    - { hosts: ["*.team.example.com"], group: "group:default/team" }
+  workloads:
+    - { id: "spiffe://cluster.local/ns/{namespace}/sa/{name}", entity: "component:{namespace}/{name}" }
+  gateways: ["spiffe://cluster.local/ns/istio-system/sa/gateway"]
 policy: { files: [policies/owners.cedar] }
 answer:
   headers: { subject: x-subject, tenant: x-tenant, kind: x-kind, entity: x-entity, decision_id: x-decision }
@@ -326,7 +327,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `delegations`, `workloads`, `policy`, `answer`, `check`, `limits`, `audit`, `telemetry`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `check`, `limits`, `audit`, `telemetry`)",
         ],
     );
     check(

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::claims::NAME as CLAIMED;
+use super::claims::CATALOG;
 use super::context::UNNAMED;
 use super::entity::EntityTemplate;
 use super::host_pattern::{HostPattern, HostShape};
@@ -187,8 +187,8 @@ fn check_unique(
         mistakes.add("name", error);
     } else if name == UNNAMED {
         mistakes.add("name", format!("`{UNNAMED}` is kept for envoy routes without a name"));
-    } else if name == CLAIMED {
-        mistakes.add("name", format!("`{CLAIMED}` is kept for what the catalog claims"));
+    } else if name == CATALOG {
+        mistakes.add("name", format!("`{CATALOG}` is kept for what the catalog says"));
     } else if let Some(first) = names.get(name) {
         mistakes.add("name", format!("`{name}` is also the name of route {first}"));
     } else {
@@ -208,7 +208,7 @@ fn check_method(method: &str) -> Result<(), String> {
 }
 
 /// No placeholder stands twice in one pattern.
-fn check_distinct(placeholders: &[Placeholder]) -> Result<(), String> {
+pub(super) fn check_distinct(placeholders: &[Placeholder]) -> Result<(), String> {
     let mut seen = HashSet::new();
     match placeholders.iter().find(|placeholder| !seen.insert(&placeholder.name)) {
         Some(Placeholder { name, .. }) => Err(format!("`{{{name}}}` stands there twice")),

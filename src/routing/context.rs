@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claims::CATALOG;
 use super::{check_auth_context, check_name, no_route};
 use crate::domain::{Demands, Denial, EntityRef, Gate, IdentityKind, Reason, RequestLine, Target};
 
@@ -45,7 +46,10 @@ pub(super) fn target(pairs: &[(&str, &str)], line: &RequestLine<'_>) -> Result<T
             .map_err(|error: &str| misconfigured("gate", error))?
             .unwrap_or(Gate::Policy),
         route: route
-            .map(|name| check_name(name).map(|()| Arc::from(name)))
+            .map(|name| match check_name(name) {
+                Ok(()) if name == CATALOG => Err("is kept for what the catalog says"),
+                checked => checked.map(|()| Arc::from(name)),
+            })
             .transpose()
             .map_err(|error| misconfigured("route", error))?
             .unwrap_or_else(|| Arc::from(UNNAMED)),

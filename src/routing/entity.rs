@@ -28,9 +28,15 @@ pub(super) enum Entity {
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Text(String),
-    /// The label of the host at this place.
+    Captured(Place),
+}
+
+/// Where a placeholder's text stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// The label of the host.
     Label(usize),
-    /// The segment of the path at this place.
+    /// The segment of the path.
     Segment(usize),
 }
 
@@ -76,8 +82,9 @@ impl EntityTemplate {
         let parts = pieces.iter().map(|piece| match piece {
             Piece::Text(text) => Ok(Part::Text(text.clone())),
             Piece::Placeholder(name) => at(name, host)
-                .map(Part::Label)
-                .or_else(|| at(name, path).map(Part::Segment))
+                .map(Place::Label)
+                .or_else(|| at(name, path).map(Place::Segment))
+                .map(Part::Captured)
                 .ok_or(name.as_str()),
         });
         Ok(Entity::Parts(parts.collect::<Result<_, _>>()?))
@@ -87,6 +94,17 @@ impl EntityTemplate {
 impl Entity {
     /// The entity of a request.
     pub(super) fn of(&self, line: &RequestLine<'_>) -> Result<Option<EntityRef>, Denial> {
+        self.fill(|place| match place {
+            Place::Label(at) => line.host.as_str().split('.').nth(at),
+            Place::Segment(at) => line.path.segments().nth(at),
+        })
+    }
+
+    /// The entity, with the texts that stand at the places of its placeholders.
+    pub(super) fn fill<'t>(
+        &self,
+        captured: impl Fn(Place) -> Option<&'t str>,
+    ) -> Result<Option<EntityRef>, Denial> {
         let parts = match self {
             Self::None => return Ok(None),
             Self::Fixed(entity) => return Ok(Some(entity.clone())),
@@ -94,17 +112,16 @@ impl Entity {
         };
         let mut text = String::new();
         for part in parts {
-            let captured = match part {
+            let place = match part {
                 Part::Text(literal) => {
                     text.push_str(literal);
                     continue;
                 }
-                Part::Label(at) => line.host.as_str().split('.').nth(*at),
-                Part::Segment(at) => line.path.segments().nth(*at),
+                Part::Captured(place) => *place,
             };
             // A `:` or an escape in what was captured must not become syntax.
             let captured =
-                captured.filter(|text| text.bytes().all(is_of_a_name)).ok_or_else(|| {
+                captured(place).filter(|text| text.bytes().all(is_of_a_name)).ok_or_else(|| {
                     Denial::with_detail(
                         Reason::EntityUnknown,
                         "the request names no possible entity",

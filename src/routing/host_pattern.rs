@@ -1,6 +1,7 @@
 //! Patterns of hosts, as the table's routes have them.
 
 use std::cmp::Reverse;
+use std::fmt;
 
 use super::path_pattern::{Placeholder, placeholder};
 use crate::domain::Host;
@@ -80,6 +81,16 @@ impl Labels {
     pub(super) fn rank(&self) -> impl Ord + use<> {
         let literal: Vec<bool> = self.0.iter().rev().map(Option::is_some).collect();
         (self.0.iter().filter(|label| label.is_none()).count(), Reverse(literal))
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, label) in self.0.iter().enumerate() {
+            let dot = if at > 0 { "." } else { "" };
+            write!(f, "{dot}{}", label.as_deref().unwrap_or("{}"))?;
+        }
+        Ok(())
     }
 }
 

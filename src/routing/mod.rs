@@ -11,10 +11,10 @@
 //!    an entity is [`Reason::RouteMisconfigured`]: a mistyped key must not fall
 //!    back to something weaker. A path with `;` is [`Reason::NoRoute`]: Envoy
 //!    matched it by rules of its own, and there is no key to opt in.
-//! 2. **The table** otherwise, where it has the host.
-//! 3. **What the catalog claims**, as far as that was delegated ([`CatalogRoutes`]).
-//!
-//! What none of them covers is [`Reason::NoRoute`].
+//! 2. **The table** otherwise. What it doesn't cover is [`Reason::NoRoute`], unless
+//!    the catalog is asked too:
+//! 3. **The catalog**, as far as the operator delegated it (`claims/mod.rs` has the rules):
+//!    by the destination's workload identity where it has one, else by the host.
 //!
 //! # How the table decides
 //!
@@ -83,15 +83,13 @@ mod settings;
 use std::sync::Arc;
 
 pub use claims::{
-    CatalogRoutes, Claim, ClaimFinding, DelegationError, DelegationSettings, Delegations,
-    FromCatalog, WorkloadSettings,
+    CatalogRoute, CatalogRoutes, Claim, ClaimFinding, Claims, Delegate, DelegationError,
+    DelegationSettings, Delegations, DelegationsSettings, NamingSettings,
 };
 pub use error::RouteError;
 pub use settings::*;
 
-use crate::domain::{
-    Action, Demands, Denial, Gate, Host, Method, Reason, Request, RequestLine, Target,
-};
+use crate::domain::{Action, Demands, Denial, Gate, Method, Reason, Request, RequestLine, Target};
 use entity::Entity;
 use index::{HostIndex, PathIndex};
 
@@ -141,43 +139,42 @@ impl RouteTable {
         if !request.context_extensions.is_empty() {
             return context::target(&request.context_extensions, line);
         }
-        let paths = self.hosts.find(&line.host).ok_or_else(|| {
-            no_route(format_args!("no route has the host `{}`", line.host.as_str()))
-        })?;
-        resolve(paths, line)
+        match self.hosts.find(&line.host) {
+            Some((_, paths)) => Self::target(paths, line),
+            None => Err(no_host(line)),
+        }
     }
 
-    /// Whether a route has the host, whatever its paths.
-    fn covers(&self, host: &Host<'_>) -> bool {
-        self.hosts.find(host).is_some()
+    /// What the routes of the host say.
+    fn target(paths: &PathIndex<Vec<Rule>>, line: &RequestLine<'_>) -> Result<Target, Denial> {
+        let rules =
+            paths.find(&line.path).ok_or_else(|| no_route("no route of the host has the path"))?;
+        let rule = by_method(rules, &line.method)
+            .ok_or_else(|| no_route("no route of the host and path has the method"))?;
+        if line.path.has_parameters() && !rule.route.allow_path_parameters {
+            return Err(no_route(format_args!(
+                "the path has `;` parameters, which the route `{}` does not allow",
+                rule.route.name
+            )));
+        }
+        Ok(Target {
+            resource: rule.entity.of(line)?,
+            action: rule.route.action.unwrap_or_else(|| line.method.action()),
+            gate: rule.route.gate,
+            route: Arc::clone(&rule.route.name),
+            demands: rule.route.demands.clone(),
+        })
     }
-}
-
-/// Says what a request to a host is about.
-fn resolve(paths: &PathIndex, line: &RequestLine<'_>) -> Result<Target, Denial> {
-    let rules =
-        paths.find(&line.path).ok_or_else(|| no_route("no route of the host has the path"))?;
-    let rule = by_method(rules, &line.method)
-        .ok_or_else(|| no_route("no route of the host and path has the method"))?;
-    if line.path.has_parameters() && !rule.route.allow_path_parameters {
-        return Err(no_route(format_args!(
-            "the path has `;` parameters, which the route `{}` does not allow",
-            rule.route.name
-        )));
-    }
-    Ok(Target {
-        resource: rule.entity.of(line)?,
-        action: rule.route.action.unwrap_or_else(|| line.method.action()),
-        gate: rule.route.gate,
-        route: Arc::clone(&rule.route.name),
-        demands: rule.route.demands.clone(),
-    })
 }
 
 /// The rule that lists the method, else the one for any.
 fn by_method<'r>(rules: &'r [Rule], method: &Method<'_>) -> Option<&'r Rule> {
     let lists = |rule: &&Rule| rule.route.methods.iter().any(|listed| listed == method.as_str());
     rules.iter().find(lists).or_else(|| rules.iter().find(|rule| rule.route.methods.is_empty()))
+}
+
+fn no_host(line: &RequestLine<'_>) -> Denial {
+    no_route(format_args!("no route has the host `{}`", line.host.as_str()))
 }
 
 fn no_route(detail: impl std::fmt::Display) -> Denial {

@@ -1,5 +1,7 @@
 //! Patterns of paths, as the table's routes have them.
 
+use std::fmt;
+
 use crate::domain::Path;
 
 /// A pattern, apart from the names of its placeholders: two patterns of one shape
@@ -102,6 +104,23 @@ impl PathShape {
             Step::ExactEnd => segments.next().is_none(),
             Step::PrefixEnd => true,
         })
+    }
+}
+
+/// As it is written, without the names of placeholders.
+impl fmt::Display for PathShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0 {
+            match step {
+                Step::Literal(literal) => write!(f, "/{literal}")?,
+                Step::Placeholder => f.write_str("/{}")?,
+                Step::ExactEnd => f.write_str("$")?,
+                // The prefix of no segments.
+                Step::PrefixEnd if self.0.len() == 1 => f.write_str("/")?,
+                Step::PrefixEnd => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -32,10 +32,10 @@ pub(super) fn look(config: &Config, snapshot: &Snapshot, report: &mut Report) {
     }
     let routes = Routes::new(config.route_table.clone(), config.delegations.clone());
     routes.adopt(snapshot);
-    for finding in routes.claimed().findings() {
+    for finding in &routes.claimed().findings {
         let remedy = "docs/routing.md says what an entity may claim";
         let subject = finding.entity.to_string();
-        report.add(Severity::Warning, "claim", subject, finding.message.clone(), remedy);
+        report.add(Severity::Warning, "claim", subject, finding.message.to_string(), remedy);
     }
     let claiming: BTreeSet<&EntityRef> =
         snapshot.claims().map(|(entity, _)| entity.entity()).collect();

@@ -89,9 +89,7 @@ fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<Backs
         Period::hours(1),
     );
     let trusted_id_locations =
-        findings.read_all(&at("trusted_id_locations"), &backstage.trusted_id_locations, |prefix| {
-            if is_bounded(prefix) { Ok(prefix.to_owned()) } else { Err(UNBOUNDED) }
-        });
+        findings.read_all(&at("trusted_id_locations"), &backstage.trusted_id_locations, bounded);
     let graph_providers =
         findings.read_all(&at("graph_providers"), &backstage.graph_providers, |id| {
             let fits = !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
@@ -114,6 +112,11 @@ fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<Backs
 const UNBOUNDED: &str = "expected a prefix that ends with `/`, such as \
      `url:https://github.com/contoso/org/`, or a whole location that ends with `.yaml`: anything \
      shorter would trust its namesakes as well";
+
+/// A prefix of locations that covers no namesakes.
+pub(super) fn bounded(prefix: &str) -> Result<String, &'static str> {
+    if is_bounded(prefix) { Ok(prefix.to_owned()) } else { Err(UNBOUNDED) }
+}
 
 /// Whether a prefix ends where a name ends: `url:https://github.com/contoso` would
 /// also believe `contoso-evil`, and `url:` everybody.

@@ -1,7 +1,7 @@
 //! What the values of a file mean, and whether they can be meant together.
 
 mod catalog;
-mod delegations;
+mod catalog_routes;
 mod entra;
 mod graph;
 mod listen;
@@ -61,7 +61,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let routes = routes::settings(&document.routes);
     routes::times(&document.routes, findings);
     let route_table = routes::table(&routes, findings);
-    let delegations = delegations::settings(&document.delegations, &document.workloads, findings);
+    let delegations = catalog_routes::delegations(&document.catalog_routes, findings);
     let policy = rest::policy(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
     let check = rest::check(&document.check, findings);

@@ -1,204 +1,218 @@
-//! From claims to routes.
+//! From all claims to what they grant: each is held against the delegations, the
+//! table, the naming rules, and the other claims.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
-use super::workload::check_id;
-use super::{CatalogRoutes, Claim, ClaimFinding, Delegations, NAME};
-use crate::domain::{EntityRef, Gate, Host};
-use crate::routing::entity::Entity;
+use super::finding::Told;
+use super::read::{Reading, read};
+use super::{CatalogRoutes, Claim, ClaimFinding, Delegations, Granted};
+use crate::domain::EntityRef;
+use crate::routing::RouteTable;
 use crate::routing::index::PathIndex;
-use crate::routing::path_pattern::{PathPattern, PathShape};
-use crate::routing::{Route, RouteTable, Rule};
-
-/// As many as an entity has reason to claim.
-const MAX_ITEMS: usize = 64;
-
-/// A claim of one host.
-struct HostClaim<'a> {
-    entity: &'a EntityRef,
-    owners: BTreeSet<&'a EntityRef>,
-    paths: Vec<PathShape>,
-}
+use crate::routing::path_pattern::PathShape;
 
 pub(super) fn build<'a>(
-    delegations: &Delegations,
+    rules: &Delegations,
     table: &RouteTable,
     claims: impl IntoIterator<Item = Claim<'a>>,
-) -> CatalogRoutes {
-    let mut build = Build { delegations, table, findings: Vec::new() };
-    let mut hosts: BTreeMap<Box<str>, Vec<HostClaim<'a>>> = BTreeMap::new();
-    let mut workloads: BTreeMap<Box<str>, Vec<&'a EntityRef>> = BTreeMap::new();
+) -> (CatalogRoutes, Vec<ClaimFinding>) {
+    let mut drafts = Drafts::default();
     for claim in claims {
-        let paths = build.paths(&claim);
-        for host in build.hosts(&claim) {
-            let (entity, owners) = (claim.entity, claim.owners.iter().copied().collect());
-            let claim = HostClaim { entity, owners, paths: paths.clone() };
-            hosts.entry(host.into()).or_default().push(claim);
-        }
-        for id in build.workloads(&claim) {
-            workloads.entry(id.into()).or_default().push(claim.entity);
+        if let Some(reading) = read(&claim) {
+            drafts.add(&claim, reading, rules, table);
         }
     }
-    let route = Arc::new(Route {
-        index: usize::MAX,
-        name: NAME.into(),
-        methods: Vec::new(),
-        gate: Gate::Policy,
-        action: None,
-        allow_path_parameters: false,
-        demands: None,
-    });
-    let mut routes = CatalogRoutes::default();
-    for (host, claims) in hosts {
-        if let Some(paths) = build.host(&host, &claims, &route) {
-            routes.hosts.insert(host, paths);
-        }
-    }
-    for (id, entities) in workloads {
-        match entities.as_slice() {
-            [entity] => drop(routes.workloads.insert(id, (*entity).clone())),
-            several => {
-                for entity in several {
-                    build.find(entity, format!("the workload `{id}` is claimed by others as well"));
-                }
-            }
-        }
-    }
-    build.findings.sort();
-    routes.findings = build.findings;
-    routes
+    let Drafts { mut drafts, hosts, workloads } = drafts;
+    let hosts = grant(hosts, &mut drafts, "host", "hosts");
+    let workloads = grant(workloads, &mut drafts, "workload", "workloads");
+    let mut findings: Vec<ClaimFinding> = drafts
+        .into_iter()
+        .flat_map(|draft| draft.told.into_findings(&draft.entity).collect::<Vec<_>>())
+        .collect();
+    findings.sort();
+    (CatalogRoutes { hosts, workloads }, findings)
 }
 
-struct Build<'b> {
-    delegations: &'b Delegations,
-    table: &'b RouteTable,
-    findings: Vec<ClaimFinding>,
+/// What is claimed with a right to it, and by whom. Sorted, so that what is told
+/// doesn't depend on chance.
+#[derive(Default)]
+struct Drafts {
+    drafts: Vec<Draft>,
+    hosts: BTreeMap<String, Vec<Claimant>>,
+    workloads: BTreeMap<String, Vec<Claimant>>,
 }
 
-impl Build<'_> {
-    fn find(&mut self, entity: &EntityRef, message: String) {
-        self.findings.push(ClaimFinding { entity: entity.clone(), message });
-    }
+/// One entity's claim.
+struct Draft {
+    entity: EntityRef,
+    /// Sorted.
+    owners: Vec<EntityRef>,
+    paths: Vec<PathShape>,
+    /// Whether it has a mistake, so grants nothing.
+    broken: bool,
+    told: Told,
+}
 
-    /// The hosts of a claim that count for it.
-    fn hosts<'c>(&mut self, claim: &Claim<'c>) -> Vec<&'c str> {
-        let mut hosts = Vec::new();
-        for text in self.items(claim, claim.hosts, "hosts") {
-            match self.host_of(claim, text) {
-                Ok(()) => hosts.push(text),
-                Err(message) => self.find(claim.entity, format!("`{}`: {message}", shown(text))),
-            }
-        }
-        hosts
-    }
+/// Who claims something that is delegated to them.
+#[derive(Clone, Copy)]
+struct Claimant {
+    /// Their place among the drafts.
+    draft: usize,
+    /// Whether they may do so beside others.
+    share: bool,
+}
 
-    fn host_of(&self, claim: &Claim<'_>, text: &str) -> Result<(), String> {
-        let host = Host::parse(text).map_err(|error| format!("no host: {error}"))?;
-        if host.as_str() != text {
-            return Err(format!("not canonical: write `{}`", host.as_str()));
-        }
-        if host.is_address() {
-            return Err("an ip address can't be claimed".to_owned());
-        }
-        if !self.delegations.delegates_host(text, claim) {
-            return Err("no delegation gives this host to this entity".to_owned());
-        }
-        if self.table.covers(&host) {
-            return Err("a configured route has this host".to_owned());
-        }
-        Ok(())
-    }
-
-    /// The paths of a claim; none where it names some and none can be read.
-    fn paths(&mut self, claim: &Claim<'_>) -> Vec<PathShape> {
-        let texts = self.items(claim, claim.paths, "paths");
-        let everything = texts.is_empty() && claim.paths.trim().is_empty();
-        let texts = if everything { vec!["/"] } else { texts };
-        let mut paths = Vec::new();
-        for text in texts {
-            match PathPattern::parse(text) {
-                Ok(pattern) if pattern.placeholders.is_empty() => paths.push(pattern.shape),
-                Ok(_) => {
-                    let message = format!("`{}`: a claim has no placeholders", shown(text));
-                    self.find(claim.entity, message);
-                }
-                // It repeats the text; as much of it as people read.
-                Err(message) => self.find(claim.entity, shown(&message)),
-            }
-        }
-        paths.sort();
-        paths.dedup();
-        paths
-    }
-
-    fn workloads<'c>(&mut self, claim: &Claim<'c>) -> Vec<&'c str> {
-        let mut ids = Vec::new();
-        for text in self.items(claim, claim.workloads, "workloads") {
-            if let Err(message) = check_id(text) {
-                self.find(claim.entity, shown(&message));
-            } else if !self.delegations.delegates_workload(text, claim) {
-                let message = format!("`{text}`: no delegation gives this workload to this entity");
-                self.find(claim.entity, message);
-            } else {
-                ids.push(text);
-            }
-        }
-        ids
-    }
-
-    fn items<'c>(&mut self, claim: &Claim<'c>, text: &'c str, what: &str) -> Vec<&'c str> {
-        let separated = text.split(|c: char| c == ',' || c.is_whitespace());
-        let mut items: Vec<&str> = separated.filter(|item| !item.is_empty()).collect();
-        items.sort_unstable();
-        items.dedup();
-        if items.len() > MAX_ITEMS {
-            self.find(claim.entity, format!("claims more than {MAX_ITEMS} {what}: none counts"));
-            items.clear();
-        }
-        items
-    }
-
-    /// The paths of a host, if it is anybody's.
-    fn host(
+impl Drafts {
+    fn add(
         &mut self,
-        host: &str,
-        claims: &[HostClaim<'_>],
-        route: &Arc<Route>,
-    ) -> Option<PathIndex> {
-        let first = claims.first()?;
-        let shared = claims.iter().all(|claim| claim.owners == first.owners);
-        if claims.len() > 1 && (!shared || first.owners.is_empty()) {
-            for claim in claims {
-                let message = format!("the host `{host}` is claimed by others' entities as well");
-                self.find(claim.entity, message);
+        claim: &Claim<'_>,
+        reading: Reading<'_>,
+        rules: &Delegations,
+        table: &RouteTable,
+    ) {
+        let draft = self.drafts.len();
+        let mut told = Told::default();
+        for host in &reading.hosts {
+            let name = host.as_str();
+            match rules.entitles_to_host(claim, host) {
+                None => told.tell(|| format!("the host `{name}` is not delegated to it")),
+                Some(entitled) => match table.hosts.find(host) {
+                    Some((pattern, _)) => told.tell(|| {
+                        format!(
+                            "the host `{name}` is the routes table's, which has `{pattern}` \
+                             and always wins"
+                        )
+                    }),
+                    None => self
+                        .hosts
+                        .entry(name.to_owned())
+                        .or_default()
+                        .push(Claimant { draft, share: entitled.share }),
+                },
             }
-            return None;
         }
-        let mut paths: HashMap<PathShape, Vec<&EntityRef>> = HashMap::new();
-        for claim in claims {
-            for path in &claim.paths {
-                paths.entry(path.clone()).or_default().push(claim.entity);
+        for id in &reading.workloads {
+            let name = id.as_str();
+            match rules.entitles_to_workload(claim, *id) {
+                None => told.tell(|| format!("the workload `{name}` is not delegated to it")),
+                Some(_) if rules.is_gateway(*id) => told
+                    .tell(|| format!("the workload `{name}` is a gateway, where the host decides")),
+                Some(_) if rules.names(*id) => {
+                    told.tell(|| format!("the workload `{name}` has its entity from a naming rule"))
+                }
+                // Nobody shares a workload: it is one program.
+                Some(_) => self
+                    .workloads
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(Claimant { draft, share: false }),
             }
         }
-        if let Some(twice) = paths.values().find(|entities| entities.len() > 1) {
-            for entity in twice.clone() {
-                let message = format!("another entity claims the same path of the host `{host}`");
-                self.find(entity, message);
-            }
-            // Neither has it, and what is left over must not fall to the other's `/`.
-            return None;
+        let broken = !reading.mistakes.is_empty();
+        for mistake in reading.mistakes {
+            told.tell(|| mistake);
         }
-        let rules = paths.into_iter().filter_map(|(shape, entities)| {
-            let entity = Entity::Fixed((*entities.first()?).clone());
-            Some((shape, vec![Rule { route: Arc::clone(route), entity }]))
-        });
-        Some(PathIndex::new(rules))
+        let mut owners: Vec<EntityRef> = claim.owners.iter().copied().cloned().collect();
+        owners.sort();
+        owners.dedup();
+        let entity = claim.entity.clone();
+        self.drafts.push(Draft { entity, owners, paths: reading.paths, broken, told });
     }
 }
 
-/// Text of the catalog, as much of it as people read.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 200;
-    text.chars().take(LONGEST).flat_map(char::escape_debug).collect()
+/// Gives each thing to who alone claims it, or to those who may share it. What is
+/// contested stands there with nobody.
+fn grant(
+    claimed: BTreeMap<String, Vec<Claimant>>,
+    drafts: &mut [Draft],
+    word: &str,
+    list: &str,
+) -> HashMap<Box<str>, Granted> {
+    let mut granted = HashMap::new();
+    for (name, claimants) in claimed {
+        let index = match contest(&claimants, drafts) {
+            None => Some(PathIndex::new(paths_of(&claimants, drafts))),
+            Some(why) => {
+                tell_all(&claimants, drafts, &format!("the {word} `{name}`"), why, list);
+                None
+            }
+        };
+        granted.insert(name.into_boxed_str(), Granted(index));
+    }
+    granted
+}
+
+fn paths_of(claimants: &[Claimant], drafts: &[Draft]) -> Vec<(PathShape, EntityRef)> {
+    let drafts = claimants.iter().filter_map(|claimant| drafts.get(claimant.draft));
+    drafts
+        .flat_map(|draft| draft.paths.iter().map(|path| (path.clone(), draft.entity.clone())))
+        .collect()
+}
+
+/// Why nobody gets something, if nobody does.
+fn contest(claimants: &[Claimant], drafts: &[Draft]) -> Option<Contest> {
+    let of = |claimant: &Claimant| drafts.get(claimant.draft);
+    let all: Vec<&Draft> = claimants.iter().filter_map(of).collect();
+    let Some((first, others)) = all.split_first() else { return Some(Contest::Broken) };
+    if others.is_empty() {
+        return first.broken.then_some(Contest::Broken);
+    }
+    if !claimants.iter().all(|claimant| claimant.share) {
+        return Some(Contest::Several);
+    }
+    if first.owners.is_empty() || others.iter().any(|other| other.owners != first.owners) {
+        return Some(Contest::Owners);
+    }
+    // A path that one of them meant must not go to another by a slip.
+    if all.iter().any(|draft| draft.broken) {
+        return Some(Contest::Mistake);
+    }
+    let mut paths: Vec<&PathShape> = all.iter().flat_map(|draft| &draft.paths).collect();
+    paths.sort();
+    let distinct = paths.is_sorted_by(|a, b| a < b);
+    (!distinct).then_some(Contest::Paths)
+}
+
+#[derive(Clone, Copy)]
+enum Contest {
+    /// The only claim has a mistake, which was told.
+    Broken,
+    Several,
+    Owners,
+    Mistake,
+    Paths,
+}
+
+/// Tells each claimant of some others.
+fn tell_all(claimants: &[Claimant], drafts: &mut [Draft], what: &str, why: Contest, list: &str) {
+    let why = match why {
+        Contest::Broken => return,
+        Contest::Several => "so none of them gets it",
+        Contest::Owners => "and their owners are not the same, so none of them gets it",
+        Contest::Mistake => "and one of their claims has a mistake, so none of them gets it",
+        Contest::Paths => "and two of them claim the same path, so none of them gets it",
+    };
+    let mut names: Vec<EntityRef> = claimants
+        .iter()
+        .filter_map(|claimant| drafts.get(claimant.draft))
+        .map(|draft| draft.entity.clone())
+        .collect();
+    names.sort();
+    names.dedup();
+    for claimant in claimants {
+        let Some(draft) = drafts.get_mut(claimant.draft) else { continue };
+        let others = names.iter().filter(|name| **name != draft.entity);
+        draft.told.tell(|| {
+            const SHOWN: usize = 2;
+            let mut text: Vec<String> =
+                others.take(SHOWN).map(|name| format!("`{name}`")).collect();
+            if text.is_empty() {
+                // The same entity twice, which no whole catalog has.
+                text.push("itself".to_owned());
+            }
+            let more = names.len().saturating_sub(1 + SHOWN);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{what} stands in the `{list}` of {}{more} too, {why}", text.join(", "))
+        });
+    }
 }
