@@ -1,4 +1,4 @@
-//! Microsoft Graph, as far as it tells groups.
+//! Microsoft Graph, as far as it tells groups and lists the organization.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::organization;
 use crate::people::Kind;
 use crate::tenant::{Endpoint, Reply, Shared};
 
@@ -67,7 +68,12 @@ async fn graph(
 /// The answer to a caller with a token, or why there is none.
 fn judge(shared: &Shared, call: &GraphCall, uri: &Uri) -> Result<Reply, Reply> {
     let path = uri.path().strip_prefix("/graph/v1.0/").unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').collect();
+    let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    if call.method == "GET"
+        && let Some(reply) = organization::reply(shared, &parts, uri)
+    {
+        return reply;
+    }
     let [collection, oid, action] = parts.as_slice() else {
         return Err(bad_request("Resource not found for the segment."));
     };
@@ -154,7 +160,7 @@ fn unauthorized(message: &str) -> Reply {
     reply
 }
 
-fn bad_request(message: &str) -> Reply {
+pub(crate) fn bad_request(message: &str) -> Reply {
     error(StatusCode::BAD_REQUEST, "Request_BadRequest", message)
 }
 
@@ -175,7 +181,7 @@ pub(crate) fn failure(status: StatusCode) -> Reply {
     error(status, code, message)
 }
 
-fn error(status: StatusCode, code: &str, message: &str) -> Reply {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Reply {
     let inner = json!({
         "date": crate::refusal::timestamp(),
         "request-id": Uuid::new_v4().to_string(),

@@ -19,6 +19,7 @@ pub mod token;
 mod assertion;
 mod grants;
 mod managed_identity;
+mod organization;
 mod refusal;
 mod serve;
 mod token_endpoint;

@@ -36,21 +36,31 @@ enum Command {
         /// Whom the tenant signs tokens for, at `/dev/token?as=NAME`.
         #[arg(long, value_name = "FILE")]
         people: Option<PathBuf>,
+        /// Graph gives at most so many objects at once.
+        #[arg(long, value_name = "N")]
+        graph_page: Option<usize>,
     },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Command::Serve { tenant_listen, service_listen, tenant_id, people } = Cli::parse().command;
+    let Command::Serve { tenant_listen, service_listen, tenant_id, people, graph_page } =
+        Cli::parse().command;
     let people = people.map_or_else(|| Ok(People::default()), |file| People::load(&file))?;
     let key = SigningKey::generate("devtenant-1", 2048)?;
     let tenant =
         Tenant::start(TenantOptions { id: tenant_id, listen: tenant_listen, key, people }).await?;
+    if let Some(size) = graph_page {
+        tenant.directory().page_size(size);
+    }
     let service = Echo::start_on(service_listen).await?;
     let ready = serde_json::json!({
         "tenant": tenant.authority(),
         "tenant_id": tenant_id.to_string(),
         "service": format!("http://{}", service.address()),
+        "graph": tenant.graph_url(),
+        "identity_endpoint": tenant.identity_endpoint(),
+        "identity_header": tenant.identity_header(),
     });
     writeln!(std::io::stdout(), "{ready}")?;
     let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -15,6 +15,9 @@ use crate::token::TokenBuilder;
 pub struct People {
     /// Each of them.
     pub people: Vec<Person>,
+    /// The groups that the directory lists.
+    #[serde(default)]
+    pub groups: Vec<Group>,
 }
 
 /// Somebody, or an application.
@@ -33,6 +36,34 @@ pub struct Person {
     /// The app roles they were given.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// What the directory shows them as; their name, if not given.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// Their address.
+    #[serde(default)]
+    pub mail: Option<String>,
+    /// Whether they were shut out.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// A group, as the directory lists it. Who is in it for a token, their person says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its object id.
+    pub id: String,
+    /// What it is shown as; nothing keeps two from having the same.
+    pub display_name: String,
+    /// What stands before the `@` of its address.
+    #[serde(default)]
+    pub mail_nickname: String,
+    /// Whether it is one for mail alone.
+    #[serde(default)]
+    pub mail_only: bool,
+    /// The object ids of the people, applications and groups directly in it.
+    #[serde(default)]
+    pub members: Vec<String>,
 }
 
 /// What somebody is.

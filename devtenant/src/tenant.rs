@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) grants: Grants,
     /// What an application must show to get tokens from the App Service endpoint.
     pub(crate) identity_header: String,
-    people: People,
+    pub(crate) people: People,
     state: Mutex<Published>,
     faults: Faults,
 }
@@ -284,10 +284,14 @@ impl Shared {
         format!("{}/{}/oauth2/v2.0/token", self.authority, self.id)
     }
 
-    /// Whether this is Graph, under its own name or under ours.
+    /// Whether this is Graph, under its own name or under ours. Backstage's Microsoft
+    /// Graph module asks for tokens for the host alone, whatever the port.
     pub(crate) fn is_graph(&self, resource: &str) -> bool {
         let resource = resource.trim_end_matches('/');
-        resource == "https://graph.microsoft.com" || resource == self.graph_url()
+        let host = self.authority.rsplit_once(':').map(|(host, _)| host);
+        resource == "https://graph.microsoft.com"
+            || resource == self.graph_url()
+            || Some(resource) == host
     }
 
     fn token_of(&self, tenant: Uuid) -> TokenBuilder {

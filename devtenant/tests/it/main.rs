@@ -12,4 +12,5 @@ mod documents;
 mod faults;
 mod graph;
 mod managed_identity;
+mod organization;
 mod token;
