@@ -13,7 +13,7 @@ TEST := $(if $(shell $(CARGO) nextest --version 2>/dev/null),\
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build stagedoor and devtenant for development
@@ -26,6 +26,14 @@ demo: ## Run everything on loopback and show who may do what (KEEP=1: leave it r
 .PHONY: test
 test: envoy ## Run every test, those through a real Envoy too
 	$(TEST)
+
+.PHONY: test-backstage
+test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
+	python3 tests/backstage/run.py
+
+.PHONY: bench-backstage
+bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some minutes)
+	python3 tests/backstage/bench.py
 
 .PHONY: check
 check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
