@@ -99,7 +99,8 @@ def install() -> None:
     stamp.unlink(missing_ok=True)
     for name in files:
         shutil.copyfile(HERE / name, INSTALLED / name)
-    environment = dict(os.environ)
+    # What is compiled here needs no binary from elsewhere.
+    environment = {**os.environ, "npm_config_build_from_source": "true"}
     # Node's own headers, where they are there; otherwise npm fetches them.
     prefix = Path(program).resolve().parent.parent
     if (prefix / "include" / "node" / "node.h").exists():
@@ -108,7 +109,7 @@ def install() -> None:
         for command in [
             # No script of eight hundred packages runs, but one.
             ["npm", "ci", "--omit=optional", "--ignore-scripts"],
-            ["npm", "rebuild", "better-sqlite3", "--build-from-source", "--ignore-scripts=false"],
+            ["npm", "rebuild", "better-sqlite3", "--ignore-scripts=false"],
         ]:
             done = subprocess.run(
                 command, cwd=INSTALLED, env=environment, stdout=log, stderr=subprocess.STDOUT,
