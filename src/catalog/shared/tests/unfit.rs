@@ -170,3 +170,72 @@ async fn what_is_no_file_is_not_waited_for() {
     let said = folder(&dir).poll(None).await.unwrap_err().to_string();
     assert!(said.ends_with("snapshot`: is no regular file"), "{said}");
 }
+
+/// Reads slowly once told to, and has each write of a snapshot answered as if its
+/// client had repeated it and met its own write.
+#[derive(Debug)]
+struct Slow {
+    inner: Arc<dyn Place>,
+    pause: std::sync::Mutex<Duration>,
+    writes: std::sync::atomic::AtomicUsize,
+}
+
+impl Place for Slow {
+    fn read(&self, object: Object, ask: Ask) -> Reading<'_> {
+        async move {
+            let pause = if object == Object::Snapshot {
+                *self.pause.lock().unwrap()
+            } else {
+                Duration::ZERO
+            };
+            tokio::time::sleep(pause).await;
+            self.inner.read(object, ask).await
+        }
+        .boxed()
+    }
+
+    fn write(&self, object: Object, parts: Vec<Bytes>, expect: Expect) -> Writing<'_> {
+        async move {
+            let written = self.inner.write(object, parts, expect).await;
+            if object != Object::Snapshot {
+                return written;
+            }
+            self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(Written::Conflict)
+        }
+        .boxed()
+    }
+
+    fn is_proved(&self) -> bool {
+        true
+    }
+}
+
+fn slow() -> Arc<Slow> {
+    let pause = Duration::ZERO.into();
+    Arc::new(Slow { inner: memory_place(), pause, writes: 0.into() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_runs_out_between_the_questions_publishes_nothing() {
+    let slow = slow();
+    let store = SharedStore::over(slow.clone());
+    let lease = lead(&mut elector(&store, "a")).await;
+    tokio::time::advance(Duration::from_secs(25)).await;
+    *slow.pause.lock().unwrap() = Duration::from_secs(5);
+    let lost = publish(&store, &lease, "x", CRAWLED).await;
+    assert_eq!(lost, Published::Lost(Lost::Expired { epoch: 1 }));
+    assert_eq!(store.poll(None).await.unwrap(), Polled::Absent);
+}
+
+#[tokio::test]
+async fn a_publisher_knows_its_own_write_when_the_answer_was_lost() {
+    let slow = slow();
+    let store = SharedStore::over(slow.clone());
+    let lease = lead(&mut elector(&store, "a")).await;
+    let Published::Done(etag) = publish(&store, &lease, "x", CRAWLED).await else {
+        panic!("not known");
+    };
+    assert_eq!(store.poll(Some(&etag)).await.unwrap(), Polled::Unchanged);
+    assert_eq!(slow.writes.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
