@@ -31,6 +31,10 @@ test: envoy ## Run every test, those through a real Envoy too
 test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 	python3 tests/backstage/run.py
 
+.PHONY: test-shared
+test-shared: ## Try the shared place for snapshots on emulators of Azure and S3 (needs npm)
+	scripts/shared-emulators
+
 .PHONY: bench-backstage
 bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some minutes)
 	python3 tests/backstage/bench.py

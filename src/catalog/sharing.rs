@@ -17,6 +17,9 @@ use super::snapshot::Snapshot;
 use super::state::RefreshError;
 use crate::clock::Now;
 
+/// As far as the clocks of two machines may differ, in seconds.
+const CLOCKS_APART: i64 = 300;
+
 /// How long giving the lease back may take at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -73,6 +76,12 @@ impl Sharing {
     /// A snapshot that another published since the last time.
     pub(super) async fn poll(&mut self) -> Result<Option<Snapshot>, RefreshError> {
         let Seen::New(seen) = self.reader.poll().await.map_err(failed)? else { return Ok(None) };
+        let ahead = seen.mark.crawled_at.saturating_sub(Now::read().unix);
+        if ahead > CLOCKS_APART {
+            // It would never grow old.
+            let message = format!("the shared snapshot is dated {ahead} s in the future");
+            return Err(RefreshError { code: "shared", message });
+        }
         let read = tokio::task::spawn_blocking(move || {
             decode(&seen.bytes).map(|snapshot| Snapshot {
                 // The same snapshot can have been found again by a later crawl.
