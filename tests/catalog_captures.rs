@@ -15,6 +15,9 @@ use serde_json::Value;
 use stagedoor::catalog::{CatalogError, load_once};
 use stagedoor::fetch::{Exchange, FetchError, Incoming, Limits, Outgoing};
 
+/// The entities, groups and users of a snapshot, or the code of the error.
+type Outcome = Result<(usize, usize, usize), &'static str>;
+
 /// An answer to whatever is asked.
 struct Always(Incoming);
 
@@ -61,8 +64,7 @@ fn answer(name: &str) -> Incoming {
 
 #[tokio::test(start_paused = true)]
 async fn every_captured_answer() {
-    // `Ok` with the entities, groups and users of a snapshot, or the code of the error.
-    let expected: &[(&str, Result<(usize, usize, usize), &str>)] = &[
+    let expected: &[(&str, Outcome)] = &[
         ("auth-jwks", Err("form")),
         ("auth-openid-configuration", Err("form")),
         ("by-name", Err("form")),
