@@ -90,6 +90,45 @@ async fn what_the_doctor_finds() {
     assert!(out.contains("`component:default/payments` is"), "the nearest is named: {out}");
 }
 
+/// The directory and the catalog side by side.
+#[tokio::test]
+async fn groups_that_only_one_side_has() {
+    const APP: &str = "eeeeeeee-0000-0000-0000-000000000001";
+    let listed = |number: usize, name: &str| {
+        let id = format!("aaaaaaaa-0000-0000-0000-{number:012}");
+        serde_json::json!({ "id": id, "display_name": name })
+    };
+    // The first is Payments Team's, the fourth Orders Team's; the second and third are gone.
+    let groups = [listed(1, "payments team"), listed(4, "Order Fulfilment"), listed(9, "Cooks")];
+    let people = serde_json::json!({ "people": [], "groups": groups });
+    let people = serde_json::from_value(people).unwrap();
+    let options = TenantOptions { people, ..TenantOptions::default() };
+    let tenant = Tenant::start(options).await.unwrap();
+    tenant.applications().secret(APP, "the secret");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "the secret").unwrap();
+    let options = Options {
+        entra: format!("  overage: graph\n  graph: {{ client_id: {APP}, secret_file: secret }}\n"),
+        tenant: format!("      graph_url: {}\n", tenant.graph_url()),
+        ..Options::default()
+    };
+    write_config(&folder, &tenant, &options).unwrap();
+    let (_, found) = doctor(folder.path()).await;
+    let about = |code: &str| -> Vec<String> {
+        found.iter().filter(|found| found.1 == code).map(|found| found.2.clone()).collect()
+    };
+    assert_eq!(about("names_differ"), ["group:default/orders-team"]);
+    assert_eq!(about("group_gone"), ["group:default/refunds", "group:default/refunds-oncall"]);
+    assert_eq!(about("groups_without_team"), ["entra"]);
+    assert!(about("overage_denied").is_empty());
+
+    // Without the right secret nothing can be compared, nor groups be looked up.
+    std::fs::write(folder.path().join("secret"), "another").unwrap();
+    let (code, found) = doctor(folder.path()).await;
+    assert_eq!(code, Some(1));
+    assert!(found.iter().any(|found| found.1 == "graph_unavailable"), "{found:?}");
+}
+
 #[tokio::test]
 async fn what_is_down_is_named() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();

@@ -57,7 +57,7 @@ pub async fn directory_groups<E: Exchange>(
     let audience = Audience { tenant: id, authority: &tenant.authority, graph: &tenant.graph };
     let credential = Credential::new(graph.credential.clone());
     let token = credential.token(exchange, audience).await.map_err(|error| error.to_string())?;
-    let mut url = first(&tenant.graph)?;
+    let mut url = first(&tenant.graph);
     let mut groups = Vec::new();
     for _ in 0..MAX_PAGES {
         let headers = vec![(http::header::AUTHORIZATION, token.clone())];
@@ -82,8 +82,10 @@ pub async fn directory_groups<E: Exchange>(
     Err(format!("more than {} pages", MAX_PAGES - 1))
 }
 
-fn first(graph: &Url) -> Result<Url, String> {
-    let mut url = graph.join("v1.0/groups").map_err(|error| error.to_string())?;
+fn first(graph: &Url) -> Url {
+    let mut url = graph.clone();
+    let base = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{base}/v1.0/groups"));
     url.query_pairs_mut().append_pair("$select", "id,displayName").append_pair("$top", "999");
-    Ok(url)
+    url
 }
