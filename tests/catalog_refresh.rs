@@ -188,6 +188,39 @@ async fn a_name_that_is_taken_over_waits() {
     running.stop().await;
 }
 
+/// Also where the name was free in between.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_was_free_for_a_while_waits() {
+    let back = |uid: Option<&str>| {
+        let mut entities = organisation();
+        for entity in entities.iter_mut().filter(|entity| entity["metadata"]["name"] == "c0") {
+            entity["relations"][0]["targetRef"] = json!("group:default/g9");
+            entity["metadata"]["uid"] = uid.map_or(entity["metadata"]["uid"].clone(), Value::from);
+        }
+        entities
+    };
+    let other = id('f', 1);
+    for (uid, waits) in [(Some(other.as_str()), true), (None, false)] {
+        let running = Running::start(organisation(), None);
+        running.crawl().await;
+        running.served.set(without(|name| name == "c0"));
+        running.crawl().await;
+        running.crawl().await;
+        assert!(running.owners("component:default/c0").is_empty());
+        running.served.set(back(uid));
+        for _ in 1..ADOPT_AFTER {
+            running.crawl().await;
+            let owners = running.owners("component:default/c0");
+            assert_eq!(owners.is_empty(), waits, "{uid:?} {owners:?}");
+            assert_eq!(running.held().is_some(), waits);
+        }
+        running.crawl().await;
+        assert_eq!(running.owners("component:default/c0"), ["group:default/g9"], "{uid:?}");
+        assert_eq!(running.held(), None);
+        running.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unchanged_catalog_is_not_sent_again() {
     let running = Running::start(organisation(), None);

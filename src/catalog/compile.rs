@@ -75,24 +75,35 @@ pub(super) fn compile(mut draft: Draft, terms: Terms<'_>) -> Result<Snapshot, Co
 
 /// Puts what was known before in the place of entities that came from elsewhere.
 fn hold(draft: &mut Draft, before: Option<&Snapshot>, moves: &mut Moves, adopt_after: u32) {
+    let Some(before) = before else { return };
     moves.begin();
     for at in 0..draft.rows.len() {
         let Some(row) = draft.rows.get(at).copied() else { continue };
         let Some(name) = draft.names.get(row.name).cloned() else { continue };
-        let Some((before, known)) = before.and_then(|before| Some((before, before.find(&name)?)))
-        else {
-            continue;
+        let known = before.find(&name);
+        let origin = match known {
+            Some(known) => before.origins.get(known).copied(),
+            None => moves.last_holder(&name),
         };
-        let Some(origin) = before.origins.get(known).copied() else { continue };
+        let Some(origin) = origin else { continue };
         if let Standing::Held(crawls) = moves.judge(&name, origin, row.origin, adopt_after) {
             let message = format!(
                 "came under a known name from elsewhere: what it was before goes on ({crawls} of {adopt_after} crawls)"
             );
             draft.find(FindingKind::Moved, row.name, message);
-            let former = former(draft, before, known, row);
+            let former = match known {
+                Some(known) => former(draft, before, known, row),
+                // The name was free: nothing goes on.
+                None => Row { name: row.name, origin, left_out: row.left_out, ..Row::BARE },
+            };
             if let Some(row) = draft.rows.get_mut(at) {
                 *row = former;
             }
+        }
+    }
+    for (entity, origin) in before.refs.iter().zip(&before.origins) {
+        if draft.names.find(entity).and_then(|name| draft.row(name)).is_none() {
+            moves.leave(entity, *origin);
         }
     }
     moves.end();

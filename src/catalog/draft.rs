@@ -53,6 +53,24 @@ pub(super) struct Row {
     pub(super) left_out: bool,
 }
 
+impl Row {
+    /// Of which nothing is known.
+    pub(super) const BARE: Self = Self {
+        name: NONE,
+        title: NONE,
+        spec_type: NONE,
+        lifecycle: NONE,
+        edges: Span { start: 0, len: 0 },
+        tags: Span { start: 0, len: 0 },
+        claim: NONE,
+        id: NONE,
+        origin: Origin { uid: [0; 2], location: 0 },
+        trusted: false,
+        tenant: false,
+        left_out: false,
+    };
+}
+
 /// A piece of a list that all rows share.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {

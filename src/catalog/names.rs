@@ -137,6 +137,11 @@ impl Names {
         Ok(number(at))
     }
 
+    /// The number of a ref that came before.
+    pub(super) fn find(&self, entity: &EntityRef) -> Option<Number> {
+        self.index.find(entity.as_str(), |at| self.refs.get(at).map(EntityRef::as_str))
+    }
+
     /// Room for so many.
     pub(super) fn reserve(&mut self, names: usize) {
         self.refs.reserve_exact(names.saturating_sub(self.refs.len()));

@@ -13,6 +13,9 @@ use aws_lc_rs::digest;
 use super::guard::{Excess, Held, MAX_EXAMPLES, short};
 use crate::domain::EntityRef;
 
+/// Of more names that became free it is forgotten who held them.
+const MAX_GONE: usize = 100_000;
+
 /// Which entity it is: what its author can't choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -59,6 +62,8 @@ pub(super) enum Standing {
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     seen: HashMap<EntityRef, Move>,
+    /// Who held the names that became free.
+    gone: HashMap<EntityRef, Origin>,
 }
 
 #[derive(Debug)]
@@ -101,6 +106,18 @@ impl Moves {
         } else {
             Standing::Held(seen.crawls)
         }
+    }
+
+    /// Remembers who held a name that is free now: whoever takes it next is another.
+    pub(super) fn leave(&mut self, entity: &EntityRef, origin: Origin) {
+        if origin != Origin::default() && self.gone.len() < MAX_GONE {
+            self.gone.insert(entity.clone(), origin);
+        }
+    }
+
+    /// Who held this name before it was free, if it was.
+    pub(super) fn last_holder(&mut self, entity: &EntityRef) -> Option<Origin> {
+        self.gone.remove(entity)
     }
 
     /// Ends a crawl: what did not come again is forgotten.
