@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes a catalog of 20,000 entities as YAML files: generate.py FOLDER [SHARE]
 
-500 groups six levels deep, 5,000 users in one to three of them, 14,500 components with an
-owner each. The same files each time. SHARE (1.0) scales all three.
+500 groups in five trees five levels deep (one tree alone would have a root above everybody,
+which grants nothing), 5,000 users in one to three of them, 14,500 components with an owner
+each. The same files each time. SHARE (1.0) scales all three.
 """
 
 import sys
@@ -12,6 +13,7 @@ from typing import Iterator, List
 GROUPS, USERS, COMPONENTS = 500, 5_000, 14_500
 # Backstage reads a file as a whole, again and again.
 DOCUMENTS_A_FILE = 1_000
+TREES = 5
 # Children a group.
 BRANCHES = 3
 
@@ -19,7 +21,7 @@ BRANCHES = 3
 def documents(share: float = 1.0) -> Iterator[str]:
     groups, users, components = (max(1, int(n * share)) for n in (GROUPS, USERS, COMPONENTS))
     for n in range(groups):
-        parent = f", parent: team-{(n - 1) // BRANCHES}" if n else ""
+        parent = f", parent: team-{(n - TREES) // BRANCHES}" if n >= TREES else ""
         yield document("Group", f"name: team-{n}", f"type: team, children: []{parent}")
     for n in range(users):
         teams = sorted({n * k % groups for k in (1, 7, 11)[: 1 + n % 3]})
