@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use stagedoor::audit::{AuditRecord, AuditSettings, AuditSink, AuditStats, AuditWriter};
 use stagedoor::domain::{
-    Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -29,6 +29,7 @@ fn record(path: &str) -> AuditRecord {
         target: None,
         owners: Vec::new(),
         versions: Versions::default(),
+        notes: Notes::default(),
     };
     let request = Request { path, ..Request::default() };
     AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)

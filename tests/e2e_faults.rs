@@ -447,6 +447,7 @@ impl Decide for Broken {
             target: None,
             owners: Vec::new(),
             versions: stagedoor::domain::Versions::default(),
+            notes: stagedoor::domain::Notes::default(),
         }
     }
 }
@@ -466,6 +467,7 @@ fn allow() -> Decision {
         target: Some(target),
         owners: Vec::new(),
         versions: stagedoor::domain::Versions::default(),
+        notes: stagedoor::domain::Notes::default(),
     }
 }
 

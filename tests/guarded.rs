@@ -16,7 +16,7 @@ use prost::Message as _;
 use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
 use stagedoor::domain::{
-    Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
 };
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
@@ -46,6 +46,7 @@ impl Decide for Nobody {
             target: None,
             owners: Vec::new(),
             versions: Versions::default(),
+            notes: Notes::default(),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::audit::{AuditRecord, AuditSender};
-use crate::domain::{Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions};
+use crate::domain::{
+    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+};
 use crate::ext_authz::{Decided, OnGuarded, Record};
 use crate::seldom::Seldom;
 use crate::telemetry::{Metrics, Traces};
@@ -88,6 +90,7 @@ impl OnGuarded for Recorder {
             target: None,
             owners: Vec::new(),
             versions: Versions::default(),
+            notes: Notes::default(),
         };
         self.decided(&Decided {
             decision: &decision,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, CatalogState, Entity, Membership, Snapshot};
 use crate::clock::Now;
 use crate::domain::{
-    Decision, DecisionId, Denial, Gate, Identity, Owner, Permit, Principal, Reason, Request,
+    Decision, DecisionId, Denial, Gate, Identity, Notes, Owner, Permit, Principal, Reason, Request,
     RequestLine, Target, Verdict, Versions,
 };
 use crate::entra::Authenticator;
@@ -50,6 +50,7 @@ struct Draft {
     target: Option<Target>,
     owners: Vec<Owner>,
     versions: Versions,
+    notes: Notes,
 }
 
 /// A request that is routed, and waits for its caller's identity.
@@ -114,6 +115,7 @@ impl Authorizer {
             target: None,
             owners: Vec::new(),
             versions: Versions { policy: Some(Arc::clone(self.policy.version())), snapshot: None },
+            notes: Notes::default(),
         }
     }
 
@@ -242,6 +244,7 @@ impl Draft {
             target: self.target,
             owners: self.owners,
             versions: self.versions,
+            notes: self.notes,
         }
     }
 }

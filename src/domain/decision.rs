@@ -23,6 +23,74 @@ pub struct Decision {
     pub owners: Vec<Owner>,
     /// What it was decided by.
     pub versions: Versions,
+    /// What else came of deciding.
+    pub notes: Notes,
+}
+
+/// What came of deciding beside the verdict. Nothing of it changes the verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// What was remembered from an earlier request.
+    pub remembered: Remembered,
+    /// What other policies would have answered, where that differs.
+    pub shadow: Vec<Shadow>,
+    /// What the caller is to be told although they may.
+    pub warnings: Vec<Notice>,
+    /// What somebody should look at: a policy that lets somebody in says that it is loud.
+    pub alerts: Vec<Notice>,
+    /// Why the caller says that they need it, as they wrote it.
+    pub justification: Option<Box<str>>,
+}
+
+/// What a decision found ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The token was verified before.
+    pub token: bool,
+    /// The policies were asked before.
+    pub decision: bool,
+}
+
+/// What a set of policies that is not enforced would have answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Which set.
+    pub set: ShadowSet,
+    /// Whether it would have let the request pass.
+    pub allow: bool,
+    /// The code of its answer.
+    pub reason: &'static str,
+    /// The policies that determined it.
+    pub policies: Vec<Arc<str>>,
+}
+
+/// A set of policies that is evaluated and not enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowSet {
+    /// The enforced policies together with those that are in shadow mode.
+    Mode,
+    /// The policies of the files that are in the shadow.
+    Files,
+}
+
+impl ShadowSet {
+    /// The name used in metrics and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mode => "mode",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// What a policy has to say beside its effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// What it says, in its author's words.
+    pub text: Arc<str>,
 }
 
 /// Allow or deny.

@@ -15,7 +15,8 @@ mod request;
 mod target;
 
 pub use decision::{
-    Challenge, Decision, DecisionId, Denial, Grant, Owner, Permit, Verdict, Versions,
+    Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Permit, Remembered,
+    Shadow, ShadowSet, Verdict, Versions,
 };
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};

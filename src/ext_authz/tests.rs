@@ -14,7 +14,7 @@ use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
     Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind,
-    Owner, Permit, Principal, Reason, Target, TokenFacts, Verdict, Versions,
+    Notes, Owner, Permit, Principal, Reason, Target, TokenFacts, Verdict, Versions,
 };
 use reply::legal;
 
@@ -99,6 +99,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
             title: hostile(rng),
         }],
         versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
+        notes: Notes::default(),
     }
 }
 
@@ -165,6 +166,7 @@ fn challenges_say_what_to_do() {
             target: None,
             owners: Vec::new(),
             versions: Versions::default(),
+            notes: Notes::default(),
         };
         let message = Reply::of(&decision, &answer(false), false).into_message();
         let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else {
@@ -214,6 +216,7 @@ fn an_allow_follows_its_settings() {
         target: Some(target),
         owners: Vec::new(),
         versions: Versions::default(),
+        notes: Notes::default(),
     };
     for remove_authorization in [false, true] {
         let settings = AnswerSettings { headers: headers.clone(), remove_authorization };

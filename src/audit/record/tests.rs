@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::{
-    Action, Denial, Gate, Identity, IdentityKind, Owner, Permit, Reason, Target, TokenFacts,
+    Action, Denial, Gate, Identity, IdentityKind, Notes, Owner, Permit, Reason, Target, TokenFacts,
     Versions,
 };
 
@@ -45,6 +45,7 @@ fn denied(denial: Denial) -> Decision {
         target: None,
         owners: Vec::new(),
         versions: Versions::default(),
+        notes: Notes::default(),
     }
 }
 
@@ -66,6 +67,7 @@ fn an_allow_with_everything() {
         target: Some(target),
         owners: vec![Owner { entity: entity("group:default/team-a"), title: "Team A".into() }],
         versions: Versions { policy: Some("p1".into()), snapshot: Some("s1".into()) },
+        notes: Notes::default(),
     };
     let request = Request {
         method: "POST",

@@ -4,7 +4,9 @@ use std::sync::mpsc as std_mpsc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::domain::{Decision, DecisionId, Denial, Principal, Reason, Request, Verdict, Versions};
+use crate::domain::{
+    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -17,6 +19,7 @@ fn record(name: usize) -> AuditRecord {
         target: None,
         owners: Vec::new(),
         versions: Versions::default(),
+        notes: Notes::default(),
     };
     let request = Request { request_id: Some(name.to_string().into()), ..Request::default() };
     AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)
