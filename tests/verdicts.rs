@@ -25,7 +25,7 @@ use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
     attribute_context::Request,
 };
 use stagedoor::ext_authz::{Answer, CheckService, Decided, Record};
-use stagedoor::policy::PolicySet;
+use stagedoor::policy::Policies;
 use support::reply::legal;
 use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, write_config};
 
@@ -52,7 +52,7 @@ fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckServ
         authenticator,
         catalog,
         routes: Routes::new(config.route_table, config.delegations),
-        policy: Arc::new(PolicySet::load(&config.policy).unwrap()),
+        policy: Policies::load(config.policy).unwrap(),
         membership: config.membership,
         overage: OverageSource::Nowhere,
     };
