@@ -21,6 +21,7 @@ use tonic::service::Routes as Services;
 
 use crate::admin::{self, Admin, Readiness};
 use crate::audit::{AuditTask, AuditWriter};
+use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
 use crate::config::{Config, OverageFrom};
@@ -55,6 +56,7 @@ pub struct App {
     resolver: Option<GroupResolver>,
     catalog: Catalog,
     policies: Policies,
+    explainer: Explainer,
     http: Arc<HttpClient>,
     audit: AuditTask,
     traces: Traces,
@@ -129,7 +131,9 @@ impl App {
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
         let guard_deadline = config.check.deadline + LAST_CHANCE;
-        let check = CheckService::new(authorizer, answer, config.check, Box::new(recorder.clone()));
+        let explainer = Explainer::new(authorizer, config.routes, config.debug_groups);
+        let check =
+            CheckService::new(explainer.clone(), answer, config.check, Box::new(recorder.clone()));
         let check = AuthorizationServer::new(check)
             .max_decoding_message_size(config.serve.max_message_bytes);
         let (health, health_service) = health::Health::new().await;
@@ -169,6 +173,7 @@ impl App {
             resolver,
             catalog,
             policies,
+            explainer,
             http: Arc::new(http),
             audit,
             traces,
@@ -248,6 +253,7 @@ impl App {
             registry: self.registry,
             catalog: reread.clone(),
             policies: self.policies.clone(),
+            explainer: self.explainer,
             is_loopback: self.admin_address.ip().is_loopback(),
         });
         let listener = self.admin;

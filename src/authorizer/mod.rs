@@ -6,6 +6,7 @@
 
 mod claimed;
 mod demands;
+pub mod explain;
 mod facts;
 mod groups;
 mod supposition;
@@ -22,9 +23,11 @@ use crate::entra::Authenticator;
 use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
+
 pub use groups::{GraphSource, OverageSource};
 pub use supposition::Supposition;
 
+use explain::Explanation;
 use facts::CatalogFacts;
 
 /// Decides requests.
@@ -71,6 +74,16 @@ pub trait Decide: Send + Sync + 'static {
     /// A denial that was made before or around the decision: overload, a missed
     /// deadline, a request that can't be read.
     fn deny(&self, denial: Denial) -> Decision;
+
+    /// Why a decision came out as it did, where the caller asks and may know.
+    fn explain(
+        &self,
+        _request: &Request<'_>,
+        _decision: &Decision,
+        _now: Now,
+    ) -> impl Future<Output = Option<Explanation>> + Send {
+        std::future::ready(None)
+    }
 }
 
 impl Decide for Authorizer {

@@ -6,6 +6,9 @@
 //! or (another code, `denied_response` with a fitting status); it starts as the
 //! latter, and only a [`Permit`] makes it the former.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::answer::{Answer, set};
 use super::body;
 use super::metadata::metadata;
@@ -17,11 +20,18 @@ use super::proto::envoy::r#type::v3::HttpStatus;
 use super::proto::google::rpc::Status;
 use crate::domain::{Decision, Permit, Reason, Verdict};
 
+/// Carries the explanation of a decision to who asked for it and may know: JSON in base64.
+const EXPLANATION_HEADER: &str = "x-stagedoor-explanation";
+/// Envoy takes 60 KiB of headers in all.
+const MAX_EXPLANATION: usize = 24 * 1024;
+
 /// A reply to one check.
 #[derive(Clone, Debug)]
 pub struct Reply {
     shape: Shape,
     metadata: Option<prost_types::Struct>,
+    /// For the client, with whatever the answer is.
+    explanation: Option<HeaderValueOption>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,7 +54,7 @@ impl Reply {
         let headers =
             vec![set("cache-control", "no-store"), set("content-type", "application/json")];
         let shape = Shape::Denied { reason, headers, body: body::minimal(reason) };
-        Self { shape, metadata: None }
+        Self { shape, metadata: None, explanation: None }
     }
 
     /// The reply to a decision. `grpc` says that the client speaks gRPC.
@@ -63,6 +73,7 @@ impl Reply {
                     },
                 },
                 metadata: None,
+                explanation: None,
             },
         };
         reply.metadata = Some(metadata(decision));
@@ -73,6 +84,16 @@ impl Reply {
     fn allow(self, _permit: &Permit, decision: &Decision, answer: &Answer) -> Self {
         let (headers, remove) = answer.upstream_headers(decision);
         Self { shape: Shape::Allowed { headers, remove }, ..self }
+    }
+
+    /// Adds the explanation of the decision, as JSON, for a caller who may know it.
+    pub(super) fn explain(&mut self, json: &str) {
+        let value = match STANDARD.encode(json) {
+            value if value.len() <= MAX_EXPLANATION => value,
+            // Envoy refuses headers that are too large: better none of it than half.
+            _ => "too-long".to_owned(),
+        };
+        self.explanation = Some(set(EXPLANATION_HEADER, &value));
     }
 
     /// The HTTP status that the client gets, or 200 for an allow.
@@ -87,16 +108,22 @@ impl Reply {
     /// The message for Envoy.
     #[must_use]
     pub fn into_message(self) -> CheckResponse {
+        let explanation = self.explanation;
         let (code, message, http_response) = match self.shape {
             // Envoy: code 0 forwards the request, with the headers changed.
             Shape::Allowed { headers, remove } => {
-                let ok =
-                    OkHttpResponse { headers, headers_to_remove: remove, ..Default::default() };
+                let ok = OkHttpResponse {
+                    headers,
+                    headers_to_remove: remove,
+                    response_headers_to_add: explanation.into_iter().collect(),
+                    ..Default::default()
+                };
                 (tonic::Code::Ok, String::new(), HttpResponse::OkResponse(ok))
             }
             // Envoy: any other code answers the client with this status, headers and
             // body, whatever `failure_mode_allow` says.
-            Shape::Denied { reason, headers, body } => {
+            Shape::Denied { reason, mut headers, body } => {
+                headers.extend(explanation);
                 let status = Some(HttpStatus { code: i32::from(reason.status()) });
                 let denied = DeniedHttpResponse { status, headers, body };
                 (code(reason), reason.code().to_owned(), HttpResponse::DeniedResponse(denied))

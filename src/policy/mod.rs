@@ -9,6 +9,7 @@
 mod decide;
 mod engine;
 mod error;
+mod explain;
 mod index;
 mod live;
 mod memory;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use decide::Judgement;
 pub use error::{PolicyError, PolicyErrors};
+pub use explain::{Applies, Hint, Lack, PolicyTrace, PolicyTraces};
 pub use live::{Policies, PolicyStatus};
 pub use memory::MemoryStats;
 pub use question::{Facts, Question, RequestFacts, ResourceFacts};

@@ -111,6 +111,8 @@ pub(crate) struct Options {
     pub(crate) routes: String,
     /// More policies.
     pub(crate) policy: String,
+    /// The groups whose members get explanations.
+    pub(crate) debug: Vec<String>,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
@@ -125,6 +127,7 @@ impl Default for Options {
             tenant: String::new(),
             routes: String::new(),
             policy: String::new(),
+            debug: Vec::new(),
             wait: true,
         }
     }
@@ -138,6 +141,8 @@ pub(crate) struct Stagedoor {
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) catalog: stagedoor::catalog::Catalog,
+    /// What SIGHUP does.
+    pub(crate) reload: std::sync::Arc<tokio::sync::Notify>,
     pub(crate) running: JoinHandle<Result<DrainReport, AppError>>,
 }
 
@@ -153,10 +158,11 @@ impl Stagedoor {
         let config = Config::load(&config).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let app = App::build(config).await?;
         let address = app.addresses().first().context("a listener")?.clone();
-        let (admin, catalog) = (app.admin_address(), app.catalog().clone());
+        let (admin, catalog, reload) = (app.admin_address(), app.catalog().clone(), app.reload());
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(shutdown));
-        let stagedoor = Self { tenant, folder, address, admin, shutdown: handle, catalog, running };
+        let stagedoor =
+            Self { tenant, folder, address, admin, shutdown: handle, catalog, reload, running };
         if options.wait {
             stagedoor.await_ready().await?;
         }
@@ -189,6 +195,21 @@ impl Stagedoor {
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
         let answer = raw_http(self.admin, request).await?;
         Ok((answer.status, String::from_utf8(answer.body)?))
+    }
+
+    /// Asks the admin port with a body.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<RawResponse> {
+        let mut request = format!("POST {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        raw_http(self.admin, request).await
     }
 
     /// Waits until the snapshot is another one than `version`.
@@ -270,11 +291,12 @@ pub(crate) fn write_config(
         "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
-         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar] }}\n\
+         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }} }}\n\
          audit: {{ to: \"file:{audit}\" }}\n{check}{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
         routes = options.routes,
+        debug = options.debug,
         id = tenant.id(),
         authority = tenant.authority(),
         v1 = tenant.issuer_v1(),
