@@ -97,6 +97,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
         owners: vec![Owner {
             entity: EntityRef::parse("group:default/payments-team").unwrap(),
             title: hostile(rng),
+            contact: None,
         }],
         versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
         notes: Notes::default(),
