@@ -7,6 +7,7 @@
 
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 
 use schemars::JsonSchema;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{ByteSize, Period};
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
+pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 
 /// The configuration of Stagedoor.
@@ -36,6 +38,8 @@ pub(super) struct Document {
     pub(super) policy: Policy,
     /// What an answer tells the upstream.
     pub(super) answer: Answer,
+    /// What a denied caller reads.
+    pub(super) denial: Denial,
     /// Limits of one check.
     pub(super) check: Check,
     /// Limits of the gRPC listeners.

@@ -7,7 +7,7 @@
 //! latter, and only a [`Permit`] makes it the former.
 
 use super::answer::{Answer, set};
-use super::body;
+use super::denial::{PROBLEM, minimal};
 use super::metadata::metadata;
 use super::proto::envoy::config::core::v3::HeaderValueOption;
 use super::proto::envoy::service::auth::v3::{
@@ -15,7 +15,8 @@ use super::proto::envoy::service::auth::v3::{
 };
 use super::proto::envoy::r#type::v3::HttpStatus;
 use super::proto::google::rpc::Status;
-use crate::domain::{Decision, Permit, Reason, Verdict};
+use super::warning::warnings;
+use crate::domain::{Decision, Permit, Reason, Request, Verdict};
 
 /// A reply to one check.
 #[derive(Clone, Debug)]
@@ -26,8 +27,17 @@ pub struct Reply {
 
 #[derive(Clone, Debug)]
 enum Shape {
-    Denied { reason: Reason, headers: Vec<HeaderValueOption>, body: String },
-    Allowed { headers: Vec<HeaderValueOption>, remove: Vec<String> },
+    Denied {
+        reason: Reason,
+        headers: Vec<HeaderValueOption>,
+        body: String,
+    },
+    Allowed {
+        headers: Vec<HeaderValueOption>,
+        remove: Vec<String>,
+        /// For the client, on the upstream's answer.
+        warnings: Vec<HeaderValueOption>,
+    },
 }
 
 impl Default for Reply {
@@ -41,29 +51,22 @@ impl Reply {
     /// A denial that tells the client its reason and nothing more.
     #[must_use]
     pub fn denied(reason: Reason) -> Self {
-        let headers =
-            vec![set("cache-control", "no-store"), set("content-type", "application/json")];
-        let shape = Shape::Denied { reason, headers, body: body::minimal(reason) };
+        let headers = vec![set("cache-control", "no-store"), set("content-type", PROBLEM)];
+        let shape = Shape::Denied { reason, headers, body: minimal(reason) };
         Self { shape, metadata: None }
     }
 
-    /// The reply to a decision. `grpc` says that the client speaks gRPC.
+    /// The reply to a decision about a request, if there was one to read: it says in which
+    /// form and language the client would have a denial.
     #[must_use]
-    pub fn of(decision: &Decision, answer: &Answer, grpc: bool) -> Self {
+    pub fn of(decision: &Decision, answer: &Answer, request: Option<&Request<'_>>) -> Self {
         let mut reply = match &decision.verdict {
             Verdict::Allow(permit) => Self::default().allow(permit, decision, answer),
-            Verdict::Deny(denial) => Self {
-                shape: Shape::Denied {
-                    reason: denial.reason,
-                    headers: answer.denial_headers(decision, denial, grpc),
-                    body: if grpc {
-                        body::plain(decision, denial)
-                    } else {
-                        body::json(decision, denial)
-                    },
-                },
-                metadata: None,
-            },
+            Verdict::Deny(denial) => {
+                let (headers, body) = answer.denial(decision, denial, request);
+                let shape = Shape::Denied { reason: denial.reason, headers, body };
+                Self { shape, metadata: None }
+            }
         };
         reply.metadata = Some(metadata(decision));
         reply
@@ -72,7 +75,8 @@ impl Reply {
     /// The only way to an allow.
     fn allow(self, _permit: &Permit, decision: &Decision, answer: &Answer) -> Self {
         let (headers, remove) = answer.upstream_headers(decision);
-        Self { shape: Shape::Allowed { headers, remove }, ..self }
+        let warnings = warnings(&decision.notes.warnings);
+        Self { shape: Shape::Allowed { headers, remove, warnings }, ..self }
     }
 
     /// The HTTP status that the client gets, or 200 for an allow.
@@ -88,10 +92,15 @@ impl Reply {
     #[must_use]
     pub fn into_message(self) -> CheckResponse {
         let (code, message, http_response) = match self.shape {
-            // Envoy: code 0 forwards the request, with the headers changed.
-            Shape::Allowed { headers, remove } => {
-                let ok =
-                    OkHttpResponse { headers, headers_to_remove: remove, ..Default::default() };
+            // Envoy: code 0 forwards the request, with the headers changed, and adds the
+            // warnings to what the upstream answers.
+            Shape::Allowed { headers, remove, warnings } => {
+                let ok = OkHttpResponse {
+                    headers,
+                    headers_to_remove: remove,
+                    response_headers_to_add: warnings,
+                    ..Default::default()
+                };
                 (tonic::Code::Ok, String::new(), HttpResponse::OkResponse(ok))
             }
             // Envoy: any other code answers the client with this status, headers and

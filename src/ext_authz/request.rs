@@ -24,6 +24,8 @@ pub fn request(check: &CheckRequest) -> Option<Request<'_>> {
         path: &http.path,
         credentials: headers.credentials(),
         content_type: headers.single("content-type"),
+        accept: headers.list("accept"),
+        accept_language: headers.list("accept-language"),
         traceparent: headers.single("traceparent"),
         tracestate: headers.single("tracestate"),
         request_id: headers.single("x-request-id"),
@@ -103,6 +105,22 @@ impl<'a> Headers<'a> {
             // No credential that is accepted holds the replacement either.
             Found::One(value) if value.contains('!') => Credentials::NotText,
             Found::One(value) => Credentials::One(value),
+        }
+    }
+
+    /// A header that is a list, and by which nothing is decided: repeated, it is one list.
+    fn list(&self, name: &str) -> Option<Cow<'a, str>> {
+        match (self.find(name), self) {
+            (Found::One(value), _) => Some(value),
+            (Found::Several, Self::Raw(headers)) => {
+                let same = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
+                let values = same.filter_map(|header| match value(header) {
+                    Found::One(value) => Some(value),
+                    _ => None,
+                });
+                Some(Cow::Owned(values.collect::<Vec<_>>().join(",")))
+            }
+            _ => None,
         }
     }
 
@@ -242,7 +260,7 @@ mod tests {
                 (
                     prop_oneof![
                         Just("authorization"), Just("Authorization"), Just("content-type"),
-                        Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"),
+                        Just("accept"), Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"),
                     ],
                     prop_oneof![
                         Just(b"Bearer a.b.c".to_vec()),
@@ -259,6 +277,7 @@ mod tests {
             let (raw, map) = (request(&raw).unwrap(), request(&map).unwrap());
             prop_assert_eq!(raw.credentials.clone(), map.credentials.clone());
             prop_assert_eq!(raw.is_grpc(), map.is_grpc());
+            prop_assert_eq!(raw.accept, map.accept);
         }
     }
 }

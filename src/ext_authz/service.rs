@@ -87,8 +87,7 @@ impl<D: Decide> CheckService<D> {
         if now.instant.elapsed() > shared.settings.deadline && decision.is_allow() {
             decision = shared.deny(Reason::Timeout, "the decision came after its deadline");
         }
-        let grpc = request.as_ref().is_some_and(Request::is_grpc);
-        let reply = Reply::of(&decision, &shared.answer, grpc);
+        let reply = Reply::of(&decision, &shared.answer, request.as_ref());
         shared.record.decided(&Decided {
             decision: &decision,
             request: request.as_ref(),

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 mod graph;
 mod listen;
@@ -64,6 +65,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let delegations = catalog_routes::delegations(&document.catalog_routes, findings);
     let policy = rest::policy(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
+    let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, findings);
     let audit = rest::audit(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
@@ -84,6 +86,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         delegations: delegations?,
         policy,
         answer,
+        denials: denials?,
         check,
         audit,
         telemetry: telemetry?,
