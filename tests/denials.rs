@@ -607,7 +607,7 @@ fn own(source: &str) -> Result<Page, String> {
 #[test]
 fn an_own_template() {
     let source = "<!doctype html><title>{{ title }}</title>\n<style>p{color:red}</style>\n\
-                  <style>b{color:blue}</style><p title=\"{{ entity }}\">{{ sentence }} \
+                  <STYLE media=screen>\r\nb{color:blue}</STYLE ><p title=\"{{ entity }}\">{{ sentence }} \
                   {% for owner in owners %}<a href=\"{{ owner.email_url }}\">{{ owner.title|upper }}\
                   </a>{% endfor %}";
     let denials = Denials { page: own(source).unwrap(), ..denials() };
@@ -617,6 +617,9 @@ fn an_own_template() {
     let policy = got.header("content-security-policy").unwrap();
     assert_eq!(policy.matches("'sha256-").count(), 2);
     assert!(policy.contains("img-src data:"));
+    let style = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"\nb{color:blue}");
+    use base64::Engine as _;
+    assert!(policy.contains(&base64::engine::general_purpose::STANDARD.encode(style)), "{policy}");
 
     // The built-in one is one that an operator could have written.
     own(&std::fs::read_to_string(file("src/ext_authz/denial/page.html")).unwrap()).unwrap();
@@ -638,6 +641,10 @@ fn templates_with_mistakes() {
         ),
         ("<a title={{ entity }}>", "page.html: `entity` reaches an attribute without quotes"),
         ("<a {{ entity }}>", "page.html: `entity` reaches an attribute without quotes"),
+        ("<a href = \"{{ entity }}\">", "page.html: `entity` reaches an attribute that does"),
+        ("<a/HREF='{{ entity }}'>", "page.html: `entity` reaches an attribute that does"),
+        ("<a xlink:href='{{ entity }}'>", "page.html: `entity` reaches an attribute that does"),
+        ("<a title='x'/{{ entity }}>", "page.html: `entity` reaches an attribute without quotes"),
         (
             "{% for owner in owners %}<a href=\"{{ owner.title }}\">{% endfor %}",
             "page.html: `owner.title` reaches an attribute that does something",

@@ -68,7 +68,9 @@ impl Page {
     }
 
     fn prepare(source: &str, images: bool) -> Result<Self, TemplateError> {
-        let policy = policy(source, images)?;
+        // As a browser reads it, which hashes styles so.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
+        let policy = policy(&source, images)?;
         let mut templates = Environment::empty();
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -80,7 +82,7 @@ impl Page {
         templates.add_filter("lower", filters::lower);
         templates.add_filter("length", filters::length);
         templates.add_filter("replace", filters::replace);
-        templates.add_template_owned(NAME, source.to_owned()).map_err(of_template)?;
+        templates.add_template_owned(NAME, source).map_err(of_template)?;
         Ok(Self { templates: Arc::new(templates), policy: policy.into() })
     }
 
@@ -158,12 +160,14 @@ fn policy(source: &str, images: bool) -> Result<String, TemplateError> {
 
 /// The contents of the style elements, with the lines on which they begin.
 fn styles(source: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut line = 1;
-    source.split("<style").enumerate().filter_map(move |(index, part)| {
-        let at = line;
-        line += part.bytes().filter(|b| *b == b'\n').count();
-        let (_, rest) = part.split_once('>').filter(|_| index > 0)?;
-        let (style, _) = rest.split_once("</style>")?;
-        Some((at, style))
+    // Of the same length, byte by byte.
+    let lower = source.to_ascii_lowercase();
+    let starts: Vec<usize> = lower.match_indices("<style").map(|(at, _)| at).collect();
+    starts.into_iter().filter_map(move |at| {
+        let (before, element) = source.split_at_checked(at)?;
+        let (_, rest) = element.split_once('>')?;
+        let length = rest.to_ascii_lowercase().find("</style")?;
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        Some((line, rest.get(..length)?))
     })
 }

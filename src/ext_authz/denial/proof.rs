@@ -108,6 +108,8 @@ pub(super) fn check(html: &str) -> Result<(), Escaped> {
     let mut place = Place::Text;
     let mut rest = html;
     let mut attribute = String::new();
+    // Blanks may stand between an attribute's name and its value.
+    let mut ended = false;
     let mut element = String::new();
     while let Some(c) = rest.chars().next() {
         if let Some(value) = rest.strip_prefix(MARK) {
@@ -149,9 +151,12 @@ pub(super) fn check(html: &str) -> Result<(), Escaped> {
                 1
             }
             Place::Tag => {
-                if c.is_whitespace() {
-                    attribute.clear();
+                if c.is_whitespace() || c == '/' {
+                    ended = true;
                 } else if c != '=' {
+                    if std::mem::take(&mut ended) {
+                        attribute.clear();
+                    }
                     attribute.push(c.to_ascii_lowercase());
                 }
                 c.len_utf8()
@@ -186,7 +191,7 @@ fn acts(attribute: &str) -> bool {
         "cite",
         "http-equiv",
     ];
-    attribute.starts_with("on") || names.contains(&attribute)
+    attribute.starts_with("on") || attribute.ends_with(":href") || names.contains(&attribute)
 }
 
 fn escaped(value: &str, place: &'static str) -> Escaped {
