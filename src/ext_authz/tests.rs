@@ -90,9 +90,8 @@ fn decision(rng: &mut SmallRng) -> Decision {
             },
         }),
     };
-    let warnings = (0..rng.random_range(0..8))
-        .map(|_| Notice { policy: hostile(rng), text: hostile(rng) })
-        .collect();
+    let some = if rng.random_range(0..8) == 0 { rng.random_range(1..8) } else { 0 };
+    let warnings = (0..some).map(|_| Notice { policy: hostile(rng), text: hostile(rng) }).collect();
     Decision {
         id: DecisionId::new(),
         verdict,

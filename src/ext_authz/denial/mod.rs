@@ -142,7 +142,9 @@ pub(super) fn percent_encoded(text: &str, keep: impl Fn(u8) -> bool) -> String {
         if byte.is_ascii() && keep(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.push('%');
+            let digits = [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16));
+            encoded.extend(digits.into_iter().flatten().map(|digit| digit.to_ascii_uppercase()));
         }
     }
     encoded

@@ -145,7 +145,6 @@ impl ToldOwner {
     fn new(denials: &Denials, owner: &Owner, contacts: bool, subject: Option<&str>) -> Self {
         let contact = owner.contact.as_deref().filter(|_| contacts);
         let email = contact.and_then(|contact| contact.email.as_ref());
-        let subject = subject.map(|subject| format!("?subject={}", percent(subject)));
         let links = contact.map(|contact| &*contact.links).unwrap_or_default();
         Self {
             entity: line(owner.entity.as_str(), MAX_NAME),
@@ -153,8 +152,10 @@ impl ToldOwner {
             entity_url: denials.page_of(&owner.entity),
             email: email.map(|email| email.as_str().to_owned()),
             // An address holds nothing that would have to be escaped here.
-            email_url: email
-                .map(|email| format!("mailto:{}{}", email.as_str(), subject.unwrap_or_default())),
+            email_url: email.map(|email| {
+                let subject = subject.map(|subject| format!("?subject={}", percent(subject)));
+                format!("mailto:{}{}", email.as_str(), subject.unwrap_or_default())
+            }),
             links: links
                 .iter()
                 .map(|link| ToldLink { title: link.title().to_owned(), url: link.url().to_owned() })
