@@ -109,7 +109,8 @@ impl App {
         let authenticator =
             Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
         let catalog = Catalog::new(config.catalog);
-        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref());
+        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref())
+            .with_denials(config.denials);
         let routes = Routes::new(config.route_table, config.delegations);
         let authorizer = Authorizer {
             authenticator: authenticator.clone(),

@@ -184,6 +184,10 @@ impl Authorizer {
             }
             Err(denial) => Err(denial),
         };
+        // Whoever is denied may be told whom to ask, also where it didn't come to that.
+        if verdict.is_err() && draft.owners.is_empty() {
+            draft.owners = self.owners(&target, now);
+        }
         draft.conclude(verdict)
     }
 
@@ -227,6 +231,13 @@ impl Authorizer {
                 judgement.verdict
             }
         }
+    }
+
+    /// Who owns what a request is for, as far as it is known.
+    fn owners(&self, target: &Target, now: Now) -> Vec<Owner> {
+        let Some(resource) = &target.resource else { return Vec::new() };
+        let Ok(snapshot) = self.snapshot(now) else { return Vec::new() };
+        snapshot.entity(resource).map(|entity| facts::owners(entity, &snapshot)).unwrap_or_default()
     }
 
     fn snapshot(&self, now: Now) -> Result<Arc<Snapshot>, Denial> {

@@ -7,6 +7,7 @@
 
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 mod policy;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{ByteSize, Period};
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
+pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 pub(super) use policy::Policy;
 
@@ -38,6 +40,8 @@ pub(super) struct Document {
     pub(super) policy: Policy,
     /// What an answer tells the upstream.
     pub(super) answer: Answer,
+    /// What a denied caller reads.
+    pub(super) denial: Denial,
     /// Limits of one check.
     pub(super) check: Check,
     /// Limits of the gRPC listeners.

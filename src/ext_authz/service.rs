@@ -87,13 +87,7 @@ impl<D: Decide> CheckService<D> {
         if now.instant.elapsed() > shared.settings.deadline && decision.is_allow() {
             decision = shared.deny(Reason::Timeout, "the decision came after its deadline");
         }
-        let grpc = request.as_ref().is_some_and(Request::is_grpc);
-        let mut reply = Reply::of(&decision, &shared.answer, grpc);
-        if let Some(request) = request.as_ref().filter(|request| request.debug)
-            && let Some(explanation) = shared.explain(request, &decision, now).await
-        {
-            reply.explain(&explanation);
-        }
+        let mut reply = Reply::of(&decision, &shared.answer, request.as_ref());
         shared.record.decided(&Decided {
             decision: &decision,
             request: request.as_ref(),
@@ -101,6 +95,11 @@ impl<D: Decide> CheckService<D> {
             started,
             took: now.instant.elapsed(),
         });
+        if let Some(request) = request.as_ref().filter(|request| request.debug)
+            && let Some(explanation) = shared.explain(request, &decision, now).await
+        {
+            reply.explain(&explanation);
+        }
         reply
     }
 }

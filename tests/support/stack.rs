@@ -43,7 +43,11 @@ kind: Group
 metadata:
   name: payments-team
   annotations: { graph.microsoft.com/group-id: aaaaaaaa-0000-0000-0000-000000000001 }
-spec: { type: team, children: [], profile: { displayName: Payments Team } }
+  links: [{ title: Chat, url: "https://chat.example.com/payments" }]
+spec:
+  type: team
+  children: []
+  profile: { displayName: Payments Team, email: payments@example.com }
 ---
 apiVersion: backstage.io/v1alpha1
 kind: Group

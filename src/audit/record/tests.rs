@@ -65,7 +65,11 @@ fn an_allow_with_everything() {
         ),
         principal: person(),
         target: Some(target),
-        owners: vec![Owner { entity: entity("group:default/team-a"), title: "Team A".into() }],
+        owners: vec![Owner {
+            entity: entity("group:default/team-a"),
+            title: "Team A".into(),
+            contact: None,
+        }],
         versions: Versions { policy: Some("p1".into()), snapshot: Some("s1".into()) },
         notes: Notes::default(),
     };

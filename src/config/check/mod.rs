@@ -2,6 +2,7 @@
 
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 mod graph;
 mod listen;
@@ -67,6 +68,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let justification = policy::justification(&document.policy, findings);
     let debug_groups = policy::debug_groups(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
+    let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, justification, findings);
     let audit = rest::audit(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
@@ -88,6 +90,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         policy,
         debug_groups,
         answer,
+        denials: denials?,
         check,
         audit,
         telemetry: telemetry?,
