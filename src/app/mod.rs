@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes as Services;
 
 use crate::admin::{self, Admin, Readiness};
-use crate::audit::{AuditTask, AuditWriter};
+use crate::audit::{AuditSender, AuditTask, AuditWriter};
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
 use crate::config::{Config, OverageFrom};
@@ -55,6 +55,7 @@ pub struct App {
     catalog: Catalog,
     http: Arc<HttpClient>,
     audit: AuditTask,
+    records: AuditSender,
     traces: Traces,
     reload: Arc<Notify>,
 }
@@ -121,8 +122,8 @@ impl App {
         let traces = Traces::new(&config.telemetry)
             .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
         let (sender, audit) =
-            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
-        let audit_sender = sender.clone();
+            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
+        let (audit_sender, records) = (sender.clone(), sender.clone());
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
@@ -167,6 +168,7 @@ impl App {
             catalog,
             http: Arc::new(http),
             audit,
+            records,
             traces,
             reload: Arc::default(),
         })
@@ -202,8 +204,12 @@ impl App {
     /// # Errors
     /// A task that must run ended by itself.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
-        let readiness =
-            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
+        let readiness = Readiness::new(
+            self.authenticator.clone(),
+            self.catalog.clone(),
+            self.records,
+            shutdown.clone(),
+        );
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
         }

@@ -36,12 +36,14 @@ struct Sinks {
     /// isn't taken would hold requests up.
     defects: Mutex<Seldom>,
     unread: Mutex<Seldom>,
+    alerts: Mutex<Seldom>,
 }
 
 impl Recorder {
     pub(super) fn new(metrics: Metrics, traces: Traces, audit: AuditSender) -> Self {
         let seldom = || Mutex::new(Seldom::new(LOG_EVERY));
-        let sinks = Sinks { metrics, traces, audit, defects: seldom(), unread: seldom() };
+        let (defects, unread, alerts) = (seldom(), seldom(), seldom());
+        let sinks = Sinks { metrics, traces, audit, defects, unread, alerts };
         Self { shared: Arc::new(sinks) }
     }
 }
@@ -61,6 +63,20 @@ impl Record for Recorder {
                 decided.started,
                 decided.took,
             ));
+        }
+        // Who it was says the record, which the operator decides who may read.
+        if let [first, others @ ..] = decided.decision.notes.alerts.as_slice()
+            && let Some(unsaid) = ask(&sinks.alerts)
+        {
+            tracing::warn!(
+                unsaid,
+                decision_id = %decided.decision.id,
+                reason = decided.decision.code(),
+                policy = %first.policy,
+                text = %first.text,
+                more = others.len(),
+                "a policy wants a decision looked at"
+            );
         }
         if let Verdict::Deny(denial) = &decided.decision.verdict
             && denial.reason == Reason::Internal

@@ -9,14 +9,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::catalog::{CatalogRecord, Entry};
+use super::form::RecordForm;
 use super::line;
-use super::sink::{Appending, Sink, Stdout};
+use super::loss::{Gap, Lost};
+use super::otlp::Otlp;
+use super::present::Presenter;
+use super::pseudonym::KeyError;
+use super::rotate::Rotating;
+use super::sink::{Appending, Nowhere, Sink, Stdout};
 use super::{AuditRecord, AuditSettings, AuditSink};
 use crate::seldom::Seldom;
 
@@ -45,6 +51,15 @@ pub enum AuditError {
     /// The writer's thread can't be started.
     #[error("the audit writer cannot be started: {0}")]
     Thread(io::Error),
+    /// Ids can't be replaced, so nothing may be written.
+    #[error("pseudonyms cannot be made: {0}")]
+    Pseudonyms(#[from] KeyError),
+    /// The collector's address can't be used.
+    #[error("audit records cannot be sent by OTLP: {0}")]
+    Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// There is no runtime to carry the connection to the collector.
+    #[error("audit records cannot be sent by OTLP: not on a runtime")]
+    NoRuntime,
 }
 
 /// Queues records. Cheap to clone.
@@ -52,6 +67,7 @@ pub enum AuditError {
 pub struct AuditSender {
     queue: Option<mpsc::Sender<Entry>>,
     counters: Arc<Counters>,
+    otlp: Option<Otlp>,
 }
 
 /// How many records came to what end since the start.
@@ -63,12 +79,19 @@ pub struct AuditStats {
     pub dropped: u64,
     /// Queued, but the system did not take them.
     pub failed: u64,
+    /// Taken by the OTLP collector.
+    pub otlp_sent: u64,
+    /// Not queued for the collector: too many waited.
+    pub otlp_dropped: u64,
+    /// Queued for the collector, which did not take them.
+    pub otlp_failed: u64,
 }
 
 /// The running writer.
 #[derive(Debug)]
 pub struct AuditTask {
     control: Arc<Control>,
+    otlp: Option<Otlp>,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<()>,
 }
@@ -76,6 +99,8 @@ pub struct AuditTask {
 /// What runs on the thread.
 pub struct AuditWriter {
     sink: Box<dyn Sink>,
+    otlp: Option<Otlp>,
+    presenter: Presenter,
     queue: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     control: Arc<Control>,
@@ -83,6 +108,7 @@ pub struct AuditWriter {
     /// A line was begun that could not be finished.
     torn: bool,
     news: Seldom,
+    moves: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +116,8 @@ struct Counters {
     written: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
+    /// What the stream itself has yet to say of both.
+    gap: Gap,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +130,8 @@ struct Control {
 #[derive(Debug, Default)]
 struct Lines {
     bytes: Vec<u8>,
+    /// Where the news of a gap ends, and what it says.
+    gap: Option<(usize, Lost)>,
     ends: Vec<usize>,
 }
 
@@ -112,21 +142,37 @@ impl AuditWriter {
     /// A file is made where there is none (mode 0640), in a folder that must exist.
     ///
     /// # Errors
-    /// The sink can't be opened, or the thread not be started.
+    /// The sink can't be opened, the key of pseudonyms not be read, or the thread not be
+    /// started.
     pub fn start(settings: &AuditSettings) -> Result<(AuditSender, AuditTask), AuditError> {
-        let sink: Box<dyn Sink> = match &settings.sink {
-            AuditSink::Stdout => Box::new(Stdout::open().map_err(AuditError::Stdout)?),
-            AuditSink::File(path) => Box::new(
-                Appending::open(path)
-                    .map_err(|cause| AuditError::File { path: path.clone(), cause })?,
-            ),
-            AuditSink::Off => return Ok(off()),
+        let file = |path: &PathBuf, result: io::Result<Box<dyn Sink>>| {
+            result.map_err(|cause| AuditError::File { path: path.clone(), cause })
         };
-        Self::start_with(sink, settings.queue)
+        let sink: Box<dyn Sink> = match (&settings.sink, settings.rotate) {
+            (AuditSink::Stdout, _) => Box::new(Stdout::open().map_err(AuditError::Stdout)?),
+            (AuditSink::File(path), None) => {
+                file(path, Appending::open(path).map(|sink| Box::new(sink) as _))?
+            }
+            (AuditSink::File(path), Some(rotate)) => {
+                file(path, Rotating::open(path, rotate).map(|sink| Box::new(sink) as _))?
+            }
+            (AuditSink::Off, _) if settings.otlp.is_none() => return Ok(off()),
+            (AuditSink::Off, _) => Box::new(Nowhere),
+        };
+        let otlp = match &settings.otlp {
+            None => None,
+            Some(_) if tokio::runtime::Handle::try_current().is_err() => {
+                return Err(AuditError::NoRuntime);
+            }
+            Some(endpoint) => Some(Otlp::new(endpoint)?),
+        };
+        Self::start_with(sink, otlp, Presenter::new(&settings.content)?, settings.queue)
     }
 
     fn start_with(
         sink: Box<dyn Sink>,
+        otlp: Option<Otlp>,
+        presenter: Presenter,
         queue: usize,
     ) -> Result<(AuditSender, AuditTask), AuditError> {
         // Of no use here but to wait; it has neither timers nor sockets.
@@ -139,12 +185,15 @@ impl AuditWriter {
         let (finished, done) = oneshot::channel();
         let writer = Self {
             sink,
+            otlp: otlp.clone(),
+            presenter,
             queue: receiver,
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
             lines: Lines::default(),
             torn: false,
             news: Seldom::new(SAY_EVERY),
+            moves: Seldom::new(SAY_EVERY),
         };
         thread::Builder::new()
             .name("audit".to_owned())
@@ -154,7 +203,8 @@ impl AuditWriter {
                 let _ = finished.send(());
             })
             .map_err(AuditError::Thread)?;
-        Ok((AuditSender { queue: Some(sender), counters }, AuditTask { control, stop, done }))
+        let sender = AuditSender { queue: Some(sender), counters, otlp: otlp.clone() };
+        Ok((sender, AuditTask { control, otlp, stop, done }))
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -171,27 +221,53 @@ impl AuditWriter {
                     }
                 }
                 count = self.queue.recv_many(&mut batch, BATCH) => {
+                    // At the end only what is yet to be said of a gap.
+                    self.write(&mut batch);
                     if count == 0 {
                         return;
                     }
-                    self.write(&mut batch);
                 }
             }
         }
     }
 
     fn write(&mut self, batch: &mut Vec<Entry>) {
-        if self.control.reopen.swap(false, Ordering::Relaxed)
-            && let Err(error) = self.sink.reopen()
-        {
+        let reopen = self.control.reopen.swap(false, Ordering::Relaxed);
+        if reopen && let Err(error) = self.sink.reopen() {
             tracing::error!(%error, "the audit file cannot be reopened, writing to the old one");
         }
+        self.presenter.refresh(Instant::now(), reopen);
         let records = batch.len();
-        self.lines.fill(batch, self.torn);
+        self.lines.begin(self.torn, self.counters.gap.take());
+        if let Some(otlp) = &self.otlp {
+            otlp.send_gap(SystemTime::now());
+        }
+        for entry in batch.drain(..) {
+            let form = self.presenter.form(&entry);
+            self.lines.add(&form);
+            if let Some(otlp) = &self.otlp {
+                otlp.send(&form);
+            }
+        }
+        if self.lines.bytes.is_empty() || !self.sink.keeps() {
+            return;
+        }
+        // A line that was cut has its end in the file where it began.
+        if !self.torn
+            && let Err(error) = self.sink.make_room(self.lines.bytes.len())
+            && let Some(unsaid) = self.moves.ask(Instant::now())
+        {
+            tracing::error!(%error, unsaid, "the audit file cannot be begun anew, writing on");
+        }
         let (taken, result) = self.write_out();
+        if let Some(lost) = self.lines.unsaid_within(taken) {
+            self.counters.gap.give_back(lost);
+        }
         let written = self.lines.whole_within(taken);
+        let failed = records - written;
         count(&self.counters.written, written);
-        count(&self.counters.failed, records - written);
+        count(&self.counters.failed, failed);
+        self.counters.gap.lose(u64::try_from(failed).unwrap_or(u64::MAX));
         if taken > 0 {
             self.torn = !self.lines.ends_at(taken);
         }
@@ -230,7 +306,7 @@ impl AuditSender {
         if let Some(queue) = &self.queue
             && queue.try_send(Entry::Decision(Box::new(record))).is_err()
         {
-            count(&self.counters.dropped, 1);
+            self.drop_one();
         }
     }
 
@@ -243,7 +319,15 @@ impl AuditSender {
             thread::sleep(RETRY);
         }
         if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
-            count(&self.counters.dropped, 1);
+            self.drop_one();
+        }
+    }
+
+    fn drop_one(&self) {
+        count(&self.counters.dropped, 1);
+        self.counters.gap.lose(1);
+        if let Some(otlp) = &self.otlp {
+            otlp.counters().gap.lose(1);
         }
     }
 
@@ -256,11 +340,25 @@ impl AuditSender {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> AuditStats {
-        AuditStats {
-            written: self.counters.written.load(Ordering::Relaxed),
-            dropped: self.counters.dropped.load(Ordering::Relaxed),
-            failed: self.counters.failed.load(Ordering::Relaxed),
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut stats = AuditStats {
+            written: of(&self.counters.written),
+            dropped: of(&self.counters.dropped),
+            failed: of(&self.counters.failed),
+            ..AuditStats::default()
+        };
+        if let Some(otlp) = &self.otlp {
+            stats.otlp_sent = of(&otlp.counters().sent);
+            stats.otlp_dropped = of(&otlp.counters().dropped);
+            stats.otlp_failed = of(&otlp.counters().failed);
         }
+        stats
+    }
+
+    /// Whether there is an OTLP collector to send them to.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.otlp.is_some()
     }
 }
 
@@ -270,9 +368,9 @@ impl AuditTask {
         self.control.reopen.store(true, Ordering::Relaxed);
     }
 
-    /// Takes no more records, writes what is queued, and ends. The answer is
-    /// whether that was done within `limit`; when not, the thread is left behind
-    /// in its write, for the end of the process.
+    /// Takes no more records, writes what is queued, sends it to the collector where there
+    /// is one, and ends. The answer is whether all was written within `limit`; when not, the
+    /// thread is left behind in its write, for the end of the process.
     pub async fn stop(self, limit: Duration) -> bool {
         // A writer that is gone has nothing to write.
         let _ = self.stop.send(());
@@ -281,24 +379,40 @@ impl AuditTask {
             self.control.abandoned.store(true, Ordering::Relaxed);
             tracing::error!("audit records are lost: the sink does not take them");
         }
+        if let Some(otlp) = self.otlp {
+            // It says itself what it could not send.
+            let _ = tokio::task::spawn_blocking(move || otlp.shutdown(limit)).await;
+        }
         flushed
     }
 }
 
 impl Lines {
-    fn fill(&mut self, batch: &mut Vec<Entry>, torn: bool) {
+    fn begin(&mut self, torn: bool, gap: Option<Lost>) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BUFFER);
         self.ends.clear();
+        self.gap = None;
         if torn {
             // Ends the line that was cut, so that it spoils no other.
             self.bytes.push(b'\n');
         }
-        for record in batch.drain(..) {
-            if line::append(&mut self.bytes, &record).is_ok() {
-                self.ends.push(self.bytes.len());
-            }
+        if let Some(lost) = gap
+            && line::append(&mut self.bytes, &lost.form(SystemTime::now())).is_ok()
+        {
+            self.gap = Some((self.bytes.len(), lost));
         }
+    }
+
+    fn add(&mut self, form: &RecordForm<'_>) {
+        if line::append(&mut self.bytes, form).is_ok() {
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// The gap of which the first `taken` bytes don't speak.
+    fn unsaid_within(&mut self, taken: usize) -> Option<Lost> {
+        self.gap.take().filter(|(end, _)| *end > taken).map(|(_, lost)| lost)
     }
 
     /// How many lines lie within the first `taken` bytes.
@@ -318,8 +432,8 @@ fn off() -> (AuditSender, AuditTask) {
     // The receiver is right here.
     let _ = ended.send(());
     (
-        AuditSender { queue: None, counters: Arc::default() },
-        AuditTask { control: Arc::default(), stop, done },
+        AuditSender { queue: None, counters: Arc::default(), otlp: None },
+        AuditTask { control: Arc::default(), otlp: None, stop, done },
     )
 }
 

@@ -114,7 +114,11 @@ impl Authorizer {
             principal: Principal::Anonymous,
             target: None,
             owners: Vec::new(),
-            versions: Versions { policy: Some(Arc::clone(self.policy.version())), snapshot: None },
+            versions: Versions {
+                policy: Some(Arc::clone(self.policy.version())),
+                snapshot: None,
+                keys: None,
+            },
             notes: Notes::default(),
         }
     }
@@ -163,6 +167,7 @@ impl Authorizer {
         let verdict = match caller {
             Ok(identity) => {
                 draft.principal = Principal::Verified(Arc::clone(&identity));
+                draft.versions.keys = self.authenticator.keys_version(&identity);
                 self.judge(request, &line, &target, &identity, now, &mut draft).await
             }
             Err(denial) => Err(denial),

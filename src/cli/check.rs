@@ -160,6 +160,9 @@ fn text(decision: &Decision) -> String {
     if let Some(snapshot) = &decision.versions.snapshot {
         row("snapshot", snapshot);
     }
+    if let Some(keys) = &decision.versions.keys {
+        row("keys", keys);
+    }
     lines.join("\n")
 }
 

@@ -98,7 +98,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
             entity: EntityRef::parse("group:default/payments-team").unwrap(),
             title: hostile(rng),
         }],
-        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
+        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()), keys: None },
         notes: Notes::default(),
     }
 }

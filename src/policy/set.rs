@@ -150,6 +150,14 @@ impl PolicySet {
         names
     }
 
+    /// The ids of the policies, sorted.
+    #[must_use]
+    pub fn ids(&self) -> Vec<Arc<str>> {
+        let mut ids: Vec<_> = self.policies.values().map(|info| Arc::clone(&info.id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// The number of policies.
     #[must_use]
     pub fn len(&self) -> usize {

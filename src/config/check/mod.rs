@@ -1,5 +1,6 @@
 //! What the values of a file mean, and whether they can be meant together.
 
+mod audit;
 mod catalog;
 mod catalog_routes;
 mod entra;
@@ -65,7 +66,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let policy = rest::policy(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
     let check = rest::check(&document.check, findings);
-    let audit = rest::audit(&document.audit, findings);
+    let audit = audit::settings(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
     let listeners = listeners?;
     Some(Config {
@@ -85,7 +86,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         policy,
         answer,
         check,
-        audit,
+        audit: audit?,
         telemetry: telemetry?,
     })
 }
