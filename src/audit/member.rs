@@ -1,11 +1,13 @@
 //! The members of a record that can be left out.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A member that an operator may want nobody to read. What says who may what, and by what
 /// it was decided, is not among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Member {
     /// `request_id`
@@ -79,6 +81,28 @@ impl Member {
             Self::Warnings => "warnings",
             Self::Alerts => "alerts",
             Self::Shadow => "shadow",
+        }
+    }
+}
+
+impl JsonSchema for Member {
+    fn schema_name() -> Cow<'static, str> {
+        "Member".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_everywhere() {
+        for member in Member::ALL {
+            assert_eq!(serde_json::to_value(member).expect("a text"), member.as_str());
         }
     }
 }

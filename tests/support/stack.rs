@@ -106,6 +106,8 @@ pub(crate) struct Options {
     pub(crate) routes: String,
     /// More policies.
     pub(crate) policy: String,
+    /// More settings of `audit`, each after a comma.
+    pub(crate) audit: String,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
@@ -120,6 +122,7 @@ impl Default for Options {
             tenant: String::new(),
             routes: String::new(),
             policy: String::new(),
+            audit: String::new(),
             wait: true,
         }
     }
@@ -264,9 +267,10 @@ pub(crate) fn write_config(
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
          {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar] }}\n\
-         audit: {{ to: \"file:{audit}\" }}\n{more}\n",
+         audit: {{ to: \"file:{audit}\"{more_audit} }}\n{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
+        more_audit = options.audit,
         routes = options.routes,
         id = tenant.id(),
         authority = tenant.authority(),
