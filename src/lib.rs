@@ -10,6 +10,7 @@
 extern crate self as stagedoor;
 
 pub mod clock;
+mod collector;
 pub mod domain;
 pub mod fetch;
 pub mod seldom;
@@ -23,8 +24,9 @@ pub mod routing;
 
 pub mod authorizer;
 
-pub mod admin;
 pub mod audit;
+
+pub mod admin;
 pub mod ext_authz;
 pub mod serve;
 pub mod telemetry;

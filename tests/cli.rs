@@ -221,6 +221,7 @@ async fn check() {
     let args = ["check", "--json", "--config", &config, "--token-file", &token, "GET", url];
     let json: Value = serde_json::from_slice(&run(&args, "").stdout).unwrap();
     assert_eq!(json["decision"], "allow");
+    assert_eq!(json["explanation"]["keys_version"].as_str().unwrap().len(), 32);
 }
 
 #[tokio::test]

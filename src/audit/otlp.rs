@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::{Key, SpanId, TraceId};
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig as _};
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
@@ -23,6 +23,7 @@ use url::Url;
 
 use super::form::{CatalogWhat, RecordForm};
 use super::loss::Gap;
+use crate::collector::reach;
 use crate::seldom::Seldom;
 
 /// Records that wait or are on their way; one more is dropped and counted.
@@ -53,11 +54,8 @@ impl Otlp {
     /// Prepares sending. The collector need not be there. Must be called on a runtime,
     /// which carries the connection.
     pub(super) fn new(endpoint: &Url) -> Result<Self, ExporterBuildError> {
-        let exporter = opentelemetry_otlp::LogExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint.as_str())
-            .build()?;
-        Ok(Self::with(exporter))
+        let exporter = opentelemetry_otlp::LogExporter::builder().with_tonic();
+        Ok(Self::with(reach(exporter, endpoint).build()?))
     }
 
     fn with(exporter: impl LogExporter + 'static) -> Self {
@@ -205,4 +203,151 @@ fn any(value: Value) -> Option<AnyValue> {
             .filter_map(|(name, value)| Some((Key::from(name), any(value)?)))
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::SystemTime;
+
+    use opentelemetry_sdk::error::OTelSdkError;
+
+    use super::*;
+    use crate::audit::form::{AlertForm, CacheForm, CatalogForm, DecisionForm, Outcome, VERSION};
+
+    /// Says what it is given, and takes it when it is told whether to.
+    #[derive(Debug)]
+    struct Scripted {
+        given: mpsc::Sender<Vec<(Severity, Option<TraceId>, AnyValue)>>,
+        takes: Mutex<mpsc::Receiver<bool>>,
+    }
+
+    impl LogExporter for Scripted {
+        async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+            let records = batch.iter().map(|(record, _)| {
+                let severity = record.severity_number().expect("a severity");
+                let trace = record.trace_context().map(|context| context.trace_id);
+                (severity, trace, record.body().expect("a body").clone())
+            });
+            self.given.send(records.collect()).expect("a test");
+            match self.takes.lock().expect("no panic").recv() {
+                Ok(false) => Err(OTelSdkError::InternalFailure("no".to_owned())),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn decision(alerts: Vec<AlertForm<'static>>) -> RecordForm<'static> {
+        RecordForm::Decision(Box::new(DecisionForm {
+            version: VERSION,
+            time: SystemTime::now().into(),
+            decision_id: "d".into(),
+            request_id: None,
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
+            source: None,
+            destination: None,
+            method: None,
+            host: None,
+            path: None,
+            route: None,
+            gate: None,
+            entity: None,
+            action: None,
+            decision: Outcome::Allow,
+            reason: "permitted".into(),
+            status: None,
+            policies: Vec::new(),
+            detail: None,
+            principal: None,
+            facts: None,
+            owners: Vec::new(),
+            justification: None,
+            warnings: Vec::new(),
+            alerts,
+            shadow: Vec::new(),
+            cache: CacheForm::default(),
+            policy_version: None,
+            snapshot_version: None,
+            keys_version: None,
+            latency_us: u64::MAX,
+            masked: Vec::new(),
+        }))
+    }
+
+    fn counts(otlp: &Otlp) -> [u64; 3] {
+        let counters = otlp.counters();
+        [&counters.sent, &counters.dropped, &counters.failed]
+            .map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_nothing_waits() {
+        let (given, batches) = mpsc::channel();
+        let (take, takes) = mpsc::channel();
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let more = 7;
+        for _ in 0..QUEUE + more {
+            otlp.send(&decision(Vec::new()));
+        }
+        // Also what is being sent counts as waiting, so there is no other number.
+        assert_eq!(counts(&otlp), [0, more as u64, 0]);
+        otlp.send_gap(SystemTime::now());
+        assert_eq!(otlp.counters().waiting.load(Ordering::Relaxed), QUEUE as u64);
+        take.send(false).expect("still there");
+        let failed = batches.recv().expect("a batch").len() as u64;
+        drop(take);
+        otlp.shutdown(Duration::from_secs(20));
+        assert_eq!(counts(&otlp), [QUEUE as u64 - failed, more as u64, failed]);
+        // What is yet to be said is all of it.
+        let gap = otlp.counters().gap.take().expect("a gap").form(SystemTime::now());
+        assert_eq!(gap.lost, more as u64 + failed);
+    }
+
+    #[test]
+    fn what_somebody_should_look_at_is_a_warning() {
+        let (given, batches) = mpsc::channel();
+        let (take, takes) = mpsc::channel();
+        drop(take);
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let held = |event| {
+            RecordForm::Catalog(Box::new(CatalogForm {
+                version: VERSION,
+                time: SystemTime::now().into(),
+                event,
+                change: None,
+                entity: None,
+                other: None,
+                detail: None,
+                snapshot_before: None,
+                snapshot_version: None,
+                masked: Vec::new(),
+            }))
+        };
+        otlp.send(&decision(Vec::new()));
+        otlp.send(&decision(vec![AlertForm { policy: "p".into(), text: "look".into() }]));
+        otlp.send(&held(CatalogWhat::CatalogHeld));
+        otlp.send(&held(CatalogWhat::CatalogChange));
+        otlp.counters().gap.lose(1);
+        otlp.send_gap(SystemTime::now());
+        otlp.shutdown(Duration::from_secs(20));
+        let records: Vec<_> = batches.try_iter().flatten().collect();
+        let severities: Vec<_> = records.iter().map(|(severity, ..)| *severity).collect();
+        let (info, warn) = (Severity::Info, Severity::Warn);
+        assert_eq!(severities, [info, warn, warn, info, warn]);
+        let trace = TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").ok();
+        assert_eq!((records[0].1, records[2].1), (trace, None));
+        let AnyValue::Map(body) = &records[1].2 else { panic!("a map") };
+        assert_eq!(body[&Key::from("reason")], AnyValue::from("permitted"));
+        let AnyValue::ListAny(alerts) = &body[&Key::from("alerts")] else { panic!("a list") };
+        assert_eq!(alerts.len(), 1);
+        // OTLP has no such whole number.
+        assert!(matches!(body[&Key::from("latency_us")], AnyValue::Double(_)));
+    }
+
+    #[tokio::test]
+    async fn a_collector_is_reached_by_https_too() {
+        for endpoint in ["https://127.0.0.1:9", "http://127.0.0.1:9"] {
+            Otlp::new(&endpoint.parse().expect("an address")).expect("prepared");
+        }
+    }
 }

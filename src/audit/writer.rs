@@ -7,32 +7,29 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::catalog::{CatalogRecord, Entry};
-use super::form::RecordForm;
-use super::line;
-use super::loss::{Gap, Lost};
+use super::catalog::Entry;
+use super::lines::Lines;
 use super::otlp::Otlp;
 use super::present::Presenter;
 use super::pseudonym::KeyError;
 use super::rotate::Rotating;
+use super::sender::{AuditSender, Counters, count};
 use super::sink::{Appending, Nowhere, Sink, Stdout};
-use super::{AuditRecord, AuditSettings, AuditSink};
+use super::{AuditSettings, AuditSink};
 use crate::seldom::Seldom;
 
 /// Records in one write.
 const BATCH: usize = 64;
 /// Between two tries on a sink that is set not to block.
-const RETRY: Duration = Duration::from_millis(10);
+pub(super) const RETRY: Duration = Duration::from_millis(10);
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// The buffer of lines is given back beyond this.
-const KEPT_BUFFER: usize = 256 * 1024;
 
 /// Why records can't be written at all.
 #[derive(Debug, thiserror::Error)]
@@ -62,31 +59,6 @@ pub enum AuditError {
     NoRuntime,
 }
 
-/// Queues records. Cheap to clone.
-#[derive(Clone)]
-pub struct AuditSender {
-    queue: Option<mpsc::Sender<Entry>>,
-    counters: Arc<Counters>,
-    otlp: Option<Otlp>,
-}
-
-/// How many records came to what end since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AuditStats {
-    /// Handed to the system as whole lines.
-    pub written: u64,
-    /// Not queued: the queue was full, or the writer had stopped.
-    pub dropped: u64,
-    /// Queued, but the system did not take them.
-    pub failed: u64,
-    /// Taken by the OTLP collector.
-    pub otlp_sent: u64,
-    /// Not queued for the collector: too many waited.
-    pub otlp_dropped: u64,
-    /// Queued for the collector, which did not take them.
-    pub otlp_failed: u64,
-}
-
 /// The running writer.
 #[derive(Debug)]
 pub struct AuditTask {
@@ -112,27 +84,9 @@ pub struct AuditWriter {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
-    written: AtomicU64,
-    dropped: AtomicU64,
-    failed: AtomicU64,
-    /// What the stream itself has yet to say of both.
-    gap: Gap,
-}
-
-#[derive(Debug, Default)]
 struct Control {
     reopen: AtomicBool,
     abandoned: AtomicBool,
-}
-
-/// Lines for one write, and where each ends.
-#[derive(Debug, Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    /// Where the news of a gap ends, and what it says.
-    gap: Option<(usize, Lost)>,
-    ends: Vec<usize>,
 }
 
 impl AuditWriter {
@@ -300,68 +254,6 @@ impl AuditWriter {
     }
 }
 
-impl AuditSender {
-    /// Queues a record; never waits. What doesn't fit is dropped and counted.
-    pub fn send(&self, record: AuditRecord) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(Entry::Decision(Box::new(record))).is_err()
-        {
-            self.drop_one();
-        }
-    }
-
-    /// Queues a record of the catalog, of which very many can come at once: waits until
-    /// decisions have at least half of the queue to themselves. Not to be called where
-    /// waiting matters.
-    pub fn send_patiently(&self, record: CatalogRecord) {
-        let Some(queue) = &self.queue else { return };
-        while queue.capacity() < queue.max_capacity().div_ceil(2) && !queue.is_closed() {
-            thread::sleep(RETRY);
-        }
-        if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
-            self.drop_one();
-        }
-    }
-
-    fn drop_one(&self) {
-        count(&self.counters.dropped, 1);
-        self.counters.gap.lose(1);
-        if let Some(otlp) = &self.otlp {
-            otlp.counters().gap.lose(1);
-        }
-    }
-
-    /// Whether records go anywhere, so that none needs to be made where not.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.queue.is_some()
-    }
-
-    /// The counters.
-    #[must_use]
-    pub fn stats(&self) -> AuditStats {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut stats = AuditStats {
-            written: of(&self.counters.written),
-            dropped: of(&self.counters.dropped),
-            failed: of(&self.counters.failed),
-            ..AuditStats::default()
-        };
-        if let Some(otlp) = &self.otlp {
-            stats.otlp_sent = of(&otlp.counters().sent);
-            stats.otlp_dropped = of(&otlp.counters().dropped);
-            stats.otlp_failed = of(&otlp.counters().failed);
-        }
-        stats
-    }
-
-    /// Whether there is an OTLP collector to send them to.
-    #[must_use]
-    pub fn is_sent(&self) -> bool {
-        self.otlp.is_some()
-    }
-}
-
 impl AuditTask {
     /// Has the file opened anew before the next record, for when it was renamed.
     pub fn reopen(&self) {
@@ -387,44 +279,6 @@ impl AuditTask {
     }
 }
 
-impl Lines {
-    fn begin(&mut self, torn: bool, gap: Option<Lost>) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BUFFER);
-        self.ends.clear();
-        self.gap = None;
-        if torn {
-            // Ends the line that was cut, so that it spoils no other.
-            self.bytes.push(b'\n');
-        }
-        if let Some(lost) = gap
-            && line::append(&mut self.bytes, &lost.form(SystemTime::now())).is_ok()
-        {
-            self.gap = Some((self.bytes.len(), lost));
-        }
-    }
-
-    fn add(&mut self, form: &RecordForm<'_>) {
-        if line::append(&mut self.bytes, form).is_ok() {
-            self.ends.push(self.bytes.len());
-        }
-    }
-
-    /// The gap of which the first `taken` bytes don't speak.
-    fn unsaid_within(&mut self, taken: usize) -> Option<Lost> {
-        self.gap.take().filter(|(end, _)| *end > taken).map(|(_, lost)| lost)
-    }
-
-    /// How many lines lie within the first `taken` bytes.
-    fn whole_within(&self, taken: usize) -> usize {
-        self.ends.partition_point(|end| *end <= taken)
-    }
-
-    fn ends_at(&self, taken: usize) -> bool {
-        taken.checked_sub(1).and_then(|last| self.bytes.get(last)) == Some(&b'\n')
-    }
-}
-
 /// A sender to nowhere, and a task that has ended.
 fn off() -> (AuditSender, AuditTask) {
     let (stop, _) = oneshot::channel();
@@ -435,19 +289,6 @@ fn off() -> (AuditSender, AuditTask) {
         AuditSender { queue: None, counters: Arc::default(), otlp: None },
         AuditTask { control: Arc::default(), otlp: None, stop, done },
     )
-}
-
-fn count(counter: &AtomicU64, more: usize) {
-    counter.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-impl fmt::Debug for AuditSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditSender")
-            .field("on", &self.is_on())
-            .field("stats", &self.stats())
-            .finish()
-    }
 }
 
 impl fmt::Debug for AuditWriter {

@@ -4,6 +4,7 @@ use std::sync::mpsc as std_mpsc;
 use std::time::SystemTime;
 
 use super::*;
+use crate::audit::{AuditRecord, AuditStats, line};
 use crate::domain::{
     Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
 };
