@@ -43,15 +43,21 @@ impl Gap {
         (count > 0).then(|| Lost { count, since: self.since.swap(0, Ordering::Relaxed) })
     }
 
-    /// Takes back what could not be said.
+    /// Takes back what could not be said: since the older of this and what was lost
+    /// meanwhile.
     pub(super) fn give_back(&self, lost: Lost) {
-        // Older than whatever was lost meanwhile.
-        self.since.store(lost.since, Ordering::Relaxed);
+        let older = |since: u64| Some(if since == 0 { lost.since } else { since.min(lost.since) });
+        let _ = self.since.fetch_update(Ordering::Relaxed, Ordering::Relaxed, older);
         self.lost.fetch_add(lost.count, Ordering::Relaxed);
     }
 }
 
 impl Lost {
+    /// So many, the first of them then.
+    pub(super) fn of(count: u64, since: SystemTime) -> Self {
+        Self { count, since: millis(since) }
+    }
+
     pub(super) fn form(self, now: SystemTime) -> GapForm {
         // A loss that was counted and not yet dated has just happened.
         let since = UNIX_EPOCH.checked_add(Duration::from_millis(self.since));

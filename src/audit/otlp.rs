@@ -15,14 +15,14 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{
-    BatchConfigBuilder, BatchLogProcessor, LogBatch, LogExporter, SdkLogger, SdkLoggerProvider,
+    BatchConfigBuilder, BatchLogProcessor, LogBatch, LogExporter, SdkLogRecord, SdkLogger,
+    SdkLoggerProvider,
 };
 use serde_json::Value;
-use tokio::time::Instant;
 use url::Url;
 
-use super::form::{CatalogWhat, RecordForm};
-use super::loss::Gap;
+use super::form::{CatalogWhat, Instant, RecordForm};
+use super::loss::{Gap, Lost};
 use crate::collector::reach;
 use crate::seldom::Seldom;
 
@@ -31,6 +31,7 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 const EVERY: Duration = Duration::from_secs(1);
 const SAY_EVERY: Duration = Duration::from_secs(10);
+const GAP: &str = "stagedoor.audit_gap";
 
 /// Sends records. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -110,7 +111,7 @@ impl Otlp {
                 ("stagedoor.decision", Severity::Info)
             }
             RecordForm::Decision(_) => ("stagedoor.decision", Severity::Warn),
-            RecordForm::Gap(_) => ("stagedoor.audit_gap", Severity::Warn),
+            RecordForm::Gap(_) => (GAP, Severity::Warn),
             RecordForm::Catalog(catalog) => match catalog.event {
                 CatalogWhat::CatalogAdopted => ("stagedoor.catalog_adopted", Severity::Info),
                 CatalogWhat::CatalogChange => ("stagedoor.catalog_change", Severity::Info),
@@ -156,11 +157,14 @@ struct Counting<E> {
 
 impl<E: LogExporter> LogExporter for Counting<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        let count = u64::try_from(batch.iter().count()).unwrap_or(u64::MAX);
+        let waited = u64::try_from(batch.iter().count()).unwrap_or(u64::MAX);
+        let gaps: Vec<Lost> = batch.iter().filter_map(|(record, _)| lost_by(record)).collect();
+        // The news of a gap is no record that could be lost.
+        let count = waited.saturating_sub(u64::try_from(gaps.len()).unwrap_or(u64::MAX));
         let result = self.exporter.export(batch).await;
         // What was given up at the end is counted already.
         let _ = self.counters.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |was| {
-            Some(was.saturating_sub(count))
+            Some(was.saturating_sub(waited))
         });
         match &result {
             Ok(()) => {
@@ -169,7 +173,15 @@ impl<E: LogExporter> LogExporter for Counting<E> {
             Err(error) => {
                 self.counters.failed.fetch_add(count, Ordering::Relaxed);
                 self.counters.gap.lose(count);
-                let unsaid = self.news.lock().ok().and_then(|mut news| news.ask(Instant::now()));
+                // What was to be said of earlier ones is still to be said.
+                for lost in gaps {
+                    self.counters.gap.give_back(lost);
+                }
+                let unsaid = self
+                    .news
+                    .lock()
+                    .ok()
+                    .and_then(|mut news| news.ask(tokio::time::Instant::now()));
                 if let Some(unsaid) = unsaid {
                     tracing::error!(%error, unsaid, "audit records could not be sent by OTLP");
                 }
@@ -185,6 +197,18 @@ impl<E: LogExporter> LogExporter for Counting<E> {
     fn set_resource(&mut self, resource: &Resource) {
         self.exporter.set_resource(resource);
     }
+}
+
+/// What a record says is missing, if that is what it says.
+fn lost_by(record: &SdkLogRecord) -> Option<Lost> {
+    let Some(AnyValue::Map(body)) = record.body().filter(|_| record.event_name() == Some(GAP))
+    else {
+        return None;
+    };
+    let (lost, since) = (body.get(&Key::from("lost"))?, body.get(&Key::from("since"))?);
+    let (AnyValue::Int(lost), AnyValue::String(since)) = (lost, since) else { return None };
+    let since: Instant = since.as_str().parse().ok()?;
+    Some(Lost::of(u64::try_from(*lost).ok()?, since.0.into()))
 }
 
 /// A JSON value as OTLP has it; nothing for null.
@@ -301,6 +325,32 @@ mod tests {
         // What is yet to be said is all of it.
         let gap = otlp.counters().gap.take().expect("a gap").form(SystemTime::now());
         assert_eq!(gap.lost, more as u64 + failed);
+    }
+
+    /// However often the news of it fails as well.
+    #[test]
+    fn a_gap_is_not_forgotten() {
+        let (given, batches) = mpsc::channel();
+        let (take, takes) = mpsc::channel();
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let begun = Instant::from(SystemTime::now());
+        otlp.counters().gap.lose(5);
+        for _ in 0..3 {
+            otlp.send_gap(SystemTime::now());
+            otlp.send(&decision(Vec::new()));
+            take.send(false).expect("still there");
+            otlp.provider.force_flush().expect_err("not taken");
+        }
+        assert_eq!(counts(&otlp), [0, 0, 3]);
+        drop(take);
+        otlp.send_gap(SystemTime::now());
+        otlp.shutdown(Duration::from_secs(20));
+        assert_eq!(counts(&otlp), [0, 0, 3]);
+        let last = batches.try_iter().last().expect("a batch");
+        let AnyValue::Map(body) = &last[0].2 else { panic!("a map") };
+        assert_eq!(body[&Key::from("lost")], AnyValue::from(8_i64));
+        let AnyValue::String(since) = &body[&Key::from("since")] else { panic!("a text") };
+        assert!(since.as_str().parse::<Instant>().expect("a time") >= begun);
     }
 
     #[test]

@@ -11,10 +11,7 @@ use crate::config::values::ByteSize;
 pub(super) fn settings(audit: &Audit, findings: &mut Findings<'_>) -> Option<AuditSettings> {
     let sink = sink(&audit.to, findings);
     let rotate = audit.rotate.as_ref().map(|rotate| rotation(rotate, &sink, findings));
-    let otlp = match &audit.otlp {
-        Some(text) => Some(findings.url("/audit/otlp", text)),
-        None => None,
-    };
+    let otlp = audit.otlp.as_ref().map(|text| findings.url("/audit/otlp", text));
     for (index, member) in audit.mask.iter().enumerate() {
         if audit.mask.iter().take(index).any(|before| before == member) {
             findings.say(below("/audit/mask", index), "is given twice");
