@@ -8,9 +8,13 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use stagedoor::audit::{AuditRecord, AuditSettings, AuditSink, AuditWriter, RotateSettings};
+use stagedoor::domain::{
+    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -400,4 +404,48 @@ fn following_survives_rotation_and_truncation() {
     // Shorter than what was there, so that it shows whenever it is looked at.
     file.record("a");
     following.expect("a");
+}
+
+/// Whoever follows a file that is begun anew again and again reads every decision once, in
+/// the order in which they were made.
+#[tokio::test]
+async fn following_a_busy_writer_misses_nothing() {
+    const RECORDS: usize = 5000;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let settings = AuditSettings {
+        rotate: Some(RotateSettings { max_size: 64 << 10, keep: 1000 }),
+        ..AuditSettings::to(AuditSink::File(file.clone()))
+    };
+    let (sender, task) = AuditWriter::start(&settings).unwrap();
+    let following = Following::start(&file);
+    let mut ids = Vec::new();
+    for number in 0..RECORDS {
+        let decision = Decision {
+            id: DecisionId::new(),
+            verdict: Verdict::Deny(Denial::from(Reason::NoRoute)),
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
+            versions: Versions::default(),
+            notes: Notes::default(),
+        };
+        ids.push(decision.id.to_string());
+        let request = Request::default();
+        sender.send(AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO));
+        // Some of it comes while it is looked at, some between.
+        if number % 500 == 0 {
+            following.expect(&ids[number]);
+        } else if number % 500 == 499 {
+            for id in &ids[number - 498..=number] {
+                following.expect(id);
+            }
+        }
+    }
+    assert!(task.stop(SOON).await);
+    // And all of it is found again afterwards.
+    let path = file.display().to_string();
+    let all = shown(&stagedoor(&["show", &path, "--all", "--json"]));
+    assert_eq!(all, ids);
+    assert!(fs::read_dir(folder.path()).unwrap().count() > 10);
 }

@@ -6,17 +6,17 @@
 
 mod decision;
 mod event;
+mod schema;
 mod value;
 
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 pub use decision::{
     AlertForm, CacheForm, DecisionForm, FactsForm, Outcome, PrincipalForm, ShadowForm,
 };
 pub use event::{CatalogForm, CatalogWhat, GapForm, GapWhat};
+pub use schema::schema;
 pub use value::Instant;
 
 /// The version of the form.
@@ -44,16 +44,6 @@ impl RecordForm<'_> {
             Self::Gap(gap) => gap.time,
         }
     }
-}
-
-/// The JSON Schema (draft 2020-12) of one line.
-#[must_use]
-pub fn schema() -> Value {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<RecordForm<'static>>();
-    schema.insert("title".to_owned(), "Stagedoor audit record".into());
-    schema.insert("$id".to_owned(), "https://stagedoor.dev/schemas/audit/v1".into());
-    schema.to_value()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::value::Instant;
 #[schemars(extend("not" = { "required": ["event"] }))]
 pub struct DecisionForm<'a> {
     /// The version of this form: 1.
+    #[schemars(extend("const" = 1))]
     pub version: u32,
     /// When the decision was made.
     pub time: Instant,

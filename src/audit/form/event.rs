@@ -12,6 +12,7 @@ use super::value::Instant;
 #[serde(rename = "CatalogRecord")]
 pub struct CatalogForm<'a> {
     /// The version of this form: 1.
+    #[schemars(extend("const" = 1))]
     pub version: u32,
     /// When.
     pub time: Instant,
@@ -58,6 +59,7 @@ pub enum CatalogWhat {
 #[serde(rename = "GapRecord")]
 pub struct GapForm {
     /// The version of this form: 1.
+    #[schemars(extend("const" = 1))]
     pub version: u32,
     /// When it was noticed.
     pub time: Instant,

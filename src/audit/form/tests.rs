@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -50,6 +50,9 @@ fn the_schema_tells_records_from_what_are_none() {
         json!([]),
         with(&decision, "decision", json!("maybe")),
         with(&decision, "time", json!("yesterday")),
+        with(&decision, "version", json!(2)),
+        with(&decision, "entity", json!(null)),
+        with(&decision, "principal", json!(null)),
         with(&decision, "event", json!("no_such_event")),
         with(&decision, "cache", json!({ "token": "yes", "decision": true })),
         with(&gap, "lost", json!(-1)),

@@ -1,15 +1,14 @@
 //! What is written from now on, also when the file is begun anew meanwhile.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::read::{Source, Strange};
+use super::read::{Source, Strange, is_same};
 use super::show::Shown;
 use crate::audit::sibling;
 
@@ -23,12 +22,14 @@ pub(super) fn follow<W: Write>(
     strange: &mut Strange,
     shown: &mut Shown<'_, W>,
 ) -> anyhow::Result<()> {
-    for path in source.before() {
-        let file = File::open(&path).with_context(|| format!("`{}`", path.display()))?;
-        Followed::new(path, file).drain(strange, shown)?;
-    }
+    let mut files = source.open()?;
     let path = &source.file;
-    let file = File::open(path).with_context(|| format!("`{}`", path.display()))?;
+    let Some((_, file)) = files.pop() else { return Ok(()) };
+    for (path, file) in files {
+        let mut older = Followed::new(path, file);
+        older.drain(strange, shown)?;
+        older.end(strange, shown)?;
+    }
     let mut current = Followed::new(path.clone(), file);
     let mut moved = false;
     loop {
@@ -73,13 +74,13 @@ fn after(path: &Path, current: &File) -> io::Result<Vec<Followed>> {
                 newer.reverse();
                 return Ok(newer);
             }
+            // It can have moved on while we were looking.
             Ok(older) => {
-                // Moved on while we were looking.
-                let met = newer.iter().any(|newer| {
-                    let (newer, older) = (newer.file.metadata(), older.file.metadata());
-                    matches!((newer, older), (Ok(a), Ok(b)) if is_same(&a, &b))
-                });
-                if !met {
+                let older_is = older.file.metadata()?;
+                let met = |newer: &Followed| {
+                    newer.file.metadata().is_ok_and(|newer| is_same(&newer, &older_is))
+                };
+                if !newer.iter().any(met) {
                     newer.push(older);
                 }
             }
@@ -90,10 +91,6 @@ fn after(path: &Path, current: &File) -> io::Result<Vec<Followed>> {
     // It was moved elsewhere.
     newer.truncate(1);
     Ok(newer)
-}
-
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// A file that is read as far as it goes.

@@ -1,8 +1,9 @@
 //! Records out of files.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -31,15 +32,29 @@ impl Source {
         self.file.as_os_str() == "-"
     }
 
-    /// The files that were full before, oldest first.
-    pub(super) fn before(&self) -> Vec<PathBuf> {
-        if !self.all || self.is_stdin() {
-            return Vec::new();
+    /// The files, opened, oldest first; the last is the one that is written to.
+    ///
+    /// They are opened from the newest on, as one that is full meanwhile becomes older: so
+    /// it is met twice, and left out once, rather than missed.
+    pub(super) fn open(&self) -> anyhow::Result<Vec<(PathBuf, File)>> {
+        let file = File::open(&self.file).with_context(|| format!("`{}`", self.file.display()))?;
+        let mut opened = vec![(self.file.clone(), file)];
+        for number in 1_u32.. {
+            if !self.all {
+                break;
+            }
+            let path = sibling(&self.file, number);
+            let older = match File::open(&path) {
+                Ok(older) => older,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(error).with_context(|| format!("`{}`", path.display())),
+            };
+            if !is_among(&older, &opened)? {
+                opened.push((path, older));
+            }
         }
-        let siblings = (1..).map(|number| sibling(&self.file, number));
-        let mut siblings: Vec<_> = siblings.take_while(|path| path.exists()).collect();
-        siblings.reverse();
-        siblings
+        opened.reverse();
+        Ok(opened)
     }
 
     /// Tells every record, with the line that it is on.
@@ -52,22 +67,27 @@ impl Source {
             let name = Path::new("standard input");
             return Lines::new(name, io::stdin().lock()).each(strange, &mut tell);
         }
-        let mut files = self.before();
-        files.push(self.file.clone());
-        // All are opened before the first is read: one that is renamed meanwhile is neither
-        // missed nor read twice.
-        let opened: Vec<_> = files
-            .into_iter()
-            .map(|path| {
-                let file = File::open(&path).with_context(|| format!("`{}`", path.display()))?;
-                Ok((path, file))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        for (path, file) in opened {
+        for (path, file) in self.open()? {
             Lines::new(&path, BufReader::new(file)).each(strange, &mut tell)?;
         }
         Ok(())
     }
+}
+
+/// Whether the very file was opened already.
+fn is_among(file: &File, opened: &[(PathBuf, File)]) -> io::Result<bool> {
+    let file = file.metadata()?;
+    for (_, other) in opened {
+        if is_same(&file, &other.metadata()?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether both are of one file, whatever it is called by now.
+pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// A file's lines, counted.
