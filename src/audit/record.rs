@@ -9,7 +9,7 @@ use crate::domain::{Decision, Denial, Request, Verdict};
 const MAX_TEXT: usize = 1024;
 
 /// What is kept of one decision until it is written: made on the request's path, so it
-/// copies what is borrowed and shares the rest. [`Presenter`](super::Presenter) makes the
+/// copies what is borrowed and shares the rest. `Presenter` makes the
 /// written form of it, on the writer's thread.
 ///
 /// It holds no token, no header but the request id, and no query. What the client
