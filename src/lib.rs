@@ -9,10 +9,12 @@
 #[cfg(test)]
 extern crate self as stagedoor;
 
+pub mod bounded;
 pub mod clock;
 mod collector;
 pub mod domain;
 pub mod fetch;
+pub(crate) mod nearest;
 pub mod seldom;
 pub mod shutdown;
 pub mod yaml;

@@ -494,6 +494,7 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
     };
     let answer = Answer::new(AnswerSettings { headers, remove_authorization: false }, None);
     let settings = CheckSettings {
+        justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 100,
         queue_timeout: Duration::from_millis(10),
         deadline: Duration::from_millis(100),

@@ -13,11 +13,10 @@ use devtenant::token::TokenBuilder;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
+use stagedoor::bounded::Bounds;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Credentials, Identity, Reason};
-use stagedoor::entra::{
-    Authenticator, EntraSettings, KeyState, TenantSettings, Tenants, TokenCacheSettings,
-};
+use stagedoor::entra::{Authenticator, EntraSettings, KeyState, TenantSettings, Tenants};
 use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tokio::time::{Instant, sleep};
@@ -108,7 +107,7 @@ impl Running {
             )
         };
         let settings = EntraSettings {
-            cache: TokenCacheSettings { max_entries: 1000, max_bytes: 1024 * 1024 },
+            cache: Bounds { max_entries: 1000, max_bytes: 1024 * 1024 },
             ..EntraSettings::new(vec![tenant])
         };
         let authenticator = Authenticator::new(settings).unwrap();

@@ -15,9 +15,10 @@ use devtenant::keys::SigningKey;
 use devtenant::token::{CLIENT, TokenBuilder};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use stagedoor::bounded::Bounds;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Credentials, Identity, IdentityKind, Reason};
-use stagedoor::entra::{Authenticator, EntraSettings, TenantSettings, Tenants, TokenCacheSettings};
+use stagedoor::entra::{Authenticator, EntraSettings, TenantSettings, Tenants};
 use support::tokens::{CONSUMERS, OTHER, TENANT, World, accepted, refused};
 
 /// When everything here happens.
@@ -46,7 +47,7 @@ fn tenant(id: &str) -> TenantSettings {
 fn settings(cache: usize) -> EntraSettings {
     EntraSettings {
         clock_skew: Duration::from_secs(60),
-        cache: TokenCacheSettings { max_entries: cache, max_bytes: 1024 * 1024 },
+        cache: Bounds { max_entries: cache, max_bytes: 1024 * 1024 },
         distrusted_keys: vec!["distrusted".to_owned()],
         ..EntraSettings::new(vec![tenant(TENANT), tenant(OTHER)])
     }

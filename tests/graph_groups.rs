@@ -523,7 +523,7 @@ async fn groups_are_kept_for_a_while() {
 async fn lookups_and_memory_are_bounded() {
     let (resolver, graph, _handle, _folder) = fake(|settings| GraphSettings {
         max_calls: 4,
-        cache: stagedoor::entra::TokenCacheSettings { max_entries: 100, max_bytes: 1 << 20 },
+        cache: stagedoor::bounded::Bounds { max_entries: 100, max_bytes: 1 << 20 },
         ..settings
     });
     let mut seen = HashMap::new();

@@ -77,6 +77,7 @@ fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
 /// Sends a body to `Check` and decodes what comes back as Envoy would.
 async fn check(body: Body, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'static str>) {
     let settings = CheckSettings {
+        justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 10,
         queue_timeout: Duration::from_millis(10),
         deadline: Duration::from_secs(1),

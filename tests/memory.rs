@@ -12,9 +12,10 @@ use std::io::Write as _;
 use devtenant::keys::SigningKey;
 use devtenant::token::TokenBuilder;
 use serde_json::json;
+use stagedoor::bounded::Bounds;
 use stagedoor::clock::Now;
 use stagedoor::domain::Credentials;
-use stagedoor::entra::{Authenticator, EntraSettings, TenantSettings, Tenants, TokenCacheSettings};
+use stagedoor::entra::{Authenticator, EntraSettings, TenantSettings, Tenants};
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const ISSUER: &str = "https://login.example.com/11111111-2222-3333-4444-555555555555/v2.0";
@@ -33,7 +34,7 @@ fn a_flood_of_valid_tokens_reaches_a_plateau() {
     let count = std::env::var("STAGEDOOR_TOKENS").map_or(4000, |text| text.parse().unwrap());
     let key = SigningKey::generate("k", 2048).unwrap();
     let authenticator = Authenticator::new(EntraSettings {
-        cache: TokenCacheSettings { max_entries: 1_000_000, max_bytes: MAX_BYTES },
+        cache: Bounds { max_entries: 1_000_000, max_bytes: MAX_BYTES },
         ..EntraSettings::new(vec![TenantSettings {
             issuer_v2: Some(ISSUER.to_owned()),
             ..TenantSettings::new(

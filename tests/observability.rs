@@ -266,7 +266,14 @@ async fn records_follow_the_schema_and_hide_who_they_are_about() {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), [7; 32]).unwrap();
     let audit = format!(", mask: [host], pseudonyms: {{ key_file: \"{}\" }}", key.path().display());
-    let stack = Stack::start(Options { audit, ..Options::default() }).await.unwrap();
+    let policy = r#"
+        @id("loud") @alert("look at this")
+        permit (principal, action == Action::"read", resource) when { principal in resource.owners };
+        @id("strict") @mode("shadow")
+        forbid (principal, action, resource);
+    "#;
+    let options = Options { audit, policy: policy.to_owned(), ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
     let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
     let object = token.claims()["oid"].as_str().unwrap().to_owned();
     let bearer = format!("Bearer {}", token.sign());
@@ -292,6 +299,13 @@ async fn records_follow_the_schema_and_hide_who_they_are_about() {
     assert!(pseudonym.starts_with("p1_"), "{}", String::from_utf8_lossy(&output.stderr));
     let of = |path: &str| records.iter().find(|record| record["path"] == path).unwrap();
     assert_eq!(of("/v1/orders")["principal"]["object"], *pseudonym);
+    // What policies say beside their effect is there, and out loud.
+    let alert = serde_json::json!([{ "policy": "loud", "text": "look at this" }]);
+    assert_eq!(of("/v1/orders")["alerts"], alert);
+    let shadow = &of("/v1/orders")["shadow"][0];
+    assert_eq!((&shadow["set"], &shadow["allow"]), (&"mode".into(), &false.into()));
+    let (_, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+    assert_eq!(sample(&metrics, "stagedoor_alerts_total{policy=\"loud\"}"), 2.0);
     let keys = &of("/v1/orders")["keys_version"];
     let (_, status) = stack.stagedoor.get("/status").await.unwrap();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();

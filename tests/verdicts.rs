@@ -8,7 +8,6 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;
@@ -25,7 +24,7 @@ use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
     attribute_context::Request,
 };
 use stagedoor::ext_authz::{Answer, CheckService, Decided, Record};
-use stagedoor::policy::PolicySet;
+use stagedoor::policy::Policies;
 use support::reply::legal;
 use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, write_config};
 
@@ -52,7 +51,7 @@ fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckServ
         authenticator,
         catalog,
         routes: Routes::new(config.route_table, config.delegations),
-        policy: Arc::new(PolicySet::load(&config.policy).unwrap()),
+        policy: Policies::load(config.policy).unwrap(),
         membership: config.membership,
         overage: OverageSource::Nowhere,
     };

@@ -4,6 +4,7 @@
 //! now, and what is held back of it be confirmed.
 
 mod catalog;
+mod policies;
 mod readiness;
 mod serve;
 
@@ -22,6 +23,7 @@ pub use serve::serve;
 
 use crate::catalog::Catalog;
 use crate::clock::Now;
+use crate::policy::Policies;
 
 /// What the admin port shows.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Admin {
     pub registry: Registry,
     /// The catalog.
     pub catalog: Catalog,
+    /// The policies.
+    pub policies: Policies,
     /// Whether only this machine reaches the port.
     pub is_loopback: bool,
 }
@@ -56,7 +60,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    json_response(StatusCode::OK, &admin.readiness.status(Now::read()))
+    let mut status = admin.readiness.status(Now::read());
+    if let Some(status) = status.as_object_mut() {
+        status.insert("policies".to_owned(), policies::status(&admin.policies));
+    }
+    json_response(StatusCode::OK, &status)
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {

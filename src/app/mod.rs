@@ -5,6 +5,7 @@
 
 mod health;
 mod ownership;
+mod policies;
 mod recorder;
 mod sources;
 
@@ -28,7 +29,7 @@ use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
 use crate::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::ext_authz::{Answer, CheckService, Guard};
 use crate::fetch::HttpClient;
-use crate::policy::PolicySet;
+use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Metrics, Traces};
@@ -53,6 +54,7 @@ pub struct App {
     authenticator: Authenticator,
     resolver: Option<GroupResolver>,
     catalog: Catalog,
+    policies: Policies,
     http: Arc<HttpClient>,
     audit: AuditTask,
     records: AuditSender,
@@ -99,7 +101,7 @@ impl App {
     /// The first thing that can't be had, by name.
     pub async fn build(config: Config) -> Result<Self, AppError> {
         let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
-        let policy = PolicySet::load(&config.policy)
+        let policies = Policies::load(config.policy)
             .map_err(|errors| AppError::Configuration(errors.to_string()))?;
         let resolver = GroupResolver::new(&config.entra);
         let overage = overage(config.overage, resolver.as_ref());
@@ -112,7 +114,7 @@ impl App {
             authenticator: authenticator.clone(),
             catalog: catalog.clone(),
             routes: routes.clone(),
-            policy: Arc::new(policy),
+            policy: policies.clone(),
             membership: config.membership,
             overage,
         };
@@ -152,6 +154,7 @@ impl App {
             serve: server.stats(),
         };
         registry.register_collector(Box::new(parts));
+        registry.register_collector(Box::new(policies::PolicyMetrics(policies.clone())));
         let admin = TcpListener::bind(config.admin)
             .await
             .map_err(|e| AppError::start(format!("listen.admin: {}", config.admin), e))?;
@@ -166,6 +169,7 @@ impl App {
             authenticator,
             resolver,
             catalog,
+            policies,
             http: Arc::new(http),
             audit,
             records,
@@ -192,7 +196,7 @@ impl App {
         &self.catalog
     }
 
-    /// Notified, the catalog is read again at once, and the audit file opened anew, for
+    /// Notified, catalog and policies are read again at once, and the audit file opened anew, for
     /// when it was renamed: what SIGHUP does.
     #[must_use]
     pub fn reload(&self) -> Arc<Notify> {
@@ -235,6 +239,11 @@ impl App {
             catalog.run(http, stop).await;
             "catalog"
         });
+        let (policies, stop) = (self.policies.clone(), shutdown.receiver());
+        tasks.spawn(async move {
+            policies.run(stop).await;
+            "policies"
+        });
         let (health, ready, stop) = (self.health, readiness.clone(), shutdown.clone());
         tasks.spawn(async move {
             health.run(ready, stop).await;
@@ -244,6 +253,7 @@ impl App {
             readiness,
             registry: self.registry,
             catalog: reread.clone(),
+            policies: self.policies.clone(),
             is_loopback: self.admin_address.ip().is_loopback(),
         });
         let listener = self.admin;
@@ -258,9 +268,10 @@ impl App {
             tokio::select! {
                 report = &mut serving => break Ok(report),
                 () = self.reload.notified() => {
-                    tracing::info!("reading the catalog again, and opening the audit file anew");
+                    tracing::info!("reading catalog and policies again, and opening the audit file anew");
                     self.audit.reopen();
                     reread.refresh_now();
+                    self.policies.reload_now();
                 }
                 Some(ended) = tasks.join_next() => {
                     // The tasks that end with the drain have ended well.

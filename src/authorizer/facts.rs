@@ -1,9 +1,11 @@
 //! What the policy engine is told of the catalog.
 
-use crate::catalog::{Entity, Snapshot};
+use std::sync::Arc;
+
+use crate::catalog::{Entity, Membership, Snapshot};
 use crate::clock::Now;
-use crate::domain::{EntityRef, GroupId, Identity, Owner, Request, RequestLine, Target};
-use crate::policy::{Question, RequestFacts, ResourceFacts};
+use crate::domain::{Action, EntityRef, GroupId, Identity, Owner, Request, RequestLine};
+use crate::policy::{Facts, Question, RequestFacts, ResourceFacts};
 
 /// Who owns an entity, by the names that people know.
 pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Vec<Owner> {
@@ -14,69 +16,105 @@ pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Vec<Owner> {
     entity.owners().map(owner).collect()
 }
 
-/// The question that a policy gate asks.
-pub(super) struct Facts<'a> {
-    pub(super) identity: &'a Identity,
-    pub(super) entra_groups: &'a [GroupId],
-    pub(super) groups: &'a [&'a EntityRef],
+/// What the catalog says about a caller and an entity.
+pub(super) struct CatalogFacts<'a> {
+    pub(super) identity: &'a Arc<Identity>,
+    /// The directory's groups of a caller whose token doesn't list them.
+    pub(super) listed: Option<&'a Arc<[GroupId]>>,
+    pub(super) membership: Membership,
     pub(super) entity: Entity<'a>,
     pub(super) snapshot: &'a Snapshot,
-    pub(super) target: &'a Target,
-    pub(super) request: &'a Request<'a>,
-    pub(super) line: &'a RequestLine<'a>,
-    pub(super) now: Now,
 }
 
-impl<'a> Facts<'a> {
-    pub(super) fn question(&'a self) -> Question<'a> {
+impl<'a> CatalogFacts<'a> {
+    pub(super) fn question(&'a self, action: Action, request: RequestFacts<'a>) -> Question<'a> {
         Question {
             identity: self.identity,
-            entra_groups: self.entra_groups,
-            groups: self.groups,
-            action: self.target.action,
-            resource: resource(self.entity, self.entity.wholes().collect()),
-            wholes: self.wholes(),
-            request: RequestFacts {
-                method: self.line.method.as_str(),
-                host: self.line.host.as_str(),
-                path: self.line.path.as_str(),
-                route: &self.target.route,
-                source: self.request.source_principal,
-                unix_time: self.now.unix,
-                token_age: self.now.unix.saturating_sub(self.identity.issued_at).max(0),
-            },
+            listed: self.listed,
+            action,
+            entity: self.entity.entity(),
+            request,
+            facts: self,
+            version: self.snapshot.version(),
         }
-    }
-
-    /// What the entity is part of. Where two are part of each other, as a catalog can say
-    /// of domains, neither is: the entity itself is part of both all the same.
-    fn wholes(&self) -> Vec<ResourceFacts<'a>> {
-        let wholes: Vec<Entity<'a>> =
-            self.entity.wholes().filter_map(|whole| self.snapshot.entity(whole)).collect();
-        let above = |one: &Entity<'_>, other: &EntityRef| {
-            let circle = wholes.iter().chain([&self.entity]).any(|entity| {
-                entity.entity() == other && entity.wholes().any(|whole| whole == one.entity())
-            });
-            !circle
-        };
-        wholes
-            .iter()
-            .map(|whole| {
-                let part_of = whole.wholes().filter(|other| above(whole, other)).collect();
-                resource(*whole, part_of)
-            })
-            .collect()
     }
 }
 
-fn resource<'a>(entity: Entity<'a>, part_of: Vec<&'a EntityRef>) -> ResourceFacts<'a> {
-    ResourceFacts {
-        entity: entity.entity(),
-        owners: entity.owners().collect(),
-        spec_type: entity.spec_type(),
-        lifecycle: entity.lifecycle(),
-        tags: entity.tags().collect(),
-        system: entity.part_of().find(|whole| whole.kind() == "system"),
-        part_of,
+/// What a policy may look at in a request.
+pub(super) fn request<'a>(
+    request: &'a Request<'_>,
+    line: &'a RequestLine<'_>,
+    route: &'a str,
+    identity: &Identity,
+    now: Now,
+) -> RequestFacts<'a> {
+    RequestFacts {
+        method: line.method.as_str(),
+        host: line.host.as_str(),
+        path: line.path.as_str(),
+        route,
+        source: request.source_principal,
+        destination: request.destination_principal,
+        justification: request.justification.as_deref(),
+        unix_time: now.unix,
+        token_age: now.unix.saturating_sub(identity.issued_at).max(0),
+    }
+}
+
+impl Facts for CatalogFacts<'_> {
+    fn groups(&self) -> Vec<&EntityRef> {
+        let listed = self.listed.map_or(&*self.identity.groups, |listed| listed);
+        self.snapshot.groups_of(self.identity, listed, self.membership)
+    }
+
+    fn target(&self) -> Option<ResourceFacts<'_>> {
+        let itself = self.entity.entity();
+        let part_of = self.entity.wholes().filter(|whole| *whole != itself).collect();
+        Some(self.resource_in(self.entity, part_of))
+    }
+
+    fn resource(&self, entity: &EntityRef) -> Option<ResourceFacts<'_>> {
+        let entity = self.snapshot.entity(entity)?;
+        // Where two are part of each other, as a catalog can say of domains, neither is: of
+        // what is asked for, only that it is part of both.
+        let circle = |whole: &EntityRef| {
+            let whole = self.snapshot.entity(whole);
+            whole.is_some_and(|whole| whole.wholes().any(|above| above == entity.entity()))
+        };
+        let part_of = entity.wholes().filter(|whole| !circle(whole)).collect();
+        Some(self.resource_in(entity, part_of))
+    }
+
+    fn above(&self, group: &EntityRef) -> Vec<&EntityRef> {
+        let group = self.snapshot.group(group);
+        group.map(|group| group.ancestors().collect()).unwrap_or_default()
+    }
+
+    fn bound(&self, id: &GroupId) -> Option<&EntityRef> {
+        self.snapshot.group_bound_to(id).map(|group| group.entity())
+    }
+}
+
+impl CatalogFacts<'_> {
+    fn resource_in<'s>(
+        &'s self,
+        entity: Entity<'s>,
+        part_of: Vec<&'s EntityRef>,
+    ) -> ResourceFacts<'s> {
+        let system = entity.part_of().find(|whole| whole.kind() == "system");
+        let domain_of = |entity: Entity<'s>| {
+            entity.part_of().find(|whole| whole.kind() == "domain" && *whole != entity.entity())
+        };
+        let over = || self.snapshot.entity(system?).and_then(domain_of);
+        ResourceFacts {
+            entity: entity.entity(),
+            owners: entity.owners().collect(),
+            spec_type: entity.spec_type(),
+            lifecycle: entity.lifecycle(),
+            tags: entity.tags().collect(),
+            system,
+            domain: domain_of(entity).or_else(over),
+            part_of,
+        }
     }
 }

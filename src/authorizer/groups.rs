@@ -9,6 +9,7 @@ use crate::catalog::{Membership, Snapshot};
 use crate::clock::Now;
 use crate::domain::{Denial, GroupId, Identity, Reason};
 use crate::entra::GroupResolver;
+use crate::policy::PolicySet;
 
 /// Where such groups come from.
 #[derive(Clone, Debug, Default)]
@@ -35,30 +36,35 @@ impl OverageSource {
 pub struct GraphSource {
     resolver: GroupResolver,
     /// Every group that could make a difference: bound by the catalog, or named by a
-    /// policy. Made once a snapshot.
+    /// policy. Made once for a snapshot and a policy set.
     matter: ArcSwapOption<Matter>,
 }
 
 #[derive(Debug)]
 struct Matter {
     snapshot: Arc<str>,
+    policy: Arc<str>,
     groups: Arc<[GroupId]>,
 }
 
 impl GraphSource {
-    fn matter(&self, snapshot: &Snapshot, named: &[GroupId]) -> Arc<[GroupId]> {
+    fn matter(&self, snapshot: &Snapshot, policy: &PolicySet) -> Arc<[GroupId]> {
         let matter = self.matter.load();
         if let Some(matter) = &*matter
             && matter.snapshot == *snapshot.version()
+            && matter.policy == *policy.version()
         {
             return Arc::clone(&matter.groups);
         }
-        let mut groups = [snapshot.bound_groups(), named].concat();
+        let mut groups = [snapshot.bound_groups(), policy.entra_groups()].concat();
         groups.sort_unstable();
         groups.dedup();
         let groups: Arc<[GroupId]> = groups.into();
-        let matter =
-            Matter { snapshot: Arc::clone(snapshot.version()), groups: Arc::clone(&groups) };
+        let matter = Matter {
+            snapshot: Arc::clone(snapshot.version()),
+            policy: Arc::clone(policy.version()),
+            groups: Arc::clone(&groups),
+        };
         self.matter.store(Some(Arc::new(matter)));
         groups
     }
@@ -70,12 +76,12 @@ impl Authorizer {
         &self,
         identity: &Identity,
         snapshot: &Snapshot,
+        policy: &PolicySet,
         now: Now,
     ) -> Result<Option<Arc<[GroupId]>>, Denial> {
         // Where only the catalog says who is in a group, and no policy names one of the
         // directory's, what a token lists makes no difference.
-        let unneeded =
-            self.membership == Membership::Catalog && self.policy.entra_groups().is_empty();
+        let unneeded = self.membership == Membership::Catalog && policy.entra_groups().is_empty();
         if !identity.groups_elsewhere || unneeded {
             return Ok(None);
         }
@@ -92,7 +98,7 @@ impl Authorizer {
                 })
             }
             OverageSource::Graph(graph) => {
-                let matter = graph.matter(snapshot, self.policy.entra_groups());
+                let matter = graph.matter(snapshot, policy);
                 graph.resolver.groups(identity, &matter, now).await.map(Some)
             }
         }

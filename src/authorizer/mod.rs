@@ -19,13 +19,13 @@ use crate::domain::{
     RequestLine, Target, Verdict, Versions,
 };
 use crate::entra::Authenticator;
-use crate::policy::PolicySet;
+use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
 pub use groups::{GraphSource, OverageSource};
 pub use supposition::Supposition;
 
-use facts::Facts;
+use facts::CatalogFacts;
 
 /// Decides requests.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Authorizer {
     /// What a request is about.
     pub routes: Routes,
     /// Who may.
-    pub policy: Arc<PolicySet>,
+    pub policy: Policies,
     /// Which side says who is in a group.
     pub membership: Membership,
     /// Where the groups come from that a token doesn't list.
@@ -46,6 +46,8 @@ pub struct Authorizer {
 
 /// A decision in the making: what is known so far, for the record.
 struct Draft {
+    /// The policies that it is made by, from its beginning to its end.
+    policy: Arc<PolicySet>,
     principal: Principal,
     target: Option<Target>,
     owners: Vec<Owner>,
@@ -110,15 +112,17 @@ impl Decide for Offline {
 
 impl Authorizer {
     fn draft(&self) -> Draft {
+        let policy = self.policy.current();
         Draft {
-            principal: Principal::Anonymous,
-            target: None,
-            owners: Vec::new(),
             versions: Versions {
-                policy: Some(Arc::clone(self.policy.version())),
+                policy: Some(Arc::clone(policy.version())),
                 snapshot: None,
                 keys: None,
             },
+            policy,
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
             notes: Notes::default(),
         }
     }
@@ -181,7 +185,7 @@ impl Authorizer {
         request: &Request<'_>,
         line: &RequestLine<'_>,
         target: &Target,
-        identity: &Identity,
+        identity: &Arc<Identity>,
         now: Now,
         draft: &mut Draft,
     ) -> Result<Permit, Denial> {
@@ -197,21 +201,22 @@ impl Authorizer {
                 draft.versions.snapshot = Some(Arc::clone(snapshot.version()));
                 let entity = entity(target, &snapshot)?;
                 draft.owners = facts::owners(entity, &snapshot);
-                let elsewhere = self.groups_elsewhere(identity, &snapshot, now).await?;
-                let entra_groups = elsewhere.as_deref().unwrap_or(&identity.groups);
-                let groups = snapshot.groups_of(identity, entra_groups, self.membership);
-                let facts = Facts {
+                let elsewhere =
+                    self.groups_elsewhere(identity, &snapshot, &draft.policy, now).await?;
+                let facts = CatalogFacts {
                     identity,
-                    entra_groups,
-                    groups: &groups,
+                    listed: elsewhere.as_ref(),
+                    membership: self.membership,
                     entity,
                     snapshot: &snapshot,
-                    target,
-                    request,
-                    line,
-                    now,
                 };
-                self.policy.decide(&facts.question())
+                let asked = facts::request(request, line, &target.route, identity, now);
+                let judgement = draft.policy.judge(&facts.question(target.action, asked));
+                let token = draft.notes.remembered.token;
+                draft.notes = judgement.notes;
+                draft.notes.remembered.token = token;
+                draft.notes.justification = request.justification.as_deref().map(Into::into);
+                judgement.verdict
             }
         }
     }

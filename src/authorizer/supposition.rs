@@ -1,12 +1,13 @@
 //! What would be decided if somebody asked: for the commands that answer people's
 //! questions. No request is decided here.
 
-use super::facts::Facts;
+use std::sync::Arc;
+
+use super::facts::{self, CatalogFacts};
 use crate::catalog::{Entity, Membership, Snapshot};
 use crate::clock::Now;
 use crate::domain::{
-    Action, Gate, GroupId, Identity, IdentityKind, ObjectId, Request, RequestLine, Target,
-    TenantId, TokenFacts,
+    Action, GroupId, Identity, IdentityKind, ObjectId, Request, RequestLine, TenantId, TokenFacts,
 };
 use crate::policy::PolicySet;
 
@@ -33,33 +34,22 @@ impl Supposition<'_> {
     #[must_use]
     pub fn may(&self, action: Action, entity: Entity<'_>) -> bool {
         let groups = self.snapshot.directory_groups_of(&self.object).unwrap_or_default();
-        let identity = self.identity(groups);
-        let groups = self.snapshot.groups_of(&identity, &identity.groups, self.membership);
+        let identity = Arc::new(self.identity(groups));
         let method = match action {
             Action::Read => "GET",
             Action::Write | Action::Admin => "POST",
         };
         let request = Request { method, host: "example.com", path: "/", ..Request::default() };
         let Ok(line) = RequestLine::of(&request) else { return false };
-        let target = Target {
-            resource: Some(entity.entity().clone()),
-            action,
-            gate: Gate::Policy,
-            route: "supposed".into(),
-            demands: None,
-        };
-        let facts = Facts {
+        let facts = CatalogFacts {
             identity: &identity,
-            entra_groups: &identity.groups,
-            groups: &groups,
+            listed: None,
+            membership: self.membership,
             entity,
             snapshot: self.snapshot,
-            target: &target,
-            request: &request,
-            line: &line,
-            now: self.now,
         };
-        self.policy.decide(&facts.question()).is_ok()
+        let request = facts::request(&request, &line, "supposed", &identity, self.now);
+        self.policy.decide(&facts.question(action, request)).is_ok()
     }
 
     fn identity(&self, mut groups: Vec<GroupId>) -> Identity {

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::domain::{Credentials, Decision, Request, Verdict};
 use crate::entra::{Authenticator, GroupResolver};
 use crate::fetch::HttpClient;
+use crate::policy::Policies;
 use crate::shutdown::Shutdown;
 
 #[derive(Debug, Args)]
@@ -115,7 +116,7 @@ async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
         authenticator,
         catalog,
         routes,
-        policy: Arc::new(policy),
+        policy: Policies::fixed(policy),
         membership: config.membership,
         overage,
     })

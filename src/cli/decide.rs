@@ -42,7 +42,7 @@ pub(super) fn run(args: &DecideArgs) -> anyhow::Result<ExitCode> {
     let now = Now::at(args.now);
     let answer = config.answer.clone();
     // On no network nobody waits, and how busy this machine is changes no decision.
-    let check = CheckSettings { deadline: NO_DEADLINE, ..config.check };
+    let check = CheckSettings { deadline: NO_DEADLINE, ..config.check.clone() };
     let (keys, catalog) = (args.keys.as_deref(), args.catalog.as_deref());
     let authorizer = super::offline::authorizer(config, keys, catalog, now)?;
     let uri = authorizer.authenticator.authorization_uri();

@@ -1,7 +1,6 @@
 //! The parts that decide, put together without a network.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -11,6 +10,7 @@ use crate::catalog::{Catalog, SourceSettings, load_folder};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::entra::{Authenticator, GroupResolver};
+use crate::policy::Policies;
 
 /// An authenticator whose keys come from a file, or that has none.
 pub(super) fn authenticator(
@@ -55,7 +55,7 @@ pub(super) fn authorizer(
         authenticator,
         catalog,
         routes,
-        policy: Arc::new(policy),
+        policy: Policies::fixed(policy),
         membership: config.membership,
         overage,
     })

@@ -8,6 +8,7 @@
 mod catalog;
 mod catalog_routes;
 mod entra;
+mod policy;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::audit::Member;
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
+pub(super) use policy::Policy;
 
 /// The configuration of Stagedoor.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -146,13 +148,6 @@ pub(super) enum Action {
     Read,
     Write,
     Admin,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Policy {
-    /// Cedar files. None stands for the built-in policy: owners only.
-    pub(super) files: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -8,7 +8,6 @@
 mod check;
 mod document;
 mod load;
-pub(crate) mod nearest;
 mod problem;
 mod schema;
 mod structure;
@@ -25,6 +24,7 @@ pub use schema::schema;
 
 use crate::audit::AuditSettings;
 use crate::catalog::{CatalogSettings, Membership};
+use crate::domain::EntityRef;
 use crate::entra::EntraSettings;
 use crate::ext_authz::{AnswerSettings, CheckSettings};
 use crate::policy::PolicySettings;
@@ -56,6 +56,8 @@ pub struct Config {
     pub delegations: Delegations,
     /// Where policies come from.
     pub policy: PolicySettings,
+    /// Whose members get explanations with their answers.
+    pub debug_groups: Vec<EntityRef>,
     /// What an answer tells the upstream.
     pub answer: AnswerSettings,
     /// Limits of one check.

@@ -23,14 +23,14 @@ pub struct Problem {
 pub struct Problems {
     file: String,
     problems: Vec<Problem>,
-    policy: PolicySettings,
+    policy: Box<PolicySettings>,
 }
 
 impl Problems {
     pub(super) fn new(file: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
-        Self { file: file.to_owned(), problems, policy: PolicySettings::default() }
+        Self { file: file.to_owned(), problems, policy: Box::default() }
     }
 
     /// A mistake that has no place in the text.
@@ -53,7 +53,7 @@ impl Problems {
 
     #[must_use]
     pub(super) fn with_policy(self, policy: PolicySettings) -> Self {
-        Self { policy, ..self }
+        Self { policy: Box::new(policy), ..self }
     }
 
     /// Names the file in what is shown.

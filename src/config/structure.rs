@@ -4,9 +4,9 @@ use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use super::nearest::nearest;
 use super::problem::{below, shown};
 use super::schema;
+use crate::nearest::nearest;
 
 /// A mistake in the shape of the file.
 pub(super) struct Flaw {

@@ -176,7 +176,13 @@ catalog_routes:
   workloads:
     - { id: "spiffe://cluster.local/ns/{namespace}/sa/{name}", entity: "component:{namespace}/{name}" }
   gateways: ["spiffe://cluster.local/ns/istio-system/sa/gateway"]
-policy: { files: [policies/owners.cedar] }
+policy:
+  files: [policies/owners.cedar, policies]
+  shadow: { files: [policies], sample_percent: 5 }
+  reload_every: 10s
+  cache: { max_entries: 1000, max_bytes: 1MiB }
+  justification_header: x-reason
+  debug: { groups: [platform, "group:ops/sre"] }
 answer:
   headers: { subject: x-subject, tenant: x-tenant, kind: x-kind, entity: x-entity, decision_id: x-decision }
   remove_authorization: true
@@ -271,7 +277,16 @@ fn everything() {
     assert_eq!((guard.max_loss_percent, guard.max_reassigned_percent), (10, 5));
     assert_eq!(guard.adopt_after, 7);
     assert!(config.catalog.root_groups_grant);
-    assert_eq!(config.policy.files, [folder.path().join("policies/owners.cedar")]);
+    let policies = folder.path().join("policies");
+    assert_eq!(config.policy.files, [policies.join("owners.cedar"), policies.clone()]);
+    assert_eq!(config.policy.shadow, [policies]);
+    assert_eq!(config.policy.shadow_sample, 5);
+    assert_eq!(config.policy.reload_every, Some(std::time::Duration::from_secs(10)));
+    let memory = crate::bounded::Bounds { max_entries: 1000, max_bytes: 1 << 20 };
+    assert_eq!(config.policy.memory, memory);
+    assert_eq!(config.check.justification_header, "x-reason");
+    let groups: Vec<_> = config.debug_groups.iter().map(ToString::to_string).collect();
+    assert_eq!(groups, ["group:default/platform", "group:ops/sre"]);
     assert_eq!(config.audit.sink, AuditSink::File(folder.path().join("audit.log")));
     assert_eq!(config.audit.rotate, Some(RotateSettings { max_size: 1 << 30, keep: 3 }));
     assert_eq!(config.audit.otlp.as_ref().map(url::Url::as_str), Some("https://collector:4317/"));
@@ -732,8 +747,18 @@ fn sources() {
     );
     check_section(
         "policy",
-        "{files: [policies]}",
-        "1:18: policy.files[0]: `DIR/policies` is a folder, not a file",
+        "{files: [no-such-folder]}",
+        "1:18: policy.files[0]: the file `DIR/no-such-folder` can't be read: No such file or directory (os error 2)",
+    );
+    check_section(
+        "policy",
+        "{debug: {groups: ['user:default/ada']}}",
+        "1:27: policy.debug.groups[0]: expected a Backstage group, not `user:default/ada`",
+    );
+    check_section(
+        "policy",
+        "{justification_header: Reason}",
+        "1:32: policy.justification_header: must be in lower case, as HTTP/2 has it",
     );
     check_section(
         "policy",

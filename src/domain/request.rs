@@ -28,6 +28,10 @@ pub struct Request<'a> {
     pub tracestate: Option<Cow<'a, str>>,
     /// `x-request-id`, for the audit record.
     pub request_id: Option<Cow<'a, str>>,
+    /// What the caller gives as a reason, from the header that the configuration names.
+    pub justification: Option<Cow<'a, str>>,
+    /// Whether the explanation of the decision is asked for. Only who may see it gets it.
+    pub debug: bool,
     /// The URI SAN of the client's certificate, where mutual TLS proved one.
     pub source_principal: Option<&'a str>,
     /// The URI SAN of the destination's certificate.

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 
-use super::bounded::{Bounded, Weigh};
 use super::key_set::Key;
 use super::rules::Lifetime;
-use super::settings::TokenCacheSettings;
+use crate::bounded::{Bounded, Bounds, Weigh};
 use crate::domain::Identity;
 
 pub(super) type TokenHash = [u8; 32];
@@ -55,8 +54,8 @@ pub(super) struct TokenCache {
 }
 
 impl TokenCache {
-    pub(super) fn new(settings: TokenCacheSettings) -> Self {
-        Self { entries: Bounded::new(settings), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { entries: Bounded::new(bounds), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     pub(super) fn find(&self, hash: &TokenHash) -> Option<Entry> {

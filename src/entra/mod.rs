@@ -5,7 +5,6 @@
 //! when its token names a key that nobody has seen yet, and then for a bounded time.
 
 mod bearer;
-mod bounded;
 mod cache;
 mod graph;
 mod holder;
@@ -39,9 +38,7 @@ pub use issuer::{IssuerStatus, KeyState};
 pub use key_set::{KeySet, KeySetError};
 pub use revocation::{RevocationError, distrust_key};
 pub use rules::is_graph;
-pub use settings::{
-    AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants, TokenCacheSettings,
-};
+pub use settings::{AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants};
 pub use source::SourceError;
 
 use cache::{Entry, TokenCache};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::graph::GraphSettings;
+use crate::bounded::Bounds;
 use crate::domain::{ClientId, IdentityKind, TenantId};
 
 /// Everything `entra` needs to know.
@@ -26,7 +27,7 @@ pub struct EntraSettings {
     /// How Microsoft Graph is asked for the groups of such callers, if it is.
     pub graph: Option<GraphSettings>,
     /// The verified-token cache.
-    pub cache: TokenCacheSettings,
+    pub cache: Bounds,
     /// The life of a key set.
     pub keys: KeySettings,
     /// Where key sets are kept for the next start.
@@ -50,7 +51,7 @@ impl EntraSettings {
             max_token_bytes: 16 * 1024,
             overage: Overage::Deny,
             graph: None,
-            cache: TokenCacheSettings { max_entries: 100_000, max_bytes: 64 << 20 },
+            cache: Bounds { max_entries: 100_000, max_bytes: 64 << 20 },
             keys: KeySettings {
                 refresh_every: hour,
                 min_refresh_interval: second * 300,
@@ -188,15 +189,6 @@ impl Tenants {
             Self::Listed(_) | Self::Any => "organizations".to_owned(),
         }
     }
-}
-
-/// Bounds of the verified-token cache.
-#[derive(Clone, Copy, Debug)]
-pub struct TokenCacheSettings {
-    /// At most this many tokens; 0 switches the cache off.
-    pub max_entries: usize,
-    /// At most this many bytes, as far as they can be counted.
-    pub max_bytes: usize,
 }
 
 /// The life of a key set.

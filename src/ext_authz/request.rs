@@ -9,12 +9,13 @@ use super::proto::envoy::service::auth::v3::{
 };
 use crate::domain::{Credentials, Request};
 
-/// What of a `CheckRequest` may decide, borrowed from it.
+/// What of a `CheckRequest` may decide, borrowed from it. `justification` names the header
+/// in which a caller gives a reason.
 ///
 /// Returns nothing where the request has no HTTP attributes: there is nothing to
 /// decide about then, and nothing is not allowed.
 #[must_use]
-pub fn request(check: &CheckRequest) -> Option<Request<'_>> {
+pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Request<'a>> {
     let attributes = check.attributes.as_ref()?;
     let http = attributes.request.as_ref()?.http.as_ref()?;
     let headers = Headers::of(http);
@@ -27,6 +28,8 @@ pub fn request(check: &CheckRequest) -> Option<Request<'_>> {
         traceparent: headers.single("traceparent"),
         tracestate: headers.single("tracestate"),
         request_id: headers.single("x-request-id"),
+        justification: headers.words(justification),
+        debug: headers.single(DEBUG_HEADER).is_some_and(|value| value == "1"),
         source_principal: principal(attributes.source.as_ref()),
         destination_principal: principal(attributes.destination.as_ref()),
         context_extensions: attributes
@@ -36,6 +39,11 @@ pub fn request(check: &CheckRequest) -> Option<Request<'_>> {
             .collect(),
     })
 }
+
+/// Asks for the explanation of the decision.
+const DEBUG_HEADER: &str = "x-stagedoor-debug";
+/// A reason is a sentence, not a document.
+const MAX_JUSTIFICATION: usize = 256;
 
 fn principal(peer: Option<&Peer>) -> Option<&str> {
     peer.map(|peer| peer.principal.as_str()).filter(|principal| !principal.is_empty())
@@ -106,6 +114,31 @@ impl<'a> Headers<'a> {
         }
     }
 
+    /// What a person wrote, without the blanks around it; nothing where that is nothing, or
+    /// too much. Repeated headers read as Envoy joins them.
+    fn words(&self, name: &str) -> Option<Cow<'a, str>> {
+        let found = match (self.find(name), self) {
+            (Found::Nothing, _) => return None,
+            (Found::One(value), _) => value,
+            // No map can say which of two spellings came first.
+            (Found::Several, Self::Map(_)) => return None,
+            (Found::Several, Self::Raw(headers)) => {
+                let mut values = Vec::new();
+                for header in headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name))
+                {
+                    let Found::One(value) = value(header) else { return None };
+                    values.push(value);
+                }
+                Cow::Owned(values.join(","))
+            }
+        };
+        let words = match found {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        (1..=MAX_JUSTIFICATION).contains(&words.len()).then_some(words)
+    }
+
     /// A header that nothing is decided by: unusable is the same as absent.
     fn single(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.find(name) {
@@ -150,6 +183,8 @@ mod tests {
         AttributeContext, attribute_context::Request as WireRequest,
     };
     use super::*;
+
+    const REASON: &str = "x-reason";
 
     fn check(http: HttpRequest) -> CheckRequest {
         CheckRequest {
@@ -223,15 +258,26 @@ mod tests {
                 Credentials::Absent,
             ),
         ] {
-            assert_eq!(request(&raw(headers)).unwrap().credentials, want, "raw {headers:?}");
-            assert_eq!(request(&map(headers)).unwrap().credentials, want, "map {headers:?}");
+            assert_eq!(
+                request(&raw(headers), REASON).unwrap().credentials,
+                want,
+                "raw {headers:?}"
+            );
+            assert_eq!(
+                request(&map(headers), REASON).unwrap().credentials,
+                want,
+                "map {headers:?}"
+            );
         }
     }
 
     #[test]
     fn without_http_there_is_no_request() {
-        assert!(request(&CheckRequest::default()).is_none());
-        assert!(request(&CheckRequest { attributes: Some(AttributeContext::default()) }).is_none());
+        assert!(request(&CheckRequest::default(), REASON).is_none());
+        assert!(
+            request(&CheckRequest { attributes: Some(AttributeContext::default()) }, REASON)
+                .is_none()
+        );
     }
 
     proptest! {
@@ -242,7 +288,7 @@ mod tests {
                 (
                     prop_oneof![
                         Just("authorization"), Just("Authorization"), Just("content-type"),
-                        Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"),
+                        Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"), Just("x-reason"),
                     ],
                     prop_oneof![
                         Just(b"Bearer a.b.c".to_vec()),
@@ -256,9 +302,10 @@ mod tests {
         ) {
             let headers: Vec<_> = headers.iter().map(|(key, value)| (*key, value.as_slice())).collect();
             let (raw, map) = (raw(&headers), map(&headers));
-            let (raw, map) = (request(&raw).unwrap(), request(&map).unwrap());
+            let (raw, map) = (request(&raw, REASON).unwrap(), request(&map, REASON).unwrap());
             prop_assert_eq!(raw.credentials.clone(), map.credentials.clone());
             prop_assert_eq!(raw.is_grpc(), map.is_grpc());
+            prop_assert_eq!(raw.justification, map.justification);
         }
     }
 }

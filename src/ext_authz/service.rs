@@ -77,7 +77,7 @@ impl<D: Decide> CheckService<D> {
     pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
         let started = SystemTime::now();
         let shared = &*self.shared;
-        let request = request(check);
+        let request = request(check, &shared.settings.justification_header);
         let mut decision = match &request {
             Some(request) => shared.decide(request, now).await,
             None => shared.deny(Reason::RequestMalformed, "the request has no HTTP attributes"),

@@ -26,8 +26,8 @@ pub struct IdentityHeaders {
     pub decision_id: String,
 }
 
-/// Limits of one check.
-#[derive(Clone, Copy, Debug)]
+/// Limits of one check, and what it reads.
+#[derive(Clone, Debug)]
 pub struct CheckSettings {
     /// Checks that are decided at a time, over all connections.
     pub max_concurrent: usize,
@@ -36,4 +36,6 @@ pub struct CheckSettings {
     /// A check that takes longer than this is denied. Less than Envoy's own
     /// timeout, which fails the way the operator of Envoy set.
     pub deadline: Duration,
+    /// The request header in which a caller gives a reason, in lower case.
+    pub justification_header: String,
 }

@@ -1,106 +1,165 @@
-//! Asking Cedar.
+//! From the policies' answers to a verdict.
 
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Decision as Cedar, PolicyId};
-
+use super::engine::{Answered, Outcome};
 use super::model::ModelError;
 use super::question::Question;
-use super::set::{Demand, PolicySet};
-use crate::domain::{Challenge, Denial, Permit, Reason};
+use super::rule::Demand;
+use super::set::PolicySet;
+use crate::domain::{
+    Challenge, Denial, Notes, Notice, Permit, Reason, Remembered, Shadow, ShadowSet,
+};
+
+/// What the policies say, with what they say beside it.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Whether the request may pass.
+    pub verdict: Result<Permit, Denial>,
+    /// Warnings, alerts, and what the shadow would have said.
+    pub notes: Notes,
+}
 
 impl PolicySet {
     /// Decides a question: default deny, a `forbid` beats every `permit`, and a
     /// policy that can't be evaluated denies.
-    ///
-    /// Cedar itself skips a policy that fails; a `forbid` that fails would then
-    /// forbid nothing, so any failure is a denial here.
     ///
     /// # Errors
     /// The denial: [`Reason::NotPermitted`], [`Reason::Forbidden`],
     /// [`Reason::PolicyError`], or [`Reason::RouteMisconfigured`] where the target
     /// is of a kind that policies know nothing of.
     pub fn decide(&self, question: &Question<'_>) -> Result<Permit, Denial> {
-        let (request, entities) = match self.model.build(question) {
-            Ok(built) => built,
-            Err(error @ ModelError::Kind(_)) => {
-                return Err(Denial::with_detail(Reason::RouteMisconfigured, error));
-            }
-            Err(error @ ModelError::Entities(_)) => {
-                return Err(Denial::with_detail(Reason::Internal, error));
+        match self.enforced.answer(&self.names, question) {
+            Ok(answered) => verdict(&answered.outcome, question),
+            Err(error) => Err(unfit(&error)),
+        }
+    }
+
+    /// Decides a question, and asks the policies that don't decide as well.
+    #[must_use]
+    pub fn judge(&self, question: &Question<'_>) -> Judgement {
+        let Answered { outcome, remembered } = match self.enforced.answer(&self.names, question) {
+            Ok(answered) => answered,
+            Err(error) => {
+                return Judgement { verdict: Err(unfit(&error)), notes: Notes::default() };
             }
         };
-        let response = Authorizer::new().is_authorized(&request, &self.cedar, &entities);
-        let diagnostics = response.diagnostics();
-        let failed: Vec<_> = diagnostics.errors().collect();
-        if !failed.is_empty() {
-            let detail = failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let policies = failed.iter().map(
-                |cedar_policy::AuthorizationError::PolicyEvaluationError(error)| {
-                    self.name(error.policy_id())
-                },
-            );
-            return Err(Denial {
-                policies: sorted(policies),
-                ..Denial::with_detail(Reason::PolicyError, detail)
-            });
+        self.count_errors(&outcome);
+        let mut notes = Notes {
+            remembered: Remembered { decision: remembered, token: false },
+            ..Notes::default()
+        };
+        if let Outcome::Permitted { alerts, .. } | Outcome::Forbidden { alerts, .. } = &*outcome {
+            notes.alerts.clone_from(alerts);
         }
-        let determining = sorted(diagnostics.reason().map(|id| self.name(id)));
-        match response.decision() {
-            Cedar::Allow => Permit::by_policies(determining)
-                .ok_or_else(|| Denial::with_detail(Reason::Internal, "allowed by no policy")),
-            Cedar::Deny if determining.is_empty() => Err(Reason::NotPermitted.into()),
-            Cedar::Deny => {
-                let advice = diagnostics
-                    .reason()
-                    .filter_map(|id| self.policies.get(id)?.reason.clone())
-                    .collect();
-                let challenge = self.challenge(question, diagnostics.reason()).map(Box::new);
-                let reason = match challenge {
-                    Some(_) => Reason::InsufficientClaims,
-                    None => Reason::Forbidden,
-                };
-                Err(Denial { policies: determining, advice, challenge, ..reason.into() })
+        if outcome.is_permitted() {
+            notes.warnings = self.warnings(question);
+        }
+        for (set, engine) in &self.shadows {
+            // Whatever becomes of it, it decides nothing.
+            if let Ok(shadow) = engine.answer(&self.names, question) {
+                self.count_errors(&shadow.outcome);
+                notes.shadow.extend(self.compare(*set, &outcome, &shadow.outcome, question));
             }
         }
+        Judgement { verdict: verdict(&outcome, question), notes }
     }
 
-    /// What a new token would have to say: only where it lifts every policy that forbids,
-    /// and where somebody can sign in for it.
-    fn challenge<'a>(
+    fn warnings(&self, question: &Question<'_>) -> Vec<Notice> {
+        let Some(engine) = &self.warnings else { return Vec::new() };
+        let Ok(answered) = engine.answer(&self.names, question) else { return Vec::new() };
+        self.count_errors(&answered.outcome);
+        let Outcome::Forbidden { policies, .. } = &*answered.outcome else { return Vec::new() };
+        let texts = engine.rules().iter().filter(|rule| policies.contains(&rule.info.id));
+        let notice = |text: &Arc<str>, id: &Arc<str>| Notice {
+            policy: Arc::clone(id),
+            text: Arc::clone(text),
+        };
+        texts.filter_map(|rule| Some(notice(rule.info.reason.as_ref()?, &rule.info.id))).collect()
+    }
+
+    /// Counts a difference, and gives it back where it is to be on record.
+    fn compare(
         &self,
+        set: ShadowSet,
+        enforced: &Outcome,
+        shadow: &Outcome,
         question: &Question<'_>,
-        forbids: impl Iterator<Item = &'a PolicyId>,
-    ) -> Option<Challenge> {
-        let mut demands = Vec::new();
-        for id in forbids {
-            demands.push(self.policies.get(id)?.challenge.as_ref()?);
-        }
-        if !question.identity.delegated {
+    ) -> Option<Shadow> {
+        let would_allow = shadow.is_permitted();
+        if would_allow == enforced.is_permitted() {
             return None;
         }
-        // A context first: signing in for it is fresh as well.
-        let context = demands.iter().find_map(|demand| match demand {
-            Demand::AuthContext(name) => Some(Challenge::AuthContext(name.clone())),
-            Demand::SignIn => None,
-        });
-        context
-            .or_else(|| demands.first().map(|_| Challenge::IssuedSince(question.request.unix_time)))
+        let policies = shadow.policies();
+        if policies.is_empty() {
+            self.stats.difference(set, None, question.entity, would_allow);
+        }
+        for policy in policies {
+            self.stats.difference(set, Some(policy), question.entity, would_allow);
+        }
+        let sampled = rand::random_range(0..100) < self.shadow_sample;
+        sampled.then(|| Shadow {
+            set,
+            allow: would_allow,
+            reason: shadow.code(),
+            policies: policies.to_vec(),
+        })
     }
 
-    fn name(&self, id: &PolicyId) -> Arc<str> {
-        self.policies.get(id).map_or_else(
-            || {
-                let id: &str = id.as_ref();
-                id.into()
-            },
-            |info| Arc::clone(&info.id),
-        )
+    fn count_errors(&self, outcome: &Outcome) {
+        if let Outcome::Failed { policies, .. } = outcome {
+            policies.iter().for_each(|policy| self.stats.error(policy));
+        }
     }
 }
 
-fn sorted(ids: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
-    let mut ids: Vec<_> = ids.collect();
-    ids.sort_unstable();
-    ids
+impl Outcome {
+    /// The code of the answer, as decisions have it.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Permitted { .. } => "permitted",
+            Self::NotPermitted => Reason::NotPermitted.code(),
+            Self::Forbidden { .. } => Reason::Forbidden.code(),
+            Self::Failed { .. } => Reason::PolicyError.code(),
+        }
+    }
+}
+
+fn verdict(outcome: &Outcome, question: &Question<'_>) -> Result<Permit, Denial> {
+    match outcome {
+        Outcome::Permitted { policies, .. } => Permit::by_policies(policies.clone())
+            .ok_or_else(|| Denial::with_detail(Reason::Internal, "allowed by no policy")),
+        Outcome::NotPermitted => Err(Reason::NotPermitted.into()),
+        Outcome::Failed { policies, detail } => Err(Denial {
+            policies: policies.clone(),
+            ..Denial::with_detail(Reason::PolicyError, detail)
+        }),
+        Outcome::Forbidden { policies, advice, demand, .. } => {
+            let challenge = challenge(demand.as_ref(), question).map(Box::new);
+            let reason = match challenge {
+                Some(_) => Reason::InsufficientClaims,
+                None => Reason::Forbidden,
+            };
+            let (policies, advice) = (policies.clone(), advice.clone());
+            Err(Denial { policies, advice, challenge, ..reason.into() })
+        }
+    }
+}
+
+/// What a new token would have to say: only where somebody can sign in for it.
+fn challenge(demand: Option<&Demand>, question: &Question<'_>) -> Option<Challenge> {
+    let demand = demand.filter(|_| question.identity.delegated)?;
+    Some(match demand {
+        Demand::AuthContext(name) => Challenge::AuthContext(name.clone()),
+        Demand::SignIn => Challenge::IssuedSince(question.request.unix_time),
+    })
+}
+
+fn unfit(error: &ModelError) -> Denial {
+    let reason = match error {
+        ModelError::Kind(_) => Reason::RouteMisconfigured,
+        ModelError::Unknown(_) => Reason::EntityUnknown,
+        ModelError::Entities(_) => Reason::Internal,
+    };
+    Denial::with_detail(reason, error)
 }

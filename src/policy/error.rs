@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Every mistake of a policy set, each with its place.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyErrors(pub Vec<PolicyError>);
 
 /// One mistake.
@@ -68,7 +68,7 @@ impl PolicyError {
 }
 
 /// Line and column of a byte offset, counted from 1.
-fn place(source: &str, offset: usize) -> Option<(usize, usize)> {
+pub(super) fn place(source: &str, offset: usize) -> Option<(usize, usize)> {
     let before = source.get(..offset)?;
     let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;

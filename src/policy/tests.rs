@@ -1,8 +1,11 @@
 //! Policies against questions, one row each.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::domain::{
-    Action, ClientAuth, EntityRef, Grant, Identity, IdentityKind, Reason, TokenFacts,
+    Action, ClientAuth, EntityRef, Grant, GroupId, Identity, IdentityKind, Notice, Reason,
+    ShadowSet, TokenFacts,
 };
 
 fn entity(text: &str) -> EntityRef {
@@ -49,7 +52,65 @@ const CASE: Case = Case {
     tags: &[],
 };
 
-/// Asks about a component owned by `team-a`, in a system owned by `team-s`.
+/// A component owned by `team-a`, in a system owned by `team-s`, in the domain `retail`.
+struct Shop {
+    groups: Vec<EntityRef>,
+    resource: EntityRef,
+    tags: &'static [&'static str],
+    owner: EntityRef,
+    system: EntityRef,
+    system_owner: EntityRef,
+    domain: EntityRef,
+}
+
+impl Facts for Shop {
+    fn groups(&self) -> Vec<&EntityRef> {
+        self.groups.iter().collect()
+    }
+
+    fn target(&self) -> Option<ResourceFacts<'_>> {
+        Some(ResourceFacts {
+            entity: &self.resource,
+            owners: vec![&self.owner],
+            spec_type: Some("service"),
+            lifecycle: Some("production"),
+            tags: self.tags.to_vec(),
+            system: Some(&self.system),
+            domain: Some(&self.domain),
+            part_of: vec![&self.system, &self.domain],
+        })
+    }
+
+    fn resource(&self, entity: &EntityRef) -> Option<ResourceFacts<'_>> {
+        let (entity, owners, part_of) = if *entity == self.system {
+            (&self.system, vec![&self.system_owner], vec![&self.domain])
+        } else if *entity == self.domain {
+            (&self.domain, vec![], vec![])
+        } else {
+            return None;
+        };
+        let domain = part_of.first().copied();
+        Some(ResourceFacts {
+            entity,
+            owners,
+            spec_type: None,
+            lifecycle: None,
+            tags: vec![],
+            system: None,
+            domain,
+            part_of,
+        })
+    }
+
+    fn above(&self, _group: &EntityRef) -> Vec<&EntityRef> {
+        Vec::new()
+    }
+
+    fn bound(&self, _id: &GroupId) -> Option<&EntityRef> {
+        None
+    }
+}
+
 fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
     ask_as(set, case, &identity(case.kind, case.roles))
 }
@@ -59,51 +120,50 @@ fn ask_as(
     case: &Case,
     identity: &Identity,
 ) -> Result<Grant, (Reason, Vec<String>)> {
-    let groups: Vec<_> = case.groups.iter().map(|group| entity(group)).collect();
-    let groups: Vec<_> = groups.iter().collect();
-    let resource = entity(case.resource);
-    let (owner, system, system_owner) = (
-        entity("group:default/team-a"),
-        entity("system:default/shop"),
-        entity("group:default/team-s"),
-    );
-    let system = ResourceFacts {
-        entity: &system,
-        owners: vec![&system_owner],
-        spec_type: None,
-        lifecycle: None,
-        tags: vec![],
-        system: None,
-        part_of: vec![],
+    judge_as(set, case, identity).verdict.map(|permit| permit.grant().clone()).map_err(|denial| {
+        (denial.reason, denial.policies.iter().map(ToString::to_string).collect())
+    })
+}
+
+fn judge(set: &PolicySet, case: &Case) -> Judgement {
+    judge_as(set, case, &identity(case.kind, case.roles))
+}
+
+fn judge_as(set: &PolicySet, case: &Case, identity: &Identity) -> Judgement {
+    judge_at(set, case, &Arc::new(identity.clone()), 1_800_000_000)
+}
+
+fn judge_at(set: &PolicySet, case: &Case, identity: &Arc<Identity>, unix_time: i64) -> Judgement {
+    let shop = Shop {
+        groups: case.groups.iter().map(|group| entity(group)).collect(),
+        resource: entity(case.resource),
+        tags: case.tags,
+        owner: entity("group:default/team-a"),
+        system: entity("system:default/shop"),
+        system_owner: entity("group:default/team-s"),
+        domain: entity("domain:default/retail"),
     };
+    let version = Arc::from(format!("{:?} {:?}", case.groups, case.tags));
     let question = Question {
         identity,
-        entra_groups: &identity.groups,
-        groups: &groups,
+        listed: None,
         action: case.action,
-        resource: ResourceFacts {
-            entity: &resource,
-            owners: vec![&owner],
-            spec_type: Some("service"),
-            lifecycle: Some("production"),
-            tags: case.tags.to_vec(),
-            system: Some(system.entity),
-            part_of: vec![system.entity],
-        },
-        wholes: vec![system.clone()],
+        entity: &shop.resource,
         request: RequestFacts {
             method: "POST",
             host: "payments.example.com",
             path: "/v1/orders",
             route: "orders",
             source: None,
+            destination: None,
+            justification: None,
             token_age: 0,
-            unix_time: 1_800_000_000,
+            unix_time,
         },
+        facts: &shop,
+        version: &version,
     };
-    set.decide(&question).map(|permit| permit.grant().clone()).map_err(|denial| {
-        (denial.reason, denial.policies.iter().map(ToString::to_string).collect())
-    })
+    set.judge(&question)
 }
 
 fn permitted(ids: &[&str]) -> Result<Grant, (Reason, Vec<String>)> {
@@ -210,15 +270,32 @@ fn mistakes_are_all_told_with_their_places() {
             &["test.cedar: `policy0` is a template"],
         ),
         (
-            "@mode(\"shadow\") permit (principal, action, resource);",
-            &["test.cedar: `policy0` has `@mode`"],
+            "@mode(\"shadwo\") permit (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@mode` is `enforce`, `shadow` or `warn`"],
         ),
         (
             "@id(\"x\") permit (principal, action, resource); @id(\"x\") forbid (principal, action, resource);",
-            &["test.cedar: `@id(\"x\")` stands twice, once more in this file"],
+            &["test.cedar:1:48: `@id(\"x\")` stands twice, once more in this file"],
         ),
         ("permit (principal is Robot, action, resource);", &["test.cedar:1:"]),
         ("permit (principal, action == Action::\"delete\", resource);", &["test.cedar:1:"]),
+        (
+            "\n@resaon(\"x\") permit (principal, action, resource);",
+            &[
+                "test.cedar:2:1: `test.cedar#policy0`: `@resaon` is not known here: did you mean `@reason`?",
+            ],
+        ),
+        (
+            "@mode(\"warn\") permit (principal, action, resource);",
+            &[
+                "test.cedar:1:1: `test.cedar#policy0`: `@mode(\"warn\")` is for a `forbid`",
+                "test.cedar:1:1: `test.cedar#policy0`: `@mode(\"warn\")` needs a `@reason`",
+            ][..1],
+        ),
+        (
+            "@challenge(\"c1\") permit (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@challenge` is for a `forbid`"],
+        ),
         ("// nothing", &["test.cedar: no policy in any of the files"]),
     ] {
         let errors = set(text).expect_err(text);
@@ -228,7 +305,10 @@ fn mistakes_are_all_told_with_their_places() {
             assert!(lines.iter().any(|line| line.starts_with(want)), "{want}: {lines:?}");
         }
     }
-    let missing = PolicySet::load(&PolicySettings { files: vec!["no/such.cedar".into()] });
+    let missing = PolicySet::load(&PolicySettings {
+        files: vec!["no/such.cedar".into()],
+        ..PolicySettings::default()
+    });
     assert!(missing.expect_err("missing").to_string().starts_with("no/such.cedar: not readable: "));
 }
 
@@ -305,4 +385,215 @@ fn builtin_lets_no_agent_in() {
     assert!(ask_as(&builtin, &CASE, &owner).is_ok());
     let agent = Identity { kind: IdentityKind::Agent, ..owner };
     assert_eq!(ask_as(&builtin, &CASE, &agent), denied(Reason::NotPermitted, &[]));
+}
+
+/// What is generated is what is shipped and documented.
+#[test]
+fn the_model_is_written_down() {
+    for (file, start, end, want) in [
+        ("src/policy/stagedoor.cedarschema", "", "", model::schema()),
+        ("docs/policy.md", "<!-- model -->\n", "<!-- end of model -->", model::tables()),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) =
+            if start.is_empty() { ("", text.as_str()) } else { text.split_once(start).unwrap() };
+        let (now, after) = if end.is_empty() { (rest, "") } else { rest.split_once(end).unwrap() };
+        if std::env::var_os("STAGEDOOR_UPDATE").is_some() {
+            let text = format!("{before}{start}{want}{end}{after}");
+            std::fs::write(&path, text).unwrap();
+        } else {
+            assert!(now == want, "{file} is out of date: run the test with STAGEDOOR_UPDATE=1");
+        }
+    }
+}
+
+/// What is handed to Cedar is what the schema says, whatever is known of a caller.
+#[test]
+fn slices_keep_to_the_schema() {
+    let schema = parse::schema().unwrap();
+    let full = TokenFacts {
+        guest: true,
+        home_tenant: Some("99999999-2222-3333-4444-555555555555".parse().unwrap()),
+        directory_roles: ["reader".into()].into(),
+        auth_contexts: ["c1".into()].into(),
+        client_auth: Some(ClientAuth::Certificate),
+        agent_parent: Some("cccccccc-0000-0000-0000-000000000077".parse().unwrap()),
+        ..TokenFacts::default()
+    };
+    for (facts, kind) in
+        [(TokenFacts::default(), IdentityKind::Workload), (full, IdentityKind::User)]
+    {
+        let identity = Arc::new(Identity { facts, ..identity(kind, &["r"]) });
+        let shop = Shop {
+            groups: vec![entity("group:default/team-a")],
+            resource: entity("component:default/payments"),
+            tags: &["a"],
+            owner: entity("group:default/team-a"),
+            system: entity("system:default/shop"),
+            system_owner: entity("group:default/team-s"),
+            domain: entity("domain:default/retail"),
+        };
+        let version = Arc::from("1");
+        let question = Question {
+            identity: &identity,
+            listed: None,
+            action: Action::Read,
+            entity: &shop.resource,
+            request: RequestFacts {
+                method: "GET",
+                host: "a.example.com",
+                path: "/",
+                route: "r",
+                source: Some("spiffe://a"),
+                destination: Some("spiffe://b"),
+                justification: Some("because"),
+                token_age: 1,
+                unix_time: 1_800_000_000,
+            },
+            facts: &shop,
+            version: &version,
+        };
+        let names = model::Names::new().unwrap();
+        let reads = reads::Reads { context: reads::Members::EVERY, ..Default::default() };
+        let slice = model::slice(&names, &question, &reads).unwrap();
+        let all: Vec<_> = slice.iter().cloned().collect();
+        // Cedar checks types, required attributes, and that there are no others.
+        cedar_policy::Entities::from_entities(all, Some(&schema)).unwrap();
+        let context = model::context(&question.request, &reads).unwrap();
+        cedar_policy::Request::new(
+            names.principal(&identity),
+            names.action(Action::Read).unwrap(),
+            names.resource(&shop.resource).unwrap(),
+            context,
+            Some(&schema),
+        )
+        .unwrap();
+    }
+}
+
+#[test]
+fn an_answer_is_remembered_by_all_that_it_depends_on() {
+    let text = r#"@id("a") permit (principal, action == Action::"read", resource) when { principal in resource.owners };
+        @id("b") permit (principal, action == Action::"write", resource)
+        when { principal in resource.owners && context.time < datetime("2030-01-01") };"#;
+    let set = set(text).unwrap();
+    let user = Arc::new(identity(IdentityKind::User, &[]));
+    let other = Arc::new(Identity { kind: IdentityKind::Agent, ..(*user).clone() });
+    let read = Case { action: Action::Read, ..CASE };
+    let nobody = Case { groups: &[], ..read };
+    let late = 1_893_456_000;
+    for (case, who, at, allowed, remembered) in [
+        (&read, &user, 1, true, false),
+        (&read, &user, 2, true, true),
+        // Another token.
+        (&read, &other, 2, true, false),
+        (&read, &other, 3, true, true),
+        // Another snapshot, in which the caller is in no group, and the one before again.
+        (&nobody, &user, 3, false, false),
+        (&nobody, &user, 3, false, true),
+        (&read, &user, 3, true, false),
+        // What is read of the context counts, and only for what reads it.
+        (&CASE, &user, 3, true, false),
+        (&CASE, &user, 3, true, true),
+        (&CASE, &user, 4, true, false),
+        (&CASE, &user, late, false, false),
+        (&CASE, &user, late, false, true),
+        (&read, &user, late, true, true),
+    ] {
+        let judgement = judge_at(&set, case, who, at);
+        let got = (judgement.verdict.is_ok(), judgement.notes.remembered.decision);
+        assert_eq!(got, (allowed, remembered), "{:?} at {at}", case.action);
+    }
+}
+
+#[test]
+fn the_shadow_decides_nothing() {
+    let enforced = r#"@id("owners") permit (principal, action, resource) when { principal in resource.owners };"#;
+    let tried = r#"@id("no-writes") @mode("shadow") @reason("x") forbid (principal, action == Action::"write", resource);
+        @id("all-read") @mode("shadow") permit (principal, action == Action::"read", resource);"#;
+    let set = set(&format!("{enforced}{tried}")).unwrap();
+    let write = judge(&set, &CASE);
+    assert!(write.verdict.is_ok());
+    assert_eq!(write.notes.shadow.len(), 1);
+    let shadow = &write.notes.shadow[0];
+    assert_eq!((shadow.set, shadow.allow, shadow.reason), (ShadowSet::Mode, false, "forbidden"));
+    assert_eq!(shadow.policies, ["no-writes".into()]);
+    let stranger = Case { groups: &[], action: Action::Read, ..CASE };
+    let read = judge(&set, &stranger);
+    assert_eq!(read.verdict.unwrap_err().reason, Reason::NotPermitted);
+    assert!(read.notes.shadow[0].allow);
+    // Nothing differs, nothing is said.
+    assert!(judge(&set, &Case { action: Action::Admin, ..CASE }).notes.shadow.is_empty());
+    let (differences, others) = set.stats().differences();
+    let counted: Vec<_> = differences
+        .iter()
+        .map(|(d, count)| (d.policy.as_deref(), d.entity.as_str(), d.would_allow, *count))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            (Some("all-read"), "component:default/payments", true, 1),
+            (Some("no-writes"), "component:default/payments", false, 1),
+        ]
+    );
+    assert_eq!(others, 0);
+
+    let source = |text: &str| [PolicySource { file: "f".into(), text: text.to_owned() }];
+    let nothing = r#"@id("none") permit (principal, action, resource) when { principal.guest };"#;
+    let settings = PolicySettings { shadow_sample: 0, ..PolicySettings::default() };
+    let set = PolicySet::with_shadow(&source(enforced), &source(nothing), &settings).unwrap();
+    let write = judge(&set, &CASE);
+    assert!(write.verdict.is_ok());
+    assert!(write.notes.shadow.is_empty(), "counted, and not on record");
+    let (differences, _) = set.stats().differences();
+    assert_eq!(differences.len(), 1);
+    assert_eq!((differences[0].0.set, &differences[0].0.policy), ("files", &None));
+}
+
+#[test]
+fn warnings_and_alerts_go_with_the_answer() {
+    let text = r#"
+        @id("all") permit (principal, action, resource) when { !resource.tags.contains("closed") };
+        @id("deprecated") @mode("warn") @reason("This goes away in March.")
+        forbid (principal, action, resource) when { resource.tags.contains("deprecated") };
+        @id("break-glass") @alert("The glass was broken.")
+        permit (principal in Group::"group:default/team-a", action == Action::"admin", resource);"#;
+    let set = set(text).unwrap();
+    let notes = |action, tags| judge(&set, &Case { action, tags, ..CASE }).notes;
+    assert!(notes(Action::Read, &[]).warnings.is_empty());
+    let notice = |policy: &str, text: &str| Notice { policy: policy.into(), text: text.into() };
+    let warned = notes(Action::Read, &["deprecated"]);
+    assert_eq!(warned.warnings, [notice("deprecated", "This goes away in March.")]);
+    // Who may not, is not warned as well.
+    assert!(notes(Action::Read, &["deprecated", "closed"]).warnings.is_empty());
+    assert!(warned.alerts.is_empty());
+    let loud = notes(Action::Admin, &["closed"]);
+    assert_eq!(loud.alerts, [notice("break-glass", "The glass was broken.")]);
+}
+
+/// Cedar skips a policy that fails; here it denies, whatever it is for, and is counted.
+#[test]
+fn failures_are_counted_by_policy() {
+    let text = r#"@id("a") permit (principal, action, resource);
+        @id("b") @mode("shadow") forbid (principal, action, resource) when { 9223372036854775807 + 1 == 0 };"#;
+    let set = set(text).unwrap();
+    let judged = judge(&set, &CASE);
+    assert!(judged.verdict.is_ok(), "the shadow fails for itself");
+    assert_eq!(judged.notes.shadow[0].reason, "policy_error");
+    assert_eq!(set.stats().errors(), [(Some("b".into()), 1)]);
+}
+
+/// A policy written today keeps meaning the same: what the first edition of the model had
+/// stays, and what came later need not be there.
+#[test]
+fn the_model_only_grows() {
+    let first: Vec<&str> = include_str!("model/first-edition.txt").lines().collect();
+    let now = model::edition();
+    for line in &first {
+        assert!(now.iter().any(|member| member == line), "gone or changed: {line}");
+    }
+    for member in now.iter().filter(|member| !first.contains(&member.as_str())) {
+        assert!(member.contains('?'), "not optional: {member}");
+    }
 }

@@ -96,6 +96,8 @@ const ASKED: Request<'static> = Request {
     source_principal: Some("spiffe://cluster.local/ns/web/sa/front"),
     destination_principal: Some("spiffe://cluster.local/ns/pay/sa/api"),
     context_extensions: Vec::new(),
+    justification: None,
+    debug: false,
 };
 
 fn line(decision: &Decision, request: &Request<'_>) -> Value {

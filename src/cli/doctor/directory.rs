@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use super::report::{Report, Severity};
 use crate::catalog::Snapshot;
 use crate::config::Config;
-use crate::config::nearest::nearest;
 use crate::domain::GroupId;
 use crate::entra::directory_groups;
 use crate::fetch::HttpClient;
+use crate::nearest::nearest;
 
 pub(super) async fn look(
     config: &Config,

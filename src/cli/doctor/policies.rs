@@ -2,8 +2,8 @@
 
 use super::report::{Report, Severity};
 use crate::catalog::Snapshot;
-use crate::config::nearest::nearest;
 use crate::domain::EntityRef;
+use crate::nearest::nearest;
 use crate::policy::PolicySet;
 
 pub(super) fn look(policy: &PolicySet, snapshot: &Snapshot, report: &mut Report) {

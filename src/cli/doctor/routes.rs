@@ -6,8 +6,8 @@ use super::report::{Report, Severity};
 use crate::authorizer::Routes;
 use crate::catalog::Snapshot;
 use crate::config::Config;
-use crate::config::nearest::nearest;
 use crate::domain::EntityRef;
+use crate::nearest::nearest;
 
 pub(super) fn look(config: &Config, snapshot: &Snapshot, report: &mut Report) {
     let known: Vec<&str> = snapshot.entities().map(|entity| entity.entity().as_str()).collect();

@@ -15,8 +15,8 @@ use clap::{Args, Subcommand};
 
 use crate::catalog::{self, Snapshot};
 use crate::config::Config;
-use crate::config::nearest::nearest;
 use crate::domain::EntityRef;
+use crate::nearest::nearest;
 
 /// Where a snapshot is looked at.
 #[derive(Debug, Args)]

@@ -1,10 +1,11 @@
 //! `entra`: which tenants' tokens are accepted, and for how long anything is kept.
 
 use super::{Findings, graph, tenant};
+use crate::bounded::Bounds;
 use crate::config::document::{Entra, Overage};
 use crate::config::problem::below;
 use crate::config::values::{ByteSize, Period};
-use crate::entra::{self, EntraSettings, KeySettings, TenantSettings, TokenCacheSettings};
+use crate::entra::{self, EntraSettings, KeySettings, TenantSettings};
 
 pub(super) fn settings(
     entra: &Entra,
@@ -22,7 +23,7 @@ pub(super) fn settings(
         ByteSize::kib(64),
     );
     let keys = keys(entra, deadline, findings);
-    let cache = TokenCacheSettings {
+    let cache = Bounds {
         max_entries: usize::try_from(entra.token_cache.max_entries).unwrap_or(usize::MAX),
         max_bytes: findings.size(
             "/entra/token_cache/max_bytes",

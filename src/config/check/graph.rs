@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use super::Findings;
+use crate::bounded::Bounds;
 use crate::config::document::{Entra, Graph, Overage};
 use crate::config::values::{ByteSize, Period};
 use crate::domain::ClientId;
-use crate::entra::{
-    CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT, TokenCacheSettings,
-};
+use crate::entra::{CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT};
 use crate::fetch::{is_link_local, is_secure};
 
 /// The settings, if Graph is asked; nothing comes back with a finding.
@@ -59,7 +58,7 @@ pub(super) fn settings(
         ttl,
         failure_ttl,
         max_calls: size(graph.max_calls),
-        cache: TokenCacheSettings { max_entries: size(graph.max_entries), max_bytes },
+        cache: Bounds { max_entries: size(graph.max_entries), max_bytes },
         only_known_groups: graph.only_catalog_groups,
         ..GraphSettings::new(credential)
     }))

@@ -6,6 +6,7 @@ mod catalog_routes;
 mod entra;
 mod graph;
 mod listen;
+mod policy;
 mod rest;
 mod routes;
 mod tenant;
@@ -50,7 +51,7 @@ pub(super) fn check(document: &Document, base_dir: &Path) -> (Option<Config>, Ve
 
 /// The policy files that a document with mistakes names.
 pub(super) fn policy(document: &Document, base_dir: &Path) -> PolicySettings {
-    rest::policy(&document.policy, &mut Findings { base_dir, list: Vec::new() })
+    policy::settings(&document.policy, &mut Findings { base_dir, list: Vec::new() })
 }
 
 fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> {
@@ -63,9 +64,11 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     routes::times(&document.routes, findings);
     let route_table = routes::table(&routes, findings);
     let delegations = catalog_routes::delegations(&document.catalog_routes, findings);
-    let policy = rest::policy(&document.policy, findings);
+    let policy = policy::settings(&document.policy, findings);
+    let justification = policy::justification(&document.policy, findings);
+    let debug_groups = policy::debug_groups(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
-    let check = rest::check(&document.check, findings);
+    let check = rest::check(&document.check, justification, findings);
     let audit = audit::settings(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
     let listeners = listeners?;
@@ -84,6 +87,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         route_table: route_table?,
         delegations: delegations?,
         policy,
+        debug_groups,
         answer,
         check,
         audit: audit?,

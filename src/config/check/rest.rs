@@ -1,29 +1,14 @@
-//! `policy`, `answer`, `check` and `telemetry`.
+//! `answer`, `check` and `telemetry`.
 
 use http::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::Findings;
-use crate::config::document::{self, Answer, Check, Policy, Telemetry};
+use crate::config::document::{self, Answer, Check, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
-use crate::policy::PolicySettings;
 use crate::telemetry::{LogFormat, TelemetrySettings};
-
-pub(super) fn policy(policy: &Policy, findings: &mut Findings<'_>) -> PolicySettings {
-    let mut files = Vec::new();
-    for (index, text) in policy.files.iter().enumerate() {
-        let pointer = below("/policy/files", index);
-        if let Some(file) = findings.file(&pointer, text) {
-            if files.contains(&file) {
-                findings.say(pointer, "is given twice");
-            }
-            files.push(file);
-        }
-    }
-    PolicySettings { files }
-}
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -62,7 +47,7 @@ pub(super) fn answer(answer: &Answer, findings: &mut Findings<'_>) -> AnswerSett
 }
 
 /// Whether an identity may be told in a header of this name.
-fn header(name: &str) -> Result<(), &'static str> {
+pub(super) fn header(name: &str) -> Result<(), &'static str> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err("must be in lower case, as HTTP/2 has it");
     }
@@ -102,10 +87,15 @@ fn header(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-pub(super) fn check(check: &Check, findings: &mut Findings<'_>) -> CheckSettings {
+pub(super) fn check(
+    check: &Check,
+    justification_header: String,
+    findings: &mut Findings<'_>,
+) -> CheckSettings {
     let (deadline, queue) = (check.deadline, check.queue_timeout);
     findings.at_most("/check/queue_timeout", queue, "/check/deadline", deadline, "deadline");
     CheckSettings {
+        justification_header,
         max_concurrent: usize::try_from(check.max_concurrent).unwrap_or(usize::MAX),
         queue_timeout: queue.0,
         deadline: findings.period(

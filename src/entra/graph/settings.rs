@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::bounded::Bounds;
 use crate::domain::ClientId;
-use crate::entra::TokenCacheSettings;
 
 /// How Microsoft Graph is asked for a caller's groups.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct GraphSettings {
     /// Lookups at a time.
     pub max_calls: usize,
     /// Bounds of what is kept.
-    pub cache: TokenCacheSettings,
+    pub cache: Bounds,
     /// Whether only the groups that the catalog binds are asked for where that is cheaper.
     pub only_known_groups: bool,
 }
@@ -40,7 +40,7 @@ impl GraphSettings {
             ttl: Duration::from_secs(300),
             failure_ttl: Duration::from_secs(5),
             max_calls: 16,
-            cache: TokenCacheSettings { max_entries: 100_000, max_bytes: 64 << 20 },
+            cache: Bounds { max_entries: 100_000, max_bytes: 64 << 20 },
             only_known_groups: true,
         }
     }

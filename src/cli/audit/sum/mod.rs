@@ -6,12 +6,11 @@ mod tally;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::filter::Filter;
 use super::read::{Source, Strange};
-use crate::policy::{PolicySet, PolicySettings};
+use crate::policy::{Mode, PolicySet, PolicySettings};
 use tally::Tally;
 
 #[derive(Debug, Args)]
@@ -62,28 +61,11 @@ fn policies(args: &SumArgs) -> anyhow::Result<Option<Vec<Arc<str>>>> {
     } else if args.policies.is_empty() {
         return Ok(None);
     } else {
-        let mut files = Vec::new();
-        for path in &args.policies {
-            files.extend(cedar_files(path).with_context(|| format!("`{}`", path.display()))?);
-        }
-        anyhow::ensure!(!files.is_empty(), "there is no policy file (`.cedar`)");
-        PolicySet::load(&PolicySettings { files })?
+        let files = args.policies.clone();
+        PolicySet::load(&PolicySettings { files, ..PolicySettings::default() })?
     };
-    Ok(Some(set.ids()))
-}
-
-/// A file, or the policy files of a folder.
-fn cedar_files(path: &PathBuf) -> std::io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.clone()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension == "cedar") {
-            files.push(file);
-        }
-    }
-    files.sort();
-    Ok(files)
+    let enforced = set.policies().filter(|policy| policy.mode == Mode::Enforce);
+    let mut ids: Vec<_> = enforced.map(|policy| Arc::clone(&policy.id)).collect();
+    ids.sort();
+    Ok(Some(ids))
 }

@@ -12,15 +12,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use super::settings::TokenCacheSettings;
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most this many entries; 0 keeps nothing.
+    pub max_entries: usize,
+    /// At most this many bytes, as far as they can be counted.
+    pub max_bytes: usize,
+}
 
 /// What a value takes, all in, as far as it can be counted.
-pub(super) trait Weigh: Clone {
+pub(crate) trait Weigh: Clone {
     fn bytes(&self) -> usize;
 }
 
-pub(super) struct Bounded<K, V> {
-    settings: TokenCacheSettings,
+pub(crate) struct Bounded<K, V> {
+    bounds: Bounds,
     generations: ArcSwap<Generations<K, V>>,
 }
 
@@ -36,12 +43,12 @@ struct Generation<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Weigh> Bounded<K, V> {
-    pub(super) fn new(settings: TokenCacheSettings) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         let generations = Generations { young: Generation::new(), old: Generation::new() };
-        Self { settings, generations: ArcSwap::from_pointee(generations) }
+        Self { bounds, generations: ArcSwap::from_pointee(generations) }
     }
 
-    pub(super) fn find(&self, key: &K) -> Option<V> {
+    pub(crate) fn find(&self, key: &K) -> Option<V> {
         let generations = self.generations.load();
         if let Some(value) = generations.young.entries.get(key) {
             return Some(value.clone());
@@ -51,9 +58,9 @@ impl<K: Copy + Eq + Hash, V: Weigh> Bounded<K, V> {
         Some(value)
     }
 
-    pub(super) fn insert(&self, key: K, value: V) {
+    pub(crate) fn insert(&self, key: K, value: V) {
         let size = value.bytes();
-        let (max_entries, max_bytes) = (self.settings.max_entries / 2, self.settings.max_bytes / 2);
+        let (max_entries, max_bytes) = (self.bounds.max_entries / 2, self.bounds.max_bytes / 2);
         if max_entries == 0 || size > max_bytes {
             return;
         }
@@ -70,7 +77,7 @@ impl<K: Copy + Eq + Hash, V: Weigh> Bounded<K, V> {
         }
     }
 
-    pub(super) fn remove(&self, key: &K) {
+    pub(crate) fn remove(&self, key: &K) {
         let generations = self.generations.load();
         if let Some((_, value)) = generations.young.entries.remove(key) {
             generations.young.release(value.bytes());
@@ -79,7 +86,7 @@ impl<K: Copy + Eq + Hash, V: Weigh> Bounded<K, V> {
     }
 
     /// Entries, and their bytes as counted.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         let generations = self.generations.load();
         let both = [&generations.young, &generations.old];
         (
@@ -91,7 +98,7 @@ impl<K: Copy + Eq + Hash, V: Weigh> Bounded<K, V> {
 
 impl<K, V> fmt::Debug for Bounded<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bounded").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Bounded").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 

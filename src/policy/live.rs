@@ -1,0 +1,188 @@
+//! The set in force, and how another takes its place.
+//!
+//! Files are read again when they change. A set that is whole and without a mistake takes
+//! the place of the one before at once, with all that is remembered; any other changes
+//! nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+
+use super::error::PolicyErrors;
+use super::set::PolicySet;
+use super::settings::PolicySettings;
+use super::source::{Read, read_all};
+use super::stats::PolicyStats;
+
+/// How long files have to stay as they are.
+const SETTLED_FOR: Duration = Duration::from_millis(100);
+
+/// The policies in force. Cheap to clone; every clone sees the same.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<PolicySet>,
+    settings: PolicySettings,
+    again: Notify,
+    status: Mutex<Loaded>,
+}
+
+/// How the files were read.
+#[derive(Debug)]
+struct Loaded {
+    /// What was read last, whether it could be used or not.
+    seen: Option<Read>,
+    at: SystemTime,
+    adopted: u64,
+    refused: u64,
+    last_error: Option<String>,
+}
+
+/// The state of the policies, for people.
+#[derive(Clone, Debug)]
+pub struct PolicyStatus {
+    /// The version in force.
+    pub version: Arc<str>,
+    /// The number of policies, those that don't decide among them.
+    pub policies: usize,
+    /// When the set came into force.
+    pub since: SystemTime,
+    /// Sets that came into force since the start, the first one not counted.
+    pub adopted: u64,
+    /// Changes that were not taken over.
+    pub refused: u64,
+    /// Why the files as they are now are not in force.
+    pub last_error: Option<String>,
+}
+
+impl Policies {
+    /// The policies of the configured files.
+    ///
+    /// # Errors
+    /// Every mistake in every file.
+    pub fn load(settings: PolicySettings) -> Result<Self, PolicyErrors> {
+        let read = read_all(&settings);
+        let set = PolicySet::of_read(read.clone(), &settings, Arc::default())?;
+        Ok(Self::new(set, settings, Some(read)))
+    }
+
+    /// A set that stays as it is.
+    #[must_use]
+    pub fn fixed(set: PolicySet) -> Self {
+        Self::new(set, PolicySettings { reload_every: None, ..PolicySettings::default() }, None)
+    }
+
+    fn new(set: PolicySet, settings: PolicySettings, seen: Option<Read>) -> Self {
+        let loaded =
+            Loaded { seen, at: SystemTime::now(), adopted: 0, refused: 0, last_error: None };
+        let shared = Shared {
+            current: ArcSwap::from_pointee(set),
+            settings,
+            again: Notify::new(),
+            status: Mutex::new(loaded),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The set in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<PolicySet> {
+        self.shared.current.load_full()
+    }
+
+    /// Has the files read again now.
+    pub fn reload_now(&self) {
+        self.shared.again.notify_one();
+    }
+
+    /// What is counted over all sets.
+    #[must_use]
+    pub fn stats(&self) -> Arc<PolicyStats> {
+        Arc::clone(self.shared.current.load().stats())
+    }
+
+    /// The state, for people.
+    #[must_use]
+    pub fn status(&self) -> PolicyStatus {
+        let set = self.current();
+        let loaded = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+        PolicyStatus {
+            version: Arc::clone(set.version()),
+            policies: set.len(),
+            since: loaded.at,
+            adopted: loaded.adopted,
+            refused: loaded.refused,
+            last_error: loaded.last_error.clone(),
+        }
+    }
+
+    /// Reads the files again whenever it is time, until the end.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let time = async {
+                match self.shared.settings.reload_every {
+                    Some(every) => tokio::time::sleep(every).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = time => {}
+                () = self.shared.again.notified() => {}
+                _ = stop.changed() => return,
+            }
+            let shared = Arc::clone(&self.shared);
+            // Reading files blocks, and validating thousands of policies takes a while.
+            if tokio::task::spawn_blocking(move || shared.look()).await.is_err() {
+                tracing::error!("reading the policies failed: the ones in force stay");
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Takes over what the files say, where that is new and without a mistake.
+    fn look(&self) {
+        // Nothing is configured: the built-in policy stays.
+        if self.settings.files.is_empty() && self.settings.shadow.is_empty() {
+            return;
+        }
+        let now = read_all(&self.settings);
+        let mut loaded = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.seen.as_ref() == Some(&now) {
+            return;
+        }
+        drop(loaded);
+        // Whoever writes several files needs a moment: half of a change is not taken over.
+        std::thread::sleep(SETTLED_FOR);
+        if read_all(&self.settings) != now {
+            self.again.notify_one();
+            return;
+        }
+        let before = self.current.load_full();
+        let built = PolicySet::of_read(now.clone(), &self.settings, Arc::clone(before.stats()));
+        loaded = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.seen = Some(now);
+        match built {
+            Ok(set) if set.version() == before.version() => loaded.last_error = None,
+            Ok(set) => {
+                let (policies, version) = (set.len(), Arc::clone(set.version()));
+                tracing::info!(policies, %version, before = %before.version(), "other policies are in force");
+                self.current.store(Arc::new(set));
+                loaded.at = SystemTime::now();
+                loaded.adopted += 1;
+                loaded.last_error = None;
+            }
+            Err(errors) => {
+                tracing::error!(%errors, in_force = %before.version(), "the changed policies are not taken over");
+                loaded.refused += 1;
+                loaded.last_error = Some(errors.to_string());
+            }
+        }
+    }
+}
