@@ -227,6 +227,7 @@ async fn check() {
     assert_eq!(output.status.code(), Some(0));
     let page = std::fs::read_to_string(&page).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("Payments Team"), "{page}");
+    assert_eq!(json["explanation"]["keys_version"].as_str().unwrap().len(), 32);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Policies through a real Envoy: changed under load, and asked why.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Explanations: what they conclude is what the service answered, and what they say helps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "as above")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod support;
 

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes as Services;
 
 use crate::admin::{self, Admin, Readiness};
-use crate::audit::{AuditTask, AuditWriter};
+use crate::audit::{AuditSender, AuditTask, AuditWriter};
 use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
@@ -59,6 +59,7 @@ pub struct App {
     explainer: Explainer,
     http: Arc<HttpClient>,
     audit: AuditTask,
+    records: AuditSender,
     traces: Traces,
     reload: Arc<Notify>,
 }
@@ -126,8 +127,8 @@ impl App {
         let traces = Traces::new(&config.telemetry)
             .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
         let (sender, audit) =
-            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
-        let audit_sender = sender.clone();
+            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
+        let (audit_sender, records) = (sender.clone(), sender.clone());
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
@@ -177,6 +178,7 @@ impl App {
             explainer,
             http: Arc::new(http),
             audit,
+            records,
             traces,
             reload: Arc::default(),
         })
@@ -212,8 +214,12 @@ impl App {
     /// # Errors
     /// A task that must run ended by itself.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
-        let readiness =
-            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
+        let readiness = Readiness::new(
+            self.authenticator.clone(),
+            self.catalog.clone(),
+            self.records,
+            shutdown.clone(),
+        );
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
         }

@@ -127,7 +127,11 @@ impl Authorizer {
     fn draft(&self) -> Draft {
         let policy = self.policy.current();
         Draft {
-            versions: Versions { policy: Some(Arc::clone(policy.version())), snapshot: None },
+            versions: Versions {
+                policy: Some(Arc::clone(policy.version())),
+                snapshot: None,
+                keys: None,
+            },
             policy,
             principal: Principal::Anonymous,
             target: None,
@@ -180,6 +184,7 @@ impl Authorizer {
         let verdict = match caller {
             Ok(identity) => {
                 draft.principal = Principal::Verified(Arc::clone(&identity));
+                draft.versions.keys = self.authenticator.keys_version(&identity);
                 self.judge(request, &line, &target, &identity, now, &mut draft).await
             }
             Err(denial) => Err(denial),

@@ -192,5 +192,6 @@ pub(super) fn explanation(decision: &Decision) -> Value {
         "policies": decision.policies().iter().map(|id| &**id).collect::<Vec<_>>(),
         "policy_version": decision.versions.policy.as_deref(),
         "snapshot_version": decision.versions.snapshot.as_deref(),
+        "keys_version": decision.versions.keys.as_deref(),
     })
 }

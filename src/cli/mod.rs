@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no (a denied check, a rejected token, a
 //! failure at run time); 2 the command line is wrong; 3 the configuration is wrong.
 
+mod audit;
 mod check;
 mod config;
 mod decide;
@@ -63,6 +64,9 @@ enum Command {
     /// Act on signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Look at audit records.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Decide recorded CheckRequests without any network: one a line on standard
     /// input, as protobuf JSON or as base64 of the message; one reply a line comes
     /// back in the same form, with reason and explanation.
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Snapshot(command) => snapshot::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Decide(args) => decide::run(&args),
     };
     match result {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::AuditSink;
+use crate::audit::{AuditSink, Member, PseudonymSettings, RotateSettings};
 use crate::catalog::SourceSettings;
 use crate::serve::ListenAddress;
 
@@ -37,6 +37,7 @@ fn folder() -> TempDir {
     }
     fs::write(folder.path().join("de.yaml"), "titles: {caller: Kein Zugriff}").expect("file");
     fs::write(folder.path().join("page.html"), "<h1>{{ title }}</h1>").expect("file");
+    fs::write(folder.path().join("audit-key"), [7; 32]).expect("file");
     folder
 }
 
@@ -206,7 +207,14 @@ limits:
   max_connection_age: 30m
   pre_stop: 3s
   drain_timeout: 7s
-audit: { to: "file:audit.log", queue: 100 }
+audit:
+  to: "file:audit.log"
+  rotate: { max_size: 1GiB, keep: 3 }
+  otlp: https://collector:4317
+  queue: 100
+  facts: false
+  mask: [path, justification]
+  pseudonyms: { key_file: audit-key, fields: [object, client] }
 telemetry: { log: "stagedoor=debug,info", log_format: json, otlp_endpoint: http://collector:4317 }
 "#;
 
@@ -232,6 +240,9 @@ fn the_least() {
     }
     assert_eq!(config.membership, Membership::Token);
     assert_eq!(config.audit.sink, AuditSink::Stdout);
+    assert!(config.audit.rotate.is_none() && config.audit.otlp.is_none());
+    assert!(config.audit.content.facts && config.audit.content.mask.is_empty());
+    assert_eq!(config.audit.content.pseudonyms, None);
     assert!(config.routes.is_empty() && config.policy.files.is_empty());
     assert!(!config.answer.remove_authorization);
 }
@@ -286,6 +297,18 @@ fn everything() {
     let groups: Vec<_> = config.debug_groups.iter().map(ToString::to_string).collect();
     assert_eq!(groups, ["group:default/platform", "group:ops/sre"]);
     assert_eq!(config.audit.sink, AuditSink::File(folder.path().join("audit.log")));
+    assert_eq!(config.audit.rotate, Some(RotateSettings { max_size: 1 << 30, keep: 3 }));
+    assert_eq!(config.audit.otlp.as_ref().map(url::Url::as_str), Some("https://collector:4317/"));
+    assert!(!config.audit.content.facts);
+    assert_eq!(config.audit.content.mask, [Member::Path, Member::Justification]);
+    assert_eq!(
+        config.audit.content.pseudonyms,
+        Some(PseudonymSettings {
+            key_file: folder.path().join("audit-key"),
+            object: true,
+            client: true
+        })
+    );
     assert_eq!(config.routes[0].action, Some(crate::domain::Action::Read));
     assert_eq!(config.answer.headers.decision_id, "x-decision");
     assert_eq!(&*config.denials.problem_type_base, "https://contoso.example/problems#");
@@ -764,6 +787,42 @@ fn sources() {
         "1:13: audit.to: `DIR/policies` is a folder, not a file",
     );
     assert_eq!(good("audit", "{to: off}").audit.sink, AuditSink::Off);
+}
+
+#[test]
+fn what_is_recorded() {
+    for (body, expected) in [
+        ("{rotate: {keep: 3}}", "1:17: audit.rotate: only a file can be begun anew"),
+        (
+            "{to: 'file:audit.log', rotate: {max_size: 1KiB}}",
+            "1:50: audit.rotate.max_size: must be from `64KiB` to `64GiB`",
+        ),
+        (
+            "{to: 'file:audit.log', rotate: {keep: 0}}",
+            "1:46: audit.rotate.keep: must be at least `1`",
+        ),
+        (
+            "{otlp: 'collector:4317'}",
+            "1:15: audit.otlp: expected an address that begins with `https://`",
+        ),
+        ("{mask: [path, host, path]}", "1:28: audit.mask[2]: is given twice"),
+        (
+            "{pseudonyms: {key_file: none}}",
+            "1:32: audit.pseudonyms.key_file: the file `DIR/none` can't be read: No such file or directory (os error 2)",
+        ),
+        (
+            "{pseudonyms: {key_file: backstage-token}}",
+            "1:32: audit.pseudonyms.key_file: the key file `DIR/backstage-token` holds 0 bytes: a key has at least 32",
+        ),
+    ] {
+        check_section("audit", body, expected);
+    }
+    let member = lines(&with("audit", "{mask: [decision]}")).join("\n");
+    assert!(member.starts_with("1:16: audit.mask[0]: expected one of `request_id`, "), "{member}");
+    let settings = good("audit", "{to: 'file:audit.log', rotate: {}}").audit;
+    assert_eq!(settings.rotate, Some(RotateSettings { max_size: 100 << 20, keep: 10 }));
+    let settings = good("audit", "{pseudonyms: {key_file: audit-key}}").audit.content.pseudonyms;
+    assert!(settings.is_some_and(|names| names.object && !names.client));
 }
 
 #[test]

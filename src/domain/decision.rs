@@ -211,6 +211,8 @@ pub struct Versions {
     pub policy: Option<Arc<str>>,
     /// Content hash of the catalog snapshot.
     pub snapshot: Option<Arc<str>>,
+    /// Content hash of the key set in force for the issuer of the caller's token.
+    pub keys: Option<Arc<str>>,
 }
 
 impl Decision {

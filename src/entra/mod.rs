@@ -230,6 +230,12 @@ impl Authenticator {
         Ok(())
     }
 
+    /// The version of the key set that is in force for whoever vouched for this caller.
+    #[must_use]
+    pub fn keys_version(&self, identity: &Identity) -> Option<Arc<str>> {
+        self.shared.issuers.get(identity.facts.issuer?)?.keys_version()
+    }
+
     /// How usable each issuer's keys are.
     #[must_use]
     pub fn status(&self, now: Now) -> Vec<IssuerStatus> {
@@ -334,8 +340,9 @@ impl Shared {
         }
         // Proven from here on: only now is anybody somebody.
         let overage = self.settings.overage;
-        let identity =
+        let mut identity =
             holder::identity(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
+        identity.facts.issuer = Some(index);
         revoked.holder(&identity)?;
         Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key })
     }

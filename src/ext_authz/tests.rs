@@ -102,7 +102,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
             title: hostile(rng),
             contact: None,
         }],
-        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
+        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()), keys: None },
         notes: Notes { warnings, ..Notes::default() },
     }
 }

@@ -117,6 +117,8 @@ pub(crate) struct Options {
     pub(crate) policy: String,
     /// The groups whose members get explanations.
     pub(crate) debug: Vec<String>,
+    /// More settings of `audit`, each after a comma.
+    pub(crate) audit: String,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
@@ -132,6 +134,7 @@ impl Default for Options {
             routes: String::new(),
             policy: String::new(),
             debug: Vec::new(),
+            audit: String::new(),
             wait: true,
         }
     }
@@ -296,9 +299,10 @@ pub(crate) fn write_config(
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
          {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }} }}\n\
-         audit: {{ to: \"file:{audit}\" }}\n{check}{more}\n",
+         audit: {{ to: \"file:{audit}\"{more_audit} }}\n{check}{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
+        more_audit = options.audit,
         routes = options.routes,
         debug = options.debug,
         id = tenant.id(),

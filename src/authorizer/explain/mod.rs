@@ -91,6 +91,8 @@ impl Explainer {
         // A key that the decision waited for is there by now.
         let authenticator = &self.authorizer.authenticator;
         let identity = authenticator.authenticate_offline(&request.credentials, now)?;
+        explanation.keys_version =
+            authenticator.keys_version(&identity).map(|version| version.to_string());
         if let Some(demanded) = &target.demands {
             demands::check(demanded, &identity, now)?;
         }

@@ -38,6 +38,9 @@ pub struct Explanation {
     /// The snapshot that was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_version: Option<String>,
+    /// The keys that the token was judged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_version: Option<String>,
 }
 
 /// What the steps come to.
@@ -180,6 +183,7 @@ impl Explanation {
             to_allow: Vec::new(),
             policy_version: policy_version.to_owned(),
             snapshot_version: None,
+            keys_version: None,
         }
     }
 

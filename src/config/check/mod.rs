@@ -1,5 +1,6 @@
 //! What the values of a file mean, and whether they can be meant together.
 
+mod audit;
 mod catalog;
 mod catalog_routes;
 mod denial;
@@ -70,7 +71,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let answer = rest::answer(&document.answer, findings);
     let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, justification, findings);
-    let audit = rest::audit(&document.audit, findings);
+    let audit = audit::settings(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
     let listeners = listeners?;
     Some(Config {
@@ -92,7 +93,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         answer,
         denials: denials?,
         check,
-        audit,
+        audit: audit?,
         telemetry: telemetry?,
     })
 }
