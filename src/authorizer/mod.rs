@@ -9,6 +9,7 @@ mod demands;
 pub mod explain;
 mod facts;
 mod groups;
+mod recorded;
 mod supposition;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::policy::{Policies, PolicySet};
 pub use claimed::{Claimed, Routes};
 
 pub use groups::{GraphSource, OverageSource};
+pub use recorded::Recorded;
 pub use supposition::Supposition;
 
 use explain::Explanation;

@@ -11,6 +11,7 @@ mod doctor;
 mod inspect;
 mod keys;
 mod offline;
+mod policy;
 mod serve;
 mod snapshot;
 mod token;
@@ -61,6 +62,9 @@ enum Command {
     /// Look at snapshots of the catalog, and at what a server holds back.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Try policies.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Act on signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&command),
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Snapshot(command) => snapshot::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Decide(args) => decide::run(&args),

@@ -7,6 +7,8 @@ mod read;
 mod show;
 mod sum;
 
+pub(super) use read::{Source, Strange};
+
 use std::io;
 use std::process::ExitCode;
 

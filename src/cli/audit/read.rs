@@ -18,13 +18,13 @@ const MAX_NAMED: usize = 10;
 
 /// Where the records are.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Source {
+pub(in crate::cli) struct Source {
     /// The file that the records are in; `-` is standard input.
     #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
+    pub(in crate::cli) file: PathBuf,
     /// Also the files that were full before: `FILE.1`, `FILE.2` and so on, oldest first.
     #[arg(long)]
-    pub(super) all: bool,
+    pub(in crate::cli) all: bool,
 }
 
 impl Source {
@@ -58,7 +58,7 @@ impl Source {
     }
 
     /// Tells every record, with the line that it is on.
-    pub(super) fn each(
+    pub(in crate::cli) fn each(
         &self,
         strange: &mut Strange,
         mut tell: impl FnMut(&[u8], RecordForm<'static>) -> anyhow::Result<()>,
@@ -127,7 +127,7 @@ impl<'p, R: BufRead> Lines<'p, R> {
 
 /// Lines that are no records: torn ones, or somebody else's.
 #[derive(Debug, Default)]
-pub(super) struct Strange {
+pub(in crate::cli) struct Strange {
     count: u64,
     named: Vec<String>,
 }
@@ -156,7 +156,7 @@ impl Strange {
         }
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::cli) fn count(&self) -> u64 {
         self.count
     }
 }
