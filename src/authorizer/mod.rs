@@ -20,7 +20,7 @@ use crate::domain::{
     Decision, DecisionId, Denial, Gate, Identity, Notes, Owner, Permit, Principal, Reason, Request,
     RequestLine, Target, Verdict, Versions,
 };
-use crate::entra::Authenticator;
+use crate::entra::{Authenticator, Proven};
 use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
@@ -92,7 +92,7 @@ impl Decide for Authorizer {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         match self.open(request, now) {
             Ok(case) => {
-                let caller = self.authenticator.authenticate(&request.credentials, now).await;
+                let caller = self.authenticator.prove(&request.credentials, now).await;
                 self.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
@@ -113,7 +113,7 @@ impl Decide for Offline {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         match self.0.open(request, now) {
             Ok(case) => {
-                let caller = self.0.authenticator.authenticate_offline(&request.credentials, now);
+                let caller = self.0.authenticator.prove_offline(&request.credentials, now);
                 self.0.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
@@ -179,12 +179,13 @@ impl Authorizer {
         &self,
         case: Case<'_>,
         request: &Request<'_>,
-        caller: Result<Arc<Identity>, Denial>,
+        caller: Result<Proven, Denial>,
         now: Now,
     ) -> Decision {
         let Case { line, target, mut draft } = case;
         let verdict = match caller {
-            Ok(identity) => {
+            Ok(Proven { identity, remembered }) => {
+                draft.notes.remembered.token = remembered;
                 draft.principal = Principal::Verified(Arc::clone(&identity));
                 draft.versions.keys = self.authenticator.keys_version(&identity);
                 self.judge(request, &line, &target, &identity, now, &mut draft).await

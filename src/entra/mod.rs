@@ -103,6 +103,15 @@ struct Rejected {
     unknown_key: Option<(usize, u64)>,
 }
 
+/// Who a token proves.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// The caller.
+    pub identity: Arc<Identity>,
+    /// Whether the token was verified for an earlier request.
+    pub remembered: bool,
+}
+
 impl From<Denial> for Rejected {
     fn from(denial: Denial) -> Self {
         Self { denial, unknown_key: None }
@@ -155,11 +164,19 @@ impl Authenticator {
         credentials: &Credentials<'_>,
         now: Now,
     ) -> Result<Arc<Identity>, Denial> {
+        self.prove(credentials, now).await.map(|proven| proven.identity)
+    }
+
+    /// As [`Authenticator::authenticate`], and whether the token was known.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub async fn prove(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
         let deadline = Instant::now() + self.shared.settings.keys.unknown_key_wait;
         loop {
             let rejected = match self.shared.judge(token, now) {
-                Ok(identity) => return Ok(identity),
+                Ok(proven) => return Ok(proven),
                 Err(rejected) => rejected,
             };
             let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
@@ -181,6 +198,14 @@ impl Authenticator {
         credentials: &Credentials<'_>,
         now: Now,
     ) -> Result<Arc<Identity>, Denial> {
+        self.prove_offline(credentials, now).map(|proven| proven.identity)
+    }
+
+    /// As [`Authenticator::authenticate_offline`], and whether the token was known.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub fn prove_offline(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
         self.shared.judge(token, now).map_err(|rejected| rejected.denial)
     }
@@ -265,7 +290,7 @@ impl Authenticator {
 }
 
 impl Shared {
-    fn judge(&self, token: &str, now: Now) -> Result<Arc<Identity>, Rejected> {
+    fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
         // Size first: not even a hash of what is too large.
         if token.len() > self.settings.max_token_bytes {
             return Err(Denial::from(Reason::TokenTooLarge).into());
@@ -282,7 +307,7 @@ impl Shared {
                 let revoked = self.revocations.load();
                 revoked.key(&entry.key.id)?;
                 revoked.holder(&entry.identity)?;
-                return Ok(entry.identity);
+                return Ok(Proven { identity: entry.identity, remembered: true });
             }
             // Judged anew, which says why.
             self.cache.remove(&hash);
@@ -290,7 +315,7 @@ impl Shared {
         let entry = self.verify(token, now)?;
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
-        Ok(identity)
+        Ok(Proven { identity, remembered: false })
     }
 
     /// The issuer that a token names: its place, itself, its entry of the settings, and the
