@@ -9,7 +9,8 @@ use cedar_policy::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::model::{ModelError, context, slice};
+use super::index::is_about;
+use super::model::{ModelError, ResourceType, context, slice};
 use super::question::Question;
 use super::reads::{Members, Reads};
 use super::rule::{Mode, PolicyInfo, Rule};
@@ -135,7 +136,16 @@ impl<'a> Asked<'a> {
     fn all(&self, rules: &[std::sync::Arc<Rule>]) -> PolicyTraces {
         let (mut permits, mut forbids, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let (mut policies, mut others) = (Vec::new(), 0);
+        let target = self.question.facts.target();
+        let part_of = target.map(|target| target.part_of).unwrap_or_default();
         for rule in rules {
+            // Of ten thousand policies, nearly all are about something else.
+            let about = ResourceType::of(self.question.entity)
+                .is_some_and(|kind| is_about(&rule.cedar, self.question, kind, &part_of));
+            if !about {
+                others += 1;
+                continue;
+            }
             let (info, applies) = (&rule.info, self.ask(&rule.cedar));
             if info.mode == Mode::Enforce {
                 let list = match (&applies, info.effect) {
