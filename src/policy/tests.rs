@@ -637,3 +637,27 @@ fn the_model_only_grows() {
         assert!(member.contains('?'), "not optional: {member}");
     }
 }
+
+/// Only somebody who can sign in is asked to, and only where that lifts every `forbid`.
+#[test]
+fn challenges_are_for_who_can_sign_in() {
+    let text = r#"@id("all") permit (principal, action, resource);
+        @id("c1") @challenge("c1") forbid (principal, action, resource) unless { principal.auth_contexts.contains("c1") };
+        @id("fresh") @challenge("sign_in") forbid (principal, action == Action::"admin", resource);
+        @id("frozen") forbid (principal, action, resource) when { resource.tags.contains("frozen") };"#;
+    let set = set(text).unwrap();
+    let user = Case { action: Action::Write, ..CASE };
+    let robot = Case { kind: IdentityKind::Workload, ..user };
+    for (case, want) in [
+        (user, denied(Reason::InsufficientClaims, &["c1"])),
+        (
+            Case { action: Action::Admin, ..user },
+            denied(Reason::InsufficientClaims, &["c1", "fresh"]),
+        ),
+        (Case { tags: &["frozen"], ..user }, denied(Reason::Forbidden, &["c1", "frozen"])),
+        (robot, denied(Reason::Forbidden, &["c1"])),
+        (Case { action: Action::Admin, ..robot }, denied(Reason::Forbidden, &["c1", "fresh"])),
+    ] {
+        assert_eq!(ask(&set, &case), want, "{:?} {}", case.kind, case.action);
+    }
+}
