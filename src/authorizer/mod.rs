@@ -8,6 +8,7 @@ mod claimed;
 mod demands;
 mod facts;
 mod groups;
+mod rehearsal;
 mod supposition;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
 pub use groups::{GraphSource, OverageSource};
+pub use rehearsal::Rehearsal;
 pub use supposition::Supposition;
 
 use facts::CatalogFacts;

@@ -10,6 +10,7 @@ mod doctor;
 mod inspect;
 mod keys;
 mod offline;
+mod policy;
 mod serve;
 mod snapshot;
 mod token;
@@ -44,6 +45,9 @@ enum Command {
     /// Check a configuration file, or print the schema of one.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Test policies, and look for mistakes in them.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Judge tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Snapshot(command) => snapshot::run(&command),

@@ -25,7 +25,7 @@ pub(super) fn run(config: &Path, out: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads the catalog now. A person at a terminal sees how far it is.
-pub(super) fn now(config: &Config) -> anyhow::Result<Snapshot> {
+pub(in crate::cli) fn now(config: &Config) -> anyhow::Result<Snapshot> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
