@@ -10,6 +10,7 @@ pub mod explain;
 mod facts;
 mod groups;
 mod recorded;
+mod rehearsal;
 mod supposition;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use claimed::{Claimed, Routes};
 
 pub use groups::{GraphSource, OverageSource};
 pub use recorded::Recorded;
+pub use rehearsal::Rehearsal;
 pub use supposition::Supposition;
 
 use explain::Explanation;

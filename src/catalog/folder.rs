@@ -54,8 +54,18 @@ pub(super) fn read(folder: &Path) -> Result<Draft, FolderError> {
     for file in &files {
         parse(file, &mut documents)?;
     }
+    draft(&documents)
+}
+
+/// Takes the entities that stand in a file about something else, each with its line.
+pub(super) fn of_entities(path: &Path, given: Vec<(usize, Value)>) -> Result<Draft, FolderError> {
+    let document = |(line, json)| Document { path, line, json };
+    draft(&given.into_iter().map(document).collect::<Vec<_>>())
+}
+
+fn draft(documents: &[Document<'_>]) -> Result<Draft, FolderError> {
     let mut entities = Vec::with_capacity(documents.len());
-    for document in &documents {
+    for document in documents {
         entities.push(document.entity()?);
     }
     let relations = relations::of(&entities);

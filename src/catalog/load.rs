@@ -53,6 +53,19 @@ pub fn load_folder(folder: &Path, root_groups_grant: bool) -> Result<Snapshot, C
     Ok(alone(folder::read(folder)?, root_groups_grant, now)?)
 }
 
+/// Makes a snapshot of entities that stand in a file about something else, each with its
+/// line.
+///
+/// # Errors
+/// One that is none, or entities that make no snapshot.
+pub fn load_entities(
+    path: &Path,
+    entities: Vec<(usize, serde_json::Value)>,
+) -> Result<Snapshot, CatalogError> {
+    let now = Now::read().unix;
+    Ok(alone(folder::of_entities(path, entities)?, false, now)?)
+}
+
 /// Makes a snapshot of whatever is configured.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub use decode::SnapshotError;
 pub use finding::{Finding, FindingKind, Findings};
 pub use folder::FolderError;
 pub use guard::{Excess, GuardSettings, Held};
-pub use load::{CatalogError, load_folder, load_once, load_with_progress};
+pub use load::{CatalogError, load_entities, load_folder, load_once, load_with_progress};
 pub use reach::Way;
 pub use settings::{
     BackstageSettings, CatalogSettings, Membership, SharedSettings, SourceSettings,

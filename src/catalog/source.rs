@@ -136,8 +136,8 @@ impl Catalog {
     }
 
     /// Takes a snapshot that was made at `now`.
-    pub fn publish(&self, snapshot: Snapshot, now: Now) {
-        self.shared.publish_at(Arc::new(snapshot), Some(now.instant));
+    pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>, now: Now) {
+        self.shared.publish_at(snapshot.into(), Some(now.instant));
     }
 
     /// Has the catalog read again now.

@@ -46,6 +46,9 @@ enum Command {
     /// Check a configuration file, or print the schema of one.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Test policies, look for mistakes in them, and try changes of them on what was recorded.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Judge tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -62,9 +65,6 @@ enum Command {
     /// Look at snapshots of the catalog, and at what a server holds back.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
-    /// Try policies.
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
     /// Act on signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),

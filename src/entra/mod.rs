@@ -18,6 +18,7 @@ mod rules;
 mod settings;
 mod source;
 mod store;
+mod supposed;
 
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub use revocation::{RevocationError, distrust_key};
 pub use rules::is_graph;
 pub use settings::{AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants};
 pub use source::SourceError;
+pub use supposed::{claims_of, suppose};
 
 use cache::{Entry, TokenCache};
 use issuer::Issuer;

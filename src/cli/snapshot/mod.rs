@@ -20,6 +20,8 @@ use crate::config::Config;
 use crate::domain::EntityRef;
 use crate::nearest::nearest;
 
+pub(super) use fetch::now as fetch_now;
+
 /// Where a snapshot is looked at.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
