@@ -10,6 +10,7 @@ mod decide;
 mod engine;
 mod error;
 mod index;
+mod lint;
 mod live;
 mod memory;
 pub mod model;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use decide::Judgement;
 pub use error::{PolicyError, PolicyErrors};
+pub use lint::{Finding, Kind, Known, Severity, Surroundings, lint};
 pub use live::{Policies, PolicyStatus};
 pub use memory::MemoryStats;
 pub use question::{Facts, Question, RequestFacts, ResourceFacts};

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(super) use lint::look;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     /// Decide the cases of case files, and compare what comes with what is expected.
