@@ -197,7 +197,7 @@ impl Scope {
 }
 
 /// `read` is in `write`, and `write` in `admin`.
-fn applies(constraint: &ActionConstraint, action: Action) -> bool {
+pub(super) fn applies(constraint: &ActionConstraint, action: Action) -> bool {
     let named = |uid: &EntityUid| uid.id().unescaped().parse::<Action>().ok();
     match constraint {
         ActionConstraint::Any => true,

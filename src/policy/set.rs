@@ -158,21 +158,6 @@ impl PolicySet {
         &self.entra_groups
     }
 
-    /// The entities that policies name: the policy's id, the type and the name of each.
-    #[must_use]
-    pub fn names(&self) -> Vec<(Arc<str>, String, String)> {
-        let mut names = Vec::new();
-        for rule in &self.rules {
-            for entity in rule.cedar.entity_literals() {
-                let (kind, name) = (entity.type_name().to_string(), entity.id().unescaped());
-                names.push((Arc::clone(&rule.info.id), kind, name.to_owned()));
-            }
-        }
-        names.sort();
-        names.dedup();
-        names
-    }
-
     /// Whether a policy reads this member of the context.
     #[must_use]
     pub fn reads(&self, member: &str) -> bool {

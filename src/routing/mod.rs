@@ -91,7 +91,9 @@ pub use error::RouteError;
 pub use near::{NearRoute, near_routes};
 pub use settings::*;
 
-use crate::domain::{Action, Demands, Denial, Gate, Method, Reason, Request, RequestLine, Target};
+use crate::domain::{
+    Action, Demands, Denial, Gate, Host, Method, Reason, Request, RequestLine, Target,
+};
 use entity::Entity;
 use index::{HostIndex, PathIndex};
 
@@ -145,6 +147,12 @@ impl RouteTable {
             Some((_, paths)) => Self::target(paths, line),
             None => Err(no_host(line)),
         }
+    }
+
+    /// Whether a route is for this host.
+    #[must_use]
+    pub fn has_host(&self, host: &Host<'_>) -> bool {
+        self.hosts.find(host).is_some()
     }
 
     /// What the routes of the host say.

@@ -31,7 +31,7 @@ pub(super) fn run(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         Ok(snapshot) => {
             catalog::look(&snapshot, &mut report);
             routes::look(&config, &snapshot, &mut report);
-            policies::look(&policy, &snapshot, &mut report);
+            policies::look(&config, &policy, &snapshot, &mut report);
             runtime.block_on(directory::look(&config, &client, &snapshot, &mut report));
         }
         Err(error) => catalog::unreadable(&error, &mut report),

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(super) use lint::look;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     /// Decide recorded requests again by other policies, and say who would gain or lose

@@ -40,7 +40,7 @@ impl ResourceType {
     }
 
     /// The Backstage kind, in lower case.
-    const fn kind(self) -> &'static str {
+    pub(in crate::policy) const fn kind(self) -> &'static str {
         match self {
             Self::Component => "component",
             Self::Api => "api",

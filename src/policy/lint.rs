@@ -1,0 +1,256 @@
+//! What is no mistake to Cedar, but hardly meant.
+//!
+//! A policy that never applies protects nothing, and nobody notices. Everything here follows
+//! from the policies, and from what is known of the world around them; nothing is evaluated
+//! and nothing is asked for.
+
+mod breadth;
+mod comparison;
+mod condition;
+mod cover;
+mod names;
+mod openness;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cedar_policy::Effect;
+
+use super::error::PolicyError;
+use super::rule::{Mode, Rule};
+use super::set::PolicySet;
+use crate::domain::EntityRef;
+
+/// What is known of the world that policies speak of. What isn't known is not looked at.
+#[derive(Default)]
+pub struct Surroundings<'a> {
+    /// What the catalog has.
+    pub catalog: Option<Known>,
+    /// Whether requests for a host have a route.
+    pub serves_host: Option<&'a dyn Fn(&str) -> bool>,
+    /// Entities with a route where nobody is asked who they are: the route's name, and the
+    /// entity.
+    pub public: Vec<(String, EntityRef)>,
+}
+
+/// What a catalog has: refs in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Groups, and users, who have a personal group each.
+    pub groups: BTreeSet<String>,
+    /// Whatever can be asked for.
+    pub resources: BTreeSet<String>,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Hardly meant so.
+    Warning,
+    /// It does not do what it says.
+    Error,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// No request can satisfy it.
+    NeverApplies,
+    /// It names what can't be, or what isn't there.
+    NamesNothing,
+    /// Without it everything would be decided alike.
+    Covered,
+    /// Everybody is let in.
+    LetsEverybodyIn,
+    /// A public route leads past it.
+    Bypassed,
+    /// A `forbid` without a word for who is denied.
+    NoReason,
+    /// Something else that Cedar finds odd.
+    Odd,
+    /// A `permit` that says nothing of agents.
+    AgentsIncluded,
+    /// It is tried out, and decides nothing.
+    Shadow,
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is.
+    pub kind: Kind,
+    /// The policy.
+    pub policy: Arc<str>,
+    /// The file it stands in.
+    pub file: PathBuf,
+    /// Where the policy begins, or the oddity is: line and column from 1.
+    pub place: Option<(usize, usize)>,
+    /// What was found.
+    pub message: String,
+}
+
+impl Severity {
+    /// The name used in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Kind {
+    /// The stable code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NeverApplies => "policy_never_applies",
+            Self::NamesNothing => "policy_names_nothing",
+            Self::Covered => "policy_covered",
+            Self::LetsEverybodyIn => "policy_lets_everybody_in",
+            Self::Bypassed => "policy_bypassed",
+            Self::NoReason => "forbid_without_reason",
+            Self::Odd => "policy_odd",
+            Self::AgentsIncluded => "agents_included",
+            Self::Shadow => "policy_in_shadow",
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::NeverApplies => "correct it, or take it out: it permits and forbids nothing",
+            Self::NamesNothing => "a policy that names what isn't there never applies by it",
+            Self::Covered => "take it out, or narrow the other one, if that one says too much",
+            Self::LetsEverybodyIn => {
+                "say whom it is for: by `principal in …`, `principal.tenant`, `!principal.guest`, \
+                 `!principal.agent`"
+            }
+            Self::Bypassed => "give the route the gate `policy`, if policies are to be asked",
+            Self::NoReason => "`@reason` tells a denied person why, and what to do",
+            Self::Odd => "write it in a way that can be read in one way only",
+            Self::AgentsIncluded => {
+                "add `!principal.agent`, unless agents are to have what it gives"
+            }
+            Self::Shadow => "take `@mode(\"shadow\")` off once the records show what it does",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}: `{}`: {}", self.severity.as_str(), self.policy, self.message)
+    }
+}
+
+/// Everything that is found in a set, in the order of its files; of a policy, the worst
+/// first.
+#[must_use]
+pub fn lint(set: &PolicySet, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+    let subjects: Vec<Subject<'_>> = set.rules.iter().map(|rule| Subject::new(rule)).collect();
+    let mut found = Findings::default();
+    for subject in &subjects {
+        names::look(subject, surroundings, &mut found);
+        condition::look(subject, &mut found);
+        openness::look(subject, surroundings, &mut found);
+        annotations(subject, &mut found);
+    }
+    for odd in set.odd() {
+        oddity(odd, &subjects, &mut found);
+    }
+    cover::look(&subjects, &mut found);
+    let mut found = found.0;
+    // The order of the set is that of the files.
+    let order =
+        |finding: &Finding| set.rules.iter().position(|rule| rule.info.id == finding.policy);
+    found.sort_by_cached_key(|finding| {
+        (order(finding), std::cmp::Reverse(finding.severity), finding.kind)
+    });
+    found
+}
+
+/// A policy, taken apart.
+struct Subject<'a> {
+    rule: &'a Rule,
+    breadth: breadth::Breadth,
+    conjuncts: Vec<condition::Conjunct>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(rule: &'a Rule) -> Self {
+        Self {
+            rule,
+            breadth: breadth::Breadth::of(&rule.cedar),
+            conjuncts: condition::conjuncts(&rule.cedar),
+        }
+    }
+
+    fn permits(&self) -> bool {
+        self.rule.info.effect == Effect::Permit
+    }
+
+    fn mode(&self) -> Mode {
+        self.rule.info.mode
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, subject: &Subject<'_>, severity: Severity, kind: Kind, message: String) {
+        let info = &subject.rule.info;
+        let (policy, file, place) = (Arc::clone(&info.id), info.file.clone(), info.place);
+        self.0.push(Finding { severity, kind, policy, file, place, message });
+    }
+
+    fn has(&self, subject: &Subject<'_>, kind: Kind) -> bool {
+        let id = &subject.rule.info.id;
+        self.0.iter().any(|finding| finding.kind == kind && finding.policy == *id)
+    }
+}
+
+fn annotations(subject: &Subject<'_>, found: &mut Findings) {
+    if !subject.permits() && subject.rule.info.reason.is_none() {
+        let message = "who is denied by it is not told why".to_owned();
+        found.add(subject, Severity::Warning, Kind::NoReason, message);
+    }
+    if subject.mode() == Mode::Shadow {
+        let message = "it is tried out, and decides nothing".to_owned();
+        found.add(subject, Severity::Info, Kind::Shadow, message);
+    }
+}
+
+/// What Cedar's validator said without calling it a mistake.
+fn oddity(odd: &PolicyError, subjects: &[Subject<'_>], found: &mut Findings) {
+    let before = |subject: &&Subject<'_>| {
+        let info = &subject.rule.info;
+        info.file == odd.file && (info.place <= odd.place || odd.place.is_none())
+    };
+    let Some(subject) = subjects.iter().rfind(before) else { return };
+    // The one thing that Cedar says of a whole policy; the rest is about single characters.
+    if odd.message.contains("policy is impossible") {
+        if !found.has(subject, Kind::NeverApplies) {
+            let message = "by the types of what it compares, no request can satisfy it".to_owned();
+            found.add(subject, Severity::Error, Kind::NeverApplies, message);
+        }
+        return;
+    }
+    found.add(subject, Severity::Warning, Kind::Odd, odd.message.clone());
+    if let Some(last) = found.0.last_mut() {
+        last.place = odd.place.or(last.place);
+    }
+}
