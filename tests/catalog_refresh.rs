@@ -247,6 +247,10 @@ async fn a_name_that_was_free_for_a_while_waits() {
             running.crawl().await;
             let owners = running.owners("component:default/c0");
             assert_eq!(owners.is_empty(), waits, "{uid:?} {owners:?}");
+            // Nor is it there without what is said of it, as no `forbid` could know it.
+            let there = running.catalog.snapshot().unwrap();
+            let there = there.entity(&EntityRef::parse("component:default/c0").unwrap()).is_some();
+            assert_eq!(there, !waits, "{uid:?}");
             assert_eq!(running.held().is_some(), waits);
         }
         running.crawl().await;
@@ -254,6 +258,125 @@ async fn a_name_that_was_free_for_a_while_waits() {
         assert_eq!(running.held(), None);
         running.stop().await;
     }
+}
+
+/// And also where that crawl was held back for something else.
+#[tokio::test(start_paused = true)]
+async fn a_name_waits_although_the_crawl_that_showed_it_was_held() {
+    let taken = |gone: &dyn Fn(&str) -> bool| {
+        let mut entities = without(gone);
+        for entity in entities.iter_mut().filter(|entity| entity["metadata"]["name"] == "c0") {
+            entity["metadata"]["uid"] = json!(id('f', 1));
+        }
+        entities
+    };
+    let running = Running::start(organisation(), None);
+    running.crawl().await;
+    running.served.set(without(|name| name == "c0"));
+    running.crawl().await;
+    let nobody = |running: &Running| running.owners("component:default/c0").is_empty();
+    running.served.set(taken(&|name| name.starts_with('c') && name > "c4"));
+    running.crawl().await;
+    assert!(nobody(&running) && running.held().is_some());
+    running.served.set(taken(&|_| false));
+    running.crawl().await;
+    assert!(nobody(&running), "the second of {ADOPT_AFTER} crawls");
+    running.crawl().await;
+    assert!(!nobody(&running));
+    running.stop().await;
+}
+
+/// A confirmation is for what was seen, and for nothing that came with it.
+#[tokio::test(start_paused = true)]
+async fn who_confirms_a_loss_confirms_no_newcomer() {
+    let running = Running::start(organisation(), None);
+    running.crawl().await;
+    let mut entities = without(|name| name.starts_with('c') && name > "c4");
+    for entity in entities.iter_mut().filter(|entity| entity["metadata"]["name"] == "c0") {
+        entity["metadata"]["uid"] = json!(id('f', 1));
+        entity["metadata"]["tags"] = json!(["open"]);
+    }
+    running.served.set(entities);
+    running.crawl().await;
+    let held = running.held().unwrap();
+    assert!(held.to_string().contains("would go"), "{held}");
+    running.catalog.confirm(&held.id).unwrap();
+    sleep(Duration::from_secs(5)).await;
+    let snapshot = running.catalog.snapshot().unwrap();
+    assert_eq!(snapshot.counts().0, 5, "the loss is adopted");
+    let c0 = EntityRef::parse("component:default/c0").unwrap();
+    assert_eq!(snapshot.entity(&c0).unwrap().tags().count(), 0, "the newcomer waits");
+    assert_eq!(running.held().unwrap().examples, ["moved component:default/c0"]);
+    running.stop().await;
+}
+
+/// What is forbidden in a domain stays so when the domain, or the system between, is gone
+/// from the catalog, while entities still say they are part of it.
+#[tokio::test(start_paused = true)]
+async fn systems_and_domains_that_are_gone_go_on_for_a_while() {
+    let part = |kind: &str, name: &str, number: usize, whole: Option<&str>| {
+        let mut entity = component(number, "group:default/g1");
+        entity["kind"] = json!(kind);
+        entity["metadata"]["name"] = json!(name);
+        if let Some(whole) = whole {
+            let relation = json!({ "type": "partOf", "targetRef": whole });
+            entity["relations"].as_array_mut().unwrap().push(relation);
+        }
+        entity
+    };
+    let all = |gone: &[&str]| {
+        let mut entities = organisation();
+        entities.push(part("Domain", "pci", 50, None));
+        entities.push(part("System", "cards", 51, Some("domain:default/pci")));
+        entities.push(part("Component", "vault", 52, Some("system:default/cards")));
+        entities.retain(|entity| !gone.contains(&entity["metadata"]["name"].as_str().unwrap()));
+        entities
+    };
+    let wholes = |running: &Running| {
+        let vault = EntityRef::parse("component:default/vault").unwrap();
+        let snapshot = running.catalog.snapshot().unwrap();
+        let vault = snapshot.entity(&vault).unwrap();
+        vault.wholes().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let both = ["domain:default/pci", "system:default/cards"];
+    for (gone, left) in
+        [(&["pci"][..], &both[1..]), (&["cards"], &[][..]), (&["pci", "cards"], &[])]
+    {
+        let running = Running::start(all(&[]), None);
+        running.crawl().await;
+        assert_eq!(wholes(&running), both);
+        running.served.set(all(gone));
+        for _ in 1..ADOPT_AFTER {
+            running.crawl().await;
+            assert_eq!(wholes(&running), both, "{gone:?}");
+            let held = running.held().unwrap();
+            assert!(held.to_string().contains("are gone that others are part of"), "{held}");
+        }
+        running.crawl().await;
+        assert_eq!(wholes(&running), left, "{gone:?}");
+        assert_eq!(running.held(), None);
+        let findings = running.catalog.status(now()).findings;
+        assert!(findings.get(&FindingKind::Dangling).is_some_and(|count| *count > 0));
+        running.stop().await;
+
+        // Or until it is confirmed; and back again it is as it was.
+        let running = Running::start(all(&[]), None);
+        running.crawl().await;
+        running.served.set(all(gone));
+        running.crawl().await;
+        running.catalog.confirm(&running.held().unwrap().id).unwrap();
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(wholes(&running), left, "{gone:?}");
+        running.stop().await;
+    }
+    // Who takes the whole away with its parts is not waited for.
+    let running = Running::start(all(&[]), None);
+    running.crawl().await;
+    running.served.set(all(&["cards", "vault"]));
+    running.crawl().await;
+    assert_eq!(running.held(), None);
+    assert_eq!(running.catalog.snapshot().unwrap().counts().0, 11);
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

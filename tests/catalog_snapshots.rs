@@ -500,6 +500,55 @@ async fn nobody_joins_a_team_by_a_file_of_their_own() {
     }
 }
 
+/// A location is trusted with what is below it, not with where dots in it lead.
+#[tokio::test]
+async fn a_location_that_climbs_is_not_trusted() {
+    const TEAM: &str = "aaaaaaaa-0000-0000-0000-000000000001";
+    let trusted = "url:https://github.com/contoso/org/";
+    for (rest, believed) in [
+        ("blob/main/teams.yaml", true),
+        ("blob/main/a.b/teams..yaml", false),
+        ("blob/main/../../../../evil/repo/x.yaml", false),
+        ("blob/main/%2e%2e/%2E./x.yaml", false),
+        ("blob/main/%252e%252e/x.yaml", false),
+        ("blob/main/..\\x.yaml", false),
+    ] {
+        let location = format!("{trusted}{rest}");
+        let items = vec![
+            served("Group", "team", &location, json!({ "id": TEAM })),
+            served("Component", "service", trusted, json!({ "ownedBy": ["group:default/team"] })),
+        ];
+        let snapshot = crawl(&page(items), &[trusted]).await.unwrap();
+        let groups = groups(&snapshot, &identity(STRANGER, &[TEAM]), Membership::Token);
+        assert_eq!(!groups.is_empty(), believed, "{rest}");
+    }
+}
+
+/// Of a thousand entities one may come or go during the last crawl, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_lively_catalog_makes_a_snapshot() {
+    let items = |count: usize| -> Vec<Value> {
+        let location = "url:https://github.com/contoso/org/all.yaml";
+        let component = |number: usize| {
+            let owner = json!({ "ownedBy": ["group:default/team"] });
+            served("Component", &format!("c{number}"), location, owner)
+        };
+        let team = served("Group", "team", location, json!({}));
+        std::iter::once(team).chain((1..count).map(component)).collect()
+    };
+    for (came, announced, good) in [
+        (2000, 2000, true),
+        (2000, 2002, true),
+        (2000, 2003, false),
+        (2002, 2000, true),
+        (2003, 2000, false),
+    ] {
+        let body = json!({ "totalItems": announced, "items": items(came), "pageInfo": {} });
+        let made = crawl(&Pages::of(body), &[]).await;
+        assert_eq!(made.is_ok(), good, "{came} of {announced}: {:?}", made.err());
+    }
+}
+
 /// Titles reach people and bodies: nothing in them moves what stands around.
 #[tokio::test]
 async fn titles_are_plain_and_short() {

@@ -24,6 +24,8 @@ pub struct Claimed {
     pub routes: CatalogRoutes,
     /// What does not count.
     pub findings: Vec<ClaimFinding>,
+    /// The snapshot that they are from: what is routed by one is decided by it.
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Routes {
@@ -36,7 +38,7 @@ impl Routes {
 
     /// Takes over what a snapshot claims. Off the request's path, right before requests see
     /// the snapshot.
-    pub fn adopt(&self, snapshot: &Snapshot) {
+    pub fn adopt(&self, snapshot: &Arc<Snapshot>) {
         if self.delegations.is_empty() {
             return;
         }
@@ -50,7 +52,7 @@ impl Routes {
             location: &claim.location,
         });
         let (routes, findings) = CatalogRoutes::build(&self.delegations, &self.table, claims);
-        let claimed = Arc::new(Claimed { routes, findings });
+        let claimed = Arc::new(Claimed { routes, findings, snapshot: Some(Arc::clone(snapshot)) });
         let before = self.claimed.swap(Arc::clone(&claimed));
         if before.findings != claimed.findings {
             for finding in claimed.findings.iter().take(MAX_SAID) {
@@ -75,14 +77,16 @@ impl Routes {
         request: &Request<'_>,
         line: &RequestLine<'_>,
         state: &CatalogState,
-    ) -> Result<Target, Denial> {
+    ) -> Result<(Target, Option<Arc<Snapshot>>), Denial> {
         let claimed = self.claimed.load();
         let routes = match state {
             CatalogState::Fresh(_) | CatalogState::Stale(_) => Ok(&claimed.routes),
             CatalogState::Initializing => Err(Reason::CatalogUnavailable),
             CatalogState::Expired => Err(Reason::CatalogExpired),
         };
-        self.table.route_with(request, line, &Claims { rules: &self.delegations, routes })
+        let rules = Claims { rules: &self.delegations, routes };
+        let target = self.table.route_with(request, line, &rules)?;
+        Ok((target, claimed.snapshot.clone()))
     }
 
     pub(super) fn table(&self) -> &RouteTable {

@@ -66,6 +66,8 @@ struct Draft {
 struct Case<'a> {
     line: RequestLine<'a>,
     target: Target,
+    /// The snapshot that it is routed by, where the catalog has a say in that.
+    snapshot: Option<Arc<Snapshot>>,
     draft: Draft,
 }
 
@@ -149,16 +151,16 @@ impl Authorizer {
     fn open<'a>(&self, request: &Request<'a>, now: Now) -> Result<Case<'a>, Box<Decision>> {
         let mut draft = self.draft();
         let routed = RequestLine::of(request).and_then(|line| {
-            let target = self.route(request, &line, now)?;
-            Ok((line, target))
+            let (target, snapshot) = self.route(request, &line, now)?;
+            Ok((line, target, snapshot))
         });
         match routed {
             Err(denial) => Err(Box::new(draft.conclude(Err(denial)))),
-            Ok((line, target)) => {
+            Ok((line, target, snapshot)) => {
                 draft.target = Some(target.clone());
                 match Permit::by_public_gate(&target) {
                     Some(permit) => Err(Box::new(draft.conclude(Ok(permit)))),
-                    None => Ok(Case { line, target, draft }),
+                    None => Ok(Case { line, target, snapshot, draft }),
                 }
             }
         }
@@ -169,11 +171,11 @@ impl Authorizer {
         request: &Request<'_>,
         line: &RequestLine<'_>,
         now: Now,
-    ) -> Result<Target, Denial> {
+    ) -> Result<(Target, Option<Arc<Snapshot>>), Denial> {
         if self.routes.depend_on_catalog() {
             self.routes.route(request, line, &self.catalog.current(now))
         } else {
-            self.routes.table().route(request, line)
+            Ok((self.routes.table().route(request, line)?, None))
         }
     }
 
@@ -184,13 +186,13 @@ impl Authorizer {
         caller: Result<Proven, Denial>,
         now: Now,
     ) -> Decision {
-        let Case { line, target, mut draft } = case;
+        let Case { line, target, snapshot, mut draft } = case;
         let verdict = match caller {
             Ok(Proven { identity, remembered }) => {
                 draft.notes.remembered.token = remembered;
                 draft.principal = Principal::Verified(Arc::clone(&identity));
                 draft.versions.keys = self.authenticator.keys_version(&identity);
-                self.judge(request, &line, &target, &identity, now, &mut draft).await
+                self.judge((request, &line), &target, snapshot, &identity, now, &mut draft).await
             }
             Err(denial) => Err(denial),
         };
@@ -204,9 +206,9 @@ impl Authorizer {
     /// The caller is known; may they?
     async fn judge(
         &self,
-        request: &Request<'_>,
-        line: &RequestLine<'_>,
+        (request, line): (&Request<'_>, &RequestLine<'_>),
         target: &Target,
+        routed_by: Option<Arc<Snapshot>>,
         identity: &Arc<Identity>,
         now: Now,
         draft: &mut Draft,
@@ -219,7 +221,9 @@ impl Authorizer {
             Gate::Public | Gate::Authenticated => Permit::by_authenticated_gate(target, identity)
                 .ok_or_else(|| Reason::Internal.into()),
             Gate::Policy => {
-                let snapshot = self.snapshot(now)?;
+                let current = self.snapshot(now)?;
+                // One picture from the route to the answer, also where another comes between.
+                let snapshot = routed_by.unwrap_or(current);
                 draft.versions.snapshot = Some(Arc::clone(snapshot.version()));
                 let entity = entity(target, &snapshot)?;
                 draft.owners = facts::owners(entity, &snapshot);

@@ -1,7 +1,7 @@
 //! From entities to a snapshot.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::draft::{Draft, Edge, Kind, Row, Span};
@@ -76,7 +76,7 @@ pub(super) fn compile(mut draft: Draft, terms: Terms<'_>) -> Result<Snapshot, Co
 /// Puts what was known before in the place of entities that came from elsewhere.
 fn hold(draft: &mut Draft, before: Option<&Snapshot>, moves: &mut Moves, adopt_after: u32) {
     let Some(before) = before else { return };
-    moves.begin();
+    moves.begin(|entity| before.find(entity).is_some());
     for at in 0..draft.rows.len() {
         let Some(row) = draft.rows.get(at).copied() else { continue };
         let Some(name) = draft.names.get(row.name).cloned() else { continue };
@@ -93,8 +93,9 @@ fn hold(draft: &mut Draft, before: Option<&Snapshot>, moves: &mut Moves, adopt_a
             draft.find(FindingKind::Moved, row.name, message);
             let former = match known {
                 Some(known) => former(draft, before, known, row),
-                // The name was free: nothing goes on.
-                None => Row { name: row.name, origin, left_out: row.left_out, ..Row::BARE },
+                // The name was free, so there was nothing, and there is nothing: without what
+                // is said of it, no policy that forbids could know it.
+                None => Row { left_out: true, ..row },
             };
             if let Some(row) = draft.rows.get_mut(at) {
                 *row = former;
@@ -106,7 +107,51 @@ fn hold(draft: &mut Draft, before: Option<&Snapshot>, moves: &mut Moves, adopt_a
             moves.leave(entity, *origin);
         }
     }
+    carry_on_wholes(draft, before, moves, adopt_after);
     moves.end();
+}
+
+/// Keeps systems and domains that are gone while others still say they are part of them:
+/// without them, a policy that forbids something in them would miss it.
+fn carry_on_wholes(draft: &mut Draft, before: &Snapshot, moves: &mut Moves, adopt_after: u32) {
+    loop {
+        // What is carried on may itself be part of what is gone.
+        let asked_for: HashSet<Number> = draft
+            .rows
+            .iter()
+            .filter(|row| !row.left_out)
+            .flat_map(|row| row.edges.of(&draft.edges))
+            .filter(|edge| edge.relation == Kind::PartOf)
+            .map(|edge| edge.target)
+            .collect();
+        let mut carried = 0;
+        for (at, entity) in before.refs.iter().enumerate() {
+            if !matches!(entity.kind(), "system" | "domain") {
+                continue;
+            }
+            let Some(name) = draft.names.find(entity) else { continue };
+            let known = draft.row_of.get(place(name)).is_some_and(|row| *row != NONE);
+            if known || !asked_for.contains(&name) {
+                continue;
+            }
+            let Standing::Held(crawls) = moves.miss(entity, adopt_after) else { continue };
+            let message = format!(
+                "is gone, and others are part of it: it goes on ({crawls} of {adopt_after} crawls)"
+            );
+            draft.find(FindingKind::Dangling, name, message);
+            let row = former(draft, before, at, Row { name, ..Row::BARE });
+            let place_of_row = number(draft.rows.len());
+            draft.row_of.resize(draft.row_of.len().max(place(name) + 1), NONE);
+            if let Some(at) = draft.row_of.get_mut(place(name)) {
+                *at = place_of_row;
+            }
+            draft.rows.push(row);
+            carried += 1;
+        }
+        if carried == 0 {
+            return;
+        }
+    }
 }
 
 /// An entity as an earlier snapshot has it.
@@ -344,9 +389,12 @@ impl Build {
             let who =
                 self.named(at, Kind::OwnedBy, |at| groups.contains(&at) || users.contains(&at));
             owners.push(who);
-            let parts = self.edges(at, Kind::PartOf);
-            let parts = parts.into_iter().filter(|name| is_whole(&self.draft, *name));
-            part_of.push(self.placed(parts));
+            let (parts, lost): (Vec<Number>, Vec<Number>) = self
+                .edges(at, Kind::PartOf)
+                .into_iter()
+                .partition(|name| is_whole(&self.draft, *name));
+            self.lost_wholes(at, &lost);
+            part_of.push(self.placed(parts.into_iter()));
             let row = self.order.rows.get(at).map_or(usize::MAX, |row| place(*row));
             all.push(self.placed(wholes.get(row).iter().copied()));
         }
@@ -359,6 +407,19 @@ impl Build {
         (self.snapshot.owners, self.snapshot.part_of, self.snapshot.wholes) =
             (owners, part_of, all);
         Ok(())
+    }
+
+    /// Says which systems and domains an entity names that are not there: what is permitted
+    /// or forbidden in them doesn't reach it.
+    fn lost_wholes(&mut self, at: usize, lost: &[Number]) {
+        let Some(row) = self.row(at) else { return };
+        for name in lost {
+            let Some(whole) = self.draft.names.get(*name).cloned() else { continue };
+            if matches!(whole.kind(), "system" | "domain") {
+                let message = format!("is part of `{whole}`, which is not there");
+                self.draft.find(FindingKind::Dangling, row.name, message);
+            }
+        }
     }
 
     /// What is said of every entity by itself.

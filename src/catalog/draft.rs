@@ -13,7 +13,9 @@ use crate::domain::{Contact, Email, EntityRef, GroupId, Link, ObjectId, plain};
 /// Nobody reads more of a title.
 const MAX_TITLE: usize = 100;
 /// What a longer claim of requests says isn't looked at.
-const MAX_CLAIM: usize = 4096;
+const MAX_CLAIM: usize = 16 * 1024;
+/// A longer location is that of nobody who is trusted with anything.
+const MAX_LOCATION: usize = 4096;
 
 /// Entities on their way into a snapshot.
 #[derive(Debug)]
@@ -309,11 +311,15 @@ impl Draft {
         if texts.iter().any(|text| text.len() > MAX_CLAIM) {
             let message = format!("its claim of requests is longer than {MAX_CLAIM} bytes");
             self.find(FindingKind::Route, name, message);
-            return NONE;
         }
-        let [hosts, paths, workloads] = texts.map(Box::from);
+        // One byte more than is read of a claim: it grants nothing then, and what it begins
+        // with still counts against others.
+        let cut = |text: &str| -> Box<str> {
+            text.get(..text.floor_char_boundary(MAX_CLAIM + 4)).unwrap_or(text).into()
+        };
+        let [hosts, paths, workloads] = texts.map(cut);
         // Of a longer one nothing is known.
-        let location = Some(location(raw)).filter(|text| text.len() <= MAX_CLAIM);
+        let location = Some(location(raw)).filter(|text| text.len() <= MAX_LOCATION);
         let location = location.unwrap_or_default().into();
         self.claims.push(RouteClaim { hosts, paths, workloads, location });
         number(self.claims.len() - 1)

@@ -6,7 +6,7 @@
 //! the name stood for before goes on, until the change has lasted for some crawls or an
 //! operator has confirmed it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use aws_lc_rs::digest;
 
@@ -64,6 +64,18 @@ pub(super) struct Moves {
     seen: HashMap<EntityRef, Move>,
     /// Who held the names that became free.
     gone: HashMap<EntityRef, Origin>,
+    /// In which order they did; some of them may be held again.
+    order: VecDeque<EntityRef>,
+    overflowed: bool,
+    /// Systems and domains that are gone, and that others are still part of.
+    missed: HashMap<EntityRef, Missed>,
+}
+
+#[derive(Debug, Default)]
+struct Missed {
+    crawls: u32,
+    confirmed: bool,
+    current: bool,
 }
 
 #[derive(Debug)]
@@ -76,8 +88,17 @@ struct Move {
 }
 
 impl Moves {
-    /// Begins a crawl.
-    pub(super) fn begin(&mut self) {
+    /// Begins a crawl. Whoever is in the snapshot by now holds the name themself.
+    pub(super) fn begin(&mut self, holds: impl Fn(&EntityRef) -> bool) {
+        self.gone.retain(|entity, _| !holds(entity));
+        if self.order.len() > self.gone.len().saturating_mul(2).max(1000) {
+            let mut known = HashSet::new();
+            let gone = &self.gone;
+            self.order.retain(|entity| gone.contains_key(entity) && known.insert(entity.clone()));
+        }
+        for missed in self.missed.values_mut() {
+            missed.current = false;
+        }
         for seen in self.seen.values_mut() {
             seen.current = false;
         }
@@ -110,19 +131,50 @@ impl Moves {
 
     /// Remembers who held a name that is free now: whoever takes it next is another.
     pub(super) fn leave(&mut self, entity: &EntityRef, origin: Origin) {
-        if origin != Origin::default() && self.gone.len() < MAX_GONE {
-            self.gone.insert(entity.clone(), origin);
+        if origin == Origin::default() {
+            return;
+        }
+        // The oldest are forgotten first: whoever frees names by the thousand frees their
+        // own.
+        while self.gone.len() >= MAX_GONE {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if self.gone.remove(&oldest).is_some() && !self.overflowed {
+                self.overflowed = true;
+                tracing::warn!(
+                    MAX_GONE,
+                    "so many names became free that the first of them are forgotten"
+                );
+            }
+        }
+        if self.gone.insert(entity.clone(), origin).is_none() {
+            self.order.push_back(entity.clone());
         }
     }
 
     /// Who held this name before it was free, if it was.
-    pub(super) fn last_holder(&mut self, entity: &EntityRef) -> Option<Origin> {
-        self.gone.remove(entity)
+    pub(super) fn last_holder(&self, entity: &EntityRef) -> Option<Origin> {
+        self.gone.get(entity).copied()
+    }
+
+    /// Judges a system or domain that is gone, while others still say they are part of it:
+    /// whether it goes on for now. What is forbidden in it would be allowed without it.
+    pub(super) fn miss(&mut self, entity: &EntityRef, adopt_after: u32) -> Standing {
+        let missed = self.missed.entry(entity.clone()).or_default();
+        if !missed.current {
+            missed.current = true;
+            missed.crawls = missed.crawls.saturating_add(1);
+        }
+        if missed.confirmed || missed.crawls >= adopt_after {
+            Standing::Counts
+        } else {
+            Standing::Held(missed.crawls)
+        }
     }
 
     /// Ends a crawl: what did not come again is forgotten.
     pub(super) fn end(&mut self) {
         self.seen.retain(|_, seen| seen.current);
+        self.missed.retain(|_, missed| missed.current);
     }
 
     /// What is held, if anything is.
@@ -141,16 +193,30 @@ impl Moves {
             id.update(&low.to_be_bytes());
             id.update(&seen.to.location.to_be_bytes());
         }
-        let example = |(entity, _): &(&EntityRef, &Move)| format!("moved {entity}");
+        let mut missed: Vec<(&EntityRef, &Missed)> = self
+            .missed
+            .iter()
+            .filter(|(_, missed)| !missed.confirmed && missed.crawls < adopt_after)
+            .collect();
+        missed.sort_unstable_by_key(|(entity, _)| *entity);
+        for (entity, _) in &missed {
+            id.update(b"gone");
+            id.update(entity.as_str().as_bytes());
+        }
+        let moves = waiting.iter().map(|(_, seen)| seen.crawls);
+        let crawls = moves.chain(missed.iter().map(|(_, missed)| missed.crawls)).max()?;
+        let excess = |what, changed| Excess { what, changed, of: changed };
+        let excesses = [
+            excess("entities came under known names from elsewhere", waiting.len()),
+            excess("systems and domains are gone that others are part of", missed.len()),
+        ];
+        let moved = waiting.iter().map(|(entity, _)| format!("moved {entity}"));
+        let gone = missed.iter().map(|(entity, _)| format!("gone {entity}"));
         Some(Held {
-            crawls: waiting.iter().map(|(_, seen)| seen.crawls).max()?,
+            crawls,
             id: short(id),
-            excesses: vec![Excess {
-                what: "entities came under known names from elsewhere",
-                changed: waiting.len(),
-                of: waiting.len(),
-            }],
-            examples: waiting.iter().take(MAX_EXAMPLES).map(example).collect(),
+            excesses: excesses.into_iter().filter(|excess| excess.changed > 0).collect(),
+            examples: moved.chain(gone).take(MAX_EXAMPLES).collect(),
             adopt_after,
         })
     }
@@ -159,6 +225,9 @@ impl Moves {
     pub(super) fn confirm(&mut self) {
         for seen in self.seen.values_mut() {
             seen.confirmed = true;
+        }
+        for missed in self.missed.values_mut() {
+            missed.confirmed = true;
         }
     }
 }
@@ -177,7 +246,7 @@ mod tests {
             if confirm {
                 moves.confirm();
             }
-            moves.begin();
+            moves.begin(|_| false);
             let standing = moves.judge(&entity, old, now, 3);
             moves.end();
             standing

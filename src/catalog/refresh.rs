@@ -166,13 +166,24 @@ impl Refresh {
         self.shared.play(if leading { "publisher" } else { "follower" });
         // Also before the first crawl of one that leads: what the last one published is
         // what the crawl is judged by.
-        if let Some(snapshot) = sharing.poll().await? {
+        let polled = match sharing.poll().await {
+            // What is damaged there, whoever leads makes anew.
+            Err(error) if leading => {
+                self.shared.failed(error.into());
+                None
+            }
+            polled => polled?,
+        };
+        if let Some(snapshot) = polled {
             let now = Now::read();
             let snapshot = Arc::new(snapshot);
+            // What this replica crawled last is not what is decided by any more.
+            self.memory.forget();
             self.publish(Arc::clone(&snapshot), now).await;
             self.save(snapshot).await;
         }
         if !leading {
+            self.memory.forget();
             return Ok(poll_every);
         }
         let began = Now::read();
@@ -206,10 +217,12 @@ impl Refresh {
 
     /// Off the runtime's threads, which answer requests: what follows from a snapshot is
     /// made before they see it.
-    async fn publish(&self, snapshot: Arc<Snapshot>, now: Now) {
+    async fn publish(&mut self, snapshot: Arc<Snapshot>, now: Now) {
         let shared = Arc::clone(&self.shared);
         let published = tokio::task::spawn_blocking(move || shared.publish(snapshot, now)).await;
         if let Err(error) = published {
+            // It was not taken: what a page is the same as must not be said to be current.
+            self.memory.forget();
             let message = error.to_string();
             self.shared.failed(RefreshError { code: "internal", message });
         }

@@ -158,8 +158,14 @@ impl Catalog {
         }
         {
             let mut judgement = self.shared.judgement();
-            judgement.guard.confirm(id);
-            judgement.moves.confirm();
+            let adopt_after = self.shared.settings.guard.adopt_after;
+            let waiting = judgement.moves.waiting(adopt_after);
+            // What came meanwhile is not what was seen, and stays where it is.
+            if waiting.is_some_and(|waiting| waiting.id == id) {
+                judgement.moves.confirm();
+            } else {
+                judgement.guard.confirm(id);
+            }
         }
         tracing::warn!(id, "what was held back is confirmed");
         self.refresh_now();

@@ -1,6 +1,7 @@
 //! Whose word is believed about Entra ids, members and the hierarchy.
 
 use super::entity::RawEntity;
+use crate::domain::climbs;
 
 /// Whose word is believed.
 #[derive(Clone, Debug)]
@@ -58,9 +59,11 @@ pub(super) fn location<'r>(raw: &'r RawEntity<'_>) -> &'r str {
 }
 
 /// Whether a location is the trusted one or below it, so that
-/// `url:https://github.com/contoso` doesn't stand for `…/contoso-of-somebody-else`.
+/// `url:https://github.com/contoso` doesn't stand for `…/contoso-of-somebody-else`, nor for
+/// what `…/contoso/../somebody-else` leads to.
 fn is_below(location: &str, trusted: &str) -> bool {
     location
         .strip_prefix(trusted)
-        .is_some_and(|rest| rest.is_empty() || trusted.ends_with('/') || rest.starts_with('/'))
+        .filter(|rest| rest.is_empty() || trusted.ends_with('/') || rest.starts_with('/'))
+        .is_some_and(|rest| !climbs(rest))
 }

@@ -134,6 +134,7 @@ async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
     let catalog = Catalog::new(config.catalog.clone());
     match catalog::load_once(&config.catalog, &*http).await {
         Ok(snapshot) => {
+            let snapshot = Arc::new(snapshot);
             routes.adopt(&snapshot);
             catalog.publish(snapshot, Now::read());
         }

@@ -1,6 +1,7 @@
 //! The parts that decide, put together without a network.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -47,7 +48,7 @@ pub(super) fn authorizer(
     let catalog = Catalog::new(config.catalog.clone());
     let routes = Routes::new(config.route_table, config.delegations);
     if let Some(folder) = folder {
-        let snapshot = load_folder(folder, config.catalog.root_groups_grant)?;
+        let snapshot = Arc::new(load_folder(folder, config.catalog.root_groups_grant)?);
         routes.adopt(&snapshot);
         catalog.publish(snapshot, now);
     }

@@ -8,6 +8,7 @@ mod decision;
 mod entity_ref;
 mod host;
 mod ids;
+mod location;
 mod method;
 mod path;
 mod plain;
@@ -24,6 +25,7 @@ pub use decision::{
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};
 pub use ids::{ClientId, GroupId, IdError, ObjectId, TenantId};
+pub use location::climbs;
 pub use method::Method;
 pub(crate) use path::without_parameters;
 pub use path::{Path, PathError};

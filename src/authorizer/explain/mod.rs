@@ -80,8 +80,8 @@ impl Explainer {
         let line = RequestLine::of(request)?;
         explanation.request.normalised(request, &line);
         let routed = self.authorizer.route(request, &line, now);
-        explanation.route = self.route(request, &line, routed.as_ref());
-        let target = routed?;
+        explanation.route = self.route(request, &line, routed.as_ref().map(|(target, _)| target));
+        let (target, routed_by) = routed?;
         if target.gate == Gate::Public {
             return Ok(Conclusion::allowed("public_route", Vec::new()));
         }
@@ -99,7 +99,8 @@ impl Explainer {
         if target.gate == Gate::Authenticated {
             return Ok(Conclusion::allowed("authenticated_route", Vec::new()));
         }
-        let snapshot = self.authorizer.snapshot(now)?;
+        let current = self.authorizer.snapshot(now)?;
+        let snapshot = routed_by.unwrap_or(current);
         explanation.snapshot_version = Some(snapshot.version().to_string());
         let entity = super::entity(&target, &snapshot)?;
         let listed = self.authorizer.groups_elsewhere(&identity, &snapshot, policies, now).await?;

@@ -172,7 +172,10 @@ async fn pages<F: Exchange>(
         if announced == 0 && items == 0 {
             return Err(CrawlError::Empty);
         }
-        if total != announced || (next.is_none() && got != announced) || got > announced {
+        let off =
+            |one: usize, other: usize| one.abs_diff(other) > other.checked_div(drift).unwrap_or(0);
+        let is_end = next.is_none() || got > announced;
+        if off(total, announced) || (is_end && off(got, announced)) {
             return Err(CrawlError::Inconsistent { got, announced: total });
         }
         progress(Progress { got, announced });
@@ -189,7 +192,7 @@ async fn pages<F: Exchange>(
             return Err(CrawlError::Repeated(draft.repeated));
         }
         let counted = count(client).await?;
-        if counted.abs_diff(got) > got.checked_div(drift).unwrap_or(0) {
+        if off(counted, got) {
             return Err(CrawlError::Inconsistent { got, announced: counted });
         }
         if !with_etags {

@@ -29,6 +29,7 @@ pub(super) fn run(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     catalog::look_at_settings(&config, &mut report);
     match runtime.block_on(load_once(&config.catalog, &client)) {
         Ok(snapshot) => {
+            let snapshot = std::sync::Arc::new(snapshot);
             catalog::look(&snapshot, &mut report);
             routes::look(&config, &snapshot, &mut report);
             policies::look(&config, &policy, &snapshot, &mut report);

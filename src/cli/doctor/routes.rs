@@ -1,5 +1,7 @@
 //! Routes and entities that don't meet.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 
 use super::report::{Report, Severity};
@@ -9,7 +11,7 @@ use crate::config::Config;
 use crate::domain::EntityRef;
 use crate::nearest::nearest;
 
-pub(super) fn look(config: &Config, snapshot: &Snapshot, report: &mut Report) {
+pub(super) fn look(config: &Config, snapshot: &Arc<Snapshot>, report: &mut Report) {
     let known: Vec<&str> = snapshot.entities().map(|entity| entity.entity().as_str()).collect();
     let mut routed: BTreeSet<EntityRef> = BTreeSet::new();
     let mut templates = false;

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::catalog::{Change, changes};
+use crate::domain::plain;
+
+/// Nobody reads more of a claim; `--json` has it whole.
+const MAX_SHOWN: usize = 500;
 
 pub(super) fn run(before: &Path, after: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let (before, after) = (super::read(before)?, super::read(after)?);
@@ -16,7 +20,8 @@ pub(super) fn run(before: &Path, after: &Path, as_json: bool) -> anyhow::Result<
             json!({ "change": kind.code(), "entity": entity.as_str(), "other": other }).to_string()
         } else {
             let sign = if kind.is_loss() { '-' } else { '+' };
-            let other = other.as_deref().unwrap_or_default();
+            // Whoever wrote it writes no line of their own.
+            let other = plain(other.as_deref().unwrap_or_default(), MAX_SHOWN);
             format!("{sign} {:<16}{entity}  {other}", kind.code()).trim_end().to_owned()
         };
         crate::cli::line(&line)?;

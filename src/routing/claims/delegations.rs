@@ -8,7 +8,7 @@ use super::Claim;
 use super::naming::NamingRules;
 use super::settings::{Delegate, DelegationError, DelegationSettings, DelegationsSettings};
 use super::spiffe::{SpiffeId, is_spiffe};
-use crate::domain::{Denial, EntityRef, Host};
+use crate::domain::{Denial, EntityRef, Host, climbs};
 use crate::routing::host_pattern::{HostPattern, HostShape};
 use crate::routing::no_route;
 
@@ -233,9 +233,6 @@ impl Delegation {
 /// Whether a location begins with a prefix and stays there: who registers a file
 /// writes its address, and whoever fetches it resolves dots.
 fn is_below(location: &str, prefix: &str) -> bool {
-    let climbs = |rest: &str| {
-        rest.contains("..") || rest.contains('\\') || rest.to_ascii_lowercase().contains("%2e")
-    };
     location.strip_prefix(prefix).is_some_and(|rest| !climbs(rest))
 }
 
