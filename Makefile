@@ -35,6 +35,10 @@ test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 test-shared: ## Try the shared place for snapshots on emulators of Azure and S3 (needs npm)
 	scripts/shared-emulators
 
+.PHONY: screenshots
+screenshots: ## Take the pictures of a denial's page and check it in a browser (needs Chromium)
+	scripts/screenshots
+
 .PHONY: bench-backstage
 bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some minutes)
 	python3 tests/backstage/bench.py

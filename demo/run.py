@@ -431,10 +431,12 @@ def show(number: int, case: Case, answer: Answer, wrong: List[str]) -> None:
     got = f"{answer.status} {answer.body.get('reason') or ''}".strip()
     say(f"    expected  {expected}")
     say(f"    got       {bad(got) if wrong else good(got)}")
-    if answer.body.get("message"):
-        say(f"    message   {answer.body['message']}")
+    if answer.body.get("detail"):
+        say(f"    detail    {answer.body['detail']}")
     if answer.body.get("owners"):
-        owners = ", ".join(f"{o.get('title')} ({o.get('entity')})" for o in answer.body["owners"])
+        owners = ", ".join(
+            f"{o.get('title')} ({o.get('email') or o.get('entity')})" for o in answer.body["owners"]
+        )
         say(f"    owned by  {owners}")
     if answer.seen is not None:
         identity = [(n, v) for n, v in sorted(answer.seen.items()) if n.startswith("x-stagedoor-")]

@@ -11,6 +11,7 @@ extern crate self as stagedoor;
 
 pub mod bounded;
 pub mod clock;
+mod collector;
 pub mod domain;
 pub mod fetch;
 pub(crate) mod nearest;
@@ -25,8 +26,9 @@ pub mod routing;
 
 pub mod authorizer;
 
-pub mod admin;
 pub mod audit;
+
+pub mod admin;
 pub mod ext_authz;
 pub mod serve;
 pub mod telemetry;

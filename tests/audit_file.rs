@@ -14,7 +14,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use stagedoor::audit::{AuditRecord, AuditSettings, AuditSink, AuditStats, AuditWriter};
+use stagedoor::audit::{
+    AuditRecord, AuditSettings, AuditSink, AuditStats, AuditWriter, RotateSettings,
+};
 use stagedoor::domain::{
     Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
 };
@@ -36,7 +38,7 @@ fn record(path: &str) -> AuditRecord {
 }
 
 fn to_file(path: &Path, queue: usize) -> AuditSettings {
-    AuditSettings { sink: AuditSink::File(path.to_owned()), queue }
+    AuditSettings { queue, ..AuditSettings::to(AuditSink::File(path.to_owned())) }
 }
 
 /// The `path` member of each line.
@@ -66,7 +68,7 @@ async fn everything_queued_is_in_the_file_in_order() {
             want.push(path);
         }
         assert!(task.stop(SOON).await);
-        assert_eq!(sender.stats(), AuditStats { written: 2000, dropped: 0, failed: 0 });
+        assert_eq!(sender.stats(), AuditStats { written: 2000, ..AuditStats::default() });
     }
     assert_eq!(paths(&file), want);
 }
@@ -110,4 +112,64 @@ async fn a_file_that_can_not_be_written_is_an_error_at_the_start() {
         assert!(error.starts_with("audit records cannot be written to `"), "{error}");
         assert!(error.contains(path.to_str().unwrap()), "{error}");
     }
+}
+
+/// Many threads, a small file: each record is in one of the files, once, on a whole line.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_lost_or_cut_where_files_are_begun_anew() {
+    const THREADS: usize = 4;
+    const RECORDS: usize = 5000;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let settings = AuditSettings {
+        rotate: Some(RotateSettings { max_size: 64 << 10, keep: 1000 }),
+        ..to_file(&file, THREADS * RECORDS)
+    };
+    let (sender, task) = AuditWriter::start(&settings).unwrap();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for number in 0..RECORDS {
+                    sender.send(record(&format!("/{thread}/{number}")));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    // What an operator does meanwhile.
+    task.reopen();
+    assert!(task.stop(SOON).await);
+    let all = u64::try_from(THREADS * RECORDS).unwrap();
+    assert_eq!(sender.stats(), AuditStats { written: all, ..AuditStats::default() });
+    let mut found = Vec::new();
+    let mut files = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(fs::metadata(&path).unwrap().len() <= 64 << 10, "{}", path.display());
+        found.extend(paths(&path));
+        files += 1;
+    }
+    assert!(files > 20, "{files} files");
+    found.sort();
+    let mut want: Vec<_> = (0..THREADS)
+        .flat_map(|thread| (0..RECORDS).map(move |number| format!("/{thread}/{number}")))
+        .collect();
+    want.sort();
+    assert_eq!(found, want);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_is_an_error_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = to_file(&folder.path().join("audit.jsonl"), 10);
+    settings.content.pseudonyms = Some(stagedoor::audit::PseudonymSettings {
+        key_file: folder.path().join("key"),
+        object: true,
+        client: false,
+    });
+    let error = AuditWriter::start(&settings).expect_err("no key").to_string();
+    assert!(error.starts_with("pseudonyms cannot be made: the key file `"), "{error}");
 }

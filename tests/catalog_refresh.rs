@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stagedoor::catalog::{CatalogState, ConfirmError, FindingKind, read_snapshot};
+use stagedoor::domain::EntityRef;
 use tokio::time::sleep;
 
 use served::*;
@@ -188,6 +189,40 @@ async fn a_name_that_is_taken_over_waits() {
     running.stop().await;
 }
 
+/// Nor does whoever takes a team's name get its mail.
+#[tokio::test(start_paused = true)]
+async fn a_team_that_is_taken_over_keeps_its_contact() {
+    let reached_at = |email: &str, uid: Option<&str>| {
+        let mut entities = organisation();
+        let team = entities.iter_mut().find(|entity| entity["metadata"]["name"] == "g0").unwrap();
+        team["spec"] = json!({ "profile": { "email": email } });
+        if let Some(uid) = uid {
+            team["metadata"]["uid"] = json!(uid);
+        }
+        entities
+    };
+    let running = Running::start(reached_at("team@example.com", None), None);
+    running.crawl().await;
+    let email = || {
+        let team = EntityRef::parse("group:default/g0").unwrap();
+        let contact = running.catalog.snapshot().unwrap().owner(&team).contact;
+        contact.unwrap().email.as_ref().unwrap().as_str().to_owned()
+    };
+    assert_eq!(email(), "team@example.com");
+    running.served.set(reached_at("evil@example.org", Some(&id('f', 1))));
+    for _ in 1..ADOPT_AFTER {
+        running.crawl().await;
+        assert_eq!(email(), "team@example.com");
+    }
+    running.crawl().await;
+    assert_eq!(email(), "evil@example.org");
+    // The team itself changes it at once.
+    running.served.set(reached_at("other@example.com", Some(&id('f', 1))));
+    running.crawl().await;
+    assert_eq!(email(), "other@example.com");
+    running.stop().await;
+}
+
 /// Also where the name was free in between.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_was_free_for_a_while_waits() {
@@ -296,7 +331,8 @@ async fn a_stored_snapshot_that_is_none() {
     for (name, bytes, want) in [
         ("empty", Vec::new(), "does not begin as one"),
         ("another file", b"{\"json\": true, \"and\": \"long enough\"}".to_vec(), "does not begin"),
-        ("a later format", changed(8, 2), "format 2"),
+        ("an earlier format", changed(8, 1), "format 1"),
+        ("a later format", changed(8, 3), "format 3"),
         ("cut off", good[..middle].to_vec(), "cut off"),
         ("added to", [good.clone(), vec![0]].concat(), "cut off, or added to"),
         ("damaged", changed(middle, good[middle] ^ 1), "checksum"),

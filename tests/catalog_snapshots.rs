@@ -251,6 +251,106 @@ async fn the_captured_organisation() {
     assert_eq!(from_folder.version(), snapshot.version());
 }
 
+/// What a denied person may be told of reaching a team, and nothing else of what stands
+/// there.
+#[tokio::test]
+async fn contacts_of_groups() {
+    let group = |email: &str, links: Value| {
+        json!({
+            "kind": "Group",
+            "metadata": { "name": "team", "links": links },
+            "spec": { "type": "team", "profile": { "displayName": "Team", "email": email } },
+        })
+    };
+    let page = |group: Value| {
+        let user = json!({
+            "kind": "User",
+            "metadata": { "name": "ann", "links": [{ "url": "https://ann.example.com" }] },
+            "spec": { "profile": { "displayName": "Ann", "email": "ann@example.com" } },
+        });
+        let owned_by = |owner: &str| json!({ "type": "ownedBy", "targetRef": owner });
+        let component = json!({
+            "kind": "Component",
+            "metadata": { "name": "c", "links": [{ "url": "https://c.example.com" }] },
+            "spec": { "type": "service" },
+            "relations": [owned_by("group:default/team"), owned_by("user:default/ann")],
+        });
+        let items = [group, user, component];
+        json!({ "items": items, "totalItems": items.len(), "pageInfo": {} }).to_string()
+    };
+    let crawled = async |group: Value| crawl(&Pages::of(page(group)), &[]).await.unwrap();
+    let read = |snapshot: &Snapshot| {
+        let owner = snapshot.owner(&entity("group:default/team"));
+        assert_eq!(&*owner.title, "Team");
+        let contact = owner.contact?;
+        let links = contact.links.iter().map(|link| format!("{} {}", link.title(), link.url()));
+        let email = contact.email.as_ref().map(|email| email.as_str().to_owned());
+        Some((email, links.collect::<Vec<_>>()))
+    };
+
+    let links = json!([
+        { "url": "https://chat.example.com/team", "title": "Chat\u{202e}\n" },
+        { "url": "javascript:alert(1)", "title": "Click" },
+        { "title": "nowhere" },
+        { "url": 7 },
+        "https://example.com",
+        { "url": "https://user:secret@example.com" },
+        { "url": "http://wiki.example.com", "icon": "docs" },
+        { "url": "https://3.example.com" },
+        { "url": "https://4.example.com" },
+        { "url": "https://5.example.com" },
+        { "url": "https://6.example.com" },
+    ]);
+    let snapshot = crawled(group("team@example.com", links)).await;
+    let want = [
+        "Chat https://chat.example.com/team",
+        "wiki.example.com http://wiki.example.com/",
+        "3.example.com https://3.example.com/",
+        "4.example.com https://4.example.com/",
+        "5.example.com https://5.example.com/",
+    ];
+    assert_eq!(
+        read(&snapshot).unwrap(),
+        (Some("team@example.com".to_owned()), want.map(str::to_owned).to_vec())
+    );
+    // Those of a person are theirs to give away.
+    let person = snapshot.owner(&entity("user:default/ann"));
+    assert_eq!((&*person.title, person.contact), ("Ann", None));
+
+    for (email, links) in [
+        ("", json!([])),
+        ("team@example.com\r\nbcc: x@example.com", json!("https://example.com")),
+        ("<team@example.com>", json!({ "url": "https://example.com" })),
+        ("team@example.com?bcc=x@example.com", json!(null)),
+    ] {
+        assert_eq!(read(&crawled(group(email, links)).await), None, "{email:?}");
+    }
+    // They are told like titles, so another one is another content.
+    let a = crawled(group("a@example.com", json!([]))).await;
+    let b = crawled(group("b@example.com", json!([]))).await;
+    assert_ne!(a.version(), b.version());
+    assert_eq!(a.version(), crawled(group("a@example.com", json!([]))).await.version());
+
+    // A folder of files says the same.
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"
+kind: Group
+metadata: { name: team }
+spec: { type: team, profile: { displayName: Team, email: a@example.com } }
+---
+kind: User
+metadata: { name: ann }
+spec: { profile: { displayName: Ann, email: ann@example.com } }
+---
+kind: Component
+metadata: { name: c }
+spec: { type: service, owner: team }
+"#;
+    std::fs::write(folder.path().join("all.yaml"), text).unwrap();
+    let from_folder = load_folder(folder.path(), true).unwrap();
+    assert_eq!(read(&from_folder), read(&a));
+}
+
 #[tokio::test]
 async fn ids_from_a_file_are_not_believed() {
     let snapshot = crawl(&Pages::of(capture("by-query-default.json")), &[]).await.unwrap();

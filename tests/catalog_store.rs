@@ -22,7 +22,8 @@ fn organisation(components: usize) -> Snapshot {
     let folder = tempfile::tempdir().unwrap();
     let mut text = "kind: Group\nmetadata:\n  name: team\n  annotations:\n    \
         graph.microsoft.com/group-id: aaaaaaaa-0000-0000-0000-000000000001\n    \
-        stagedoor.dev/hosts: nobody reads it here\nspec: { type: team, children: [] }\n"
+        stagedoor.dev/hosts: nobody reads it here\n  links: [{ url: 'https://chat.example.com', \
+        title: Chat }]\nspec: { type: team, children: [], profile: { email: team@example.com } }\n"
         .to_owned();
     for number in 0..components {
         text.push_str(&format!(
@@ -133,10 +134,11 @@ fn what_is_written_is_read() {
             let (parents, ancestors) = (group.parents(), group.ancestors());
             let (parents, ancestors): (Vec<_>, Vec<_>) = (parents.collect(), ancestors.collect());
             format!(
-                "{} {} {:?} {parents:?} {ancestors:?}",
+                "{} {} {:?} {parents:?} {ancestors:?} {:?}",
                 group.entity(),
                 group.title(),
-                group.id()
+                group.id(),
+                snapshot.owner(group.entity()).contact
             )
         });
         let users = snapshot.users().map(|user| {
@@ -148,6 +150,17 @@ fn what_is_written_is_read() {
     assert_eq!(all(&snapshot), all(&read));
     // The same content has the same bytes.
     assert_eq!(encode_snapshot(&read), encode_snapshot(&snapshot));
+}
+
+/// Read is what this version writes, and what isn't is refused by the number of its format.
+#[test]
+fn other_formats_are_refused_by_name() {
+    for other in [1, 3, u32::MAX] {
+        let mut bytes = encode_snapshot(&organisation(1));
+        bytes[8..12].copy_from_slice(&other.to_le_bytes());
+        let error = decode_snapshot(&bytes).unwrap_err().to_string();
+        assert_eq!(error, format!("a snapshot of format {other}, and only format 2 is read"));
+    }
 }
 
 proptest! {

@@ -221,6 +221,13 @@ async fn check() {
     let args = ["check", "--json", "--config", &config, "--token-file", &token, "GET", url];
     let json: Value = serde_json::from_slice(&run(&args, "").stdout).unwrap();
     assert_eq!(json["decision"], "allow");
+    assert_eq!(json["explanation"]["route"]["matched"], "payments");
+    let page = files.path("why.html");
+    let output = run(&[&args[..], &["--html", &page]].concat(), "");
+    assert_eq!(output.status.code(), Some(0));
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("Payments Team"), "{page}");
+    assert_eq!(json["explanation"]["keys_version"].as_str().unwrap().len(), 32);
 }
 
 #[tokio::test]

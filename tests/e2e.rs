@@ -68,7 +68,7 @@ async fn who_may(options: Options) {
             assert_eq!(reason(&answer).unwrap(), *code, "{case}");
             let challenge = answer.header("www-authenticate");
             assert_eq!(challenge.is_some(), *status == 401, "{case}");
-            assert_eq!(answer.header("content-type"), Some("application/json"), "{case}");
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{case}");
         } else {
             assert_eq!(seen(&answer, "x-stagedoor-kind").len(), 1, "{case}");
         }
@@ -90,9 +90,14 @@ async fn who_may(options: Options) {
     let body = answer.json();
     assert_eq!(
         body["owners"],
-        json!([{ "entity": "group:default/payments-team", "title": "Payments Team" }])
+        json!([{
+            "entity": "group:default/payments-team",
+            "title": "Payments Team",
+            "email": "payments@example.com",
+            "links": [{ "title": "Chat", "url": "https://chat.example.com/payments" }],
+        }])
     );
-    assert!(body["message"].as_str().unwrap().contains("Payments Team"), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("Payments Team"), "{body}");
     let denied_id = body["decision_id"].as_str().unwrap().to_owned();
     assert_eq!(answer.header("x-stagedoor-decision-id"), Some(denied_id.as_str()));
 

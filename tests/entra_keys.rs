@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use stagedoor::bounded::Bounds;
 use stagedoor::clock::Now;
-use stagedoor::domain::{Credentials, Reason};
+use stagedoor::domain::{Credentials, Identity, Reason};
 use stagedoor::entra::{Authenticator, EntraSettings, KeyState, TenantSettings, Tenants};
 use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
@@ -132,6 +132,10 @@ impl Running {
 
     /// Asks with the one token of this key: the second time it may be cached.
     async fn ask(&self, key: &SigningKey) -> Result<(), Reason> {
+        self.identity(key).await.map(|_| ())
+    }
+
+    async fn identity(&self, key: &SigningKey) -> Result<Arc<Identity>, Reason> {
         let token = TokenBuilder::new(TENANT.parse().unwrap(), "unused", &issuer(), key)
             .issued(NOW)
             .claim("uti", json!("the same"))
@@ -141,7 +145,7 @@ impl Running {
         let credentials = Credentials::One(Cow::Owned(format!("Bearer {token}")));
         let now = Now { unix: NOW, instant: Instant::now() };
         let answer = self.authenticator.authenticate(&credentials, now).await;
-        answer.map(|_| ()).map_err(|denial| denial.reason)
+        answer.map_err(|denial| denial.reason)
     }
 
     fn state(&self) -> KeyState {
@@ -170,6 +174,39 @@ async fn a_new_key_works_at_once_and_a_removed_one_no_more() {
     assert_eq!(running.fetches(), 3);
     assert_eq!(running.ask(&old).await, Err(Reason::TokenKeyUnknown), "cached before");
     assert_eq!(running.ask(&new).await, Ok(()));
+    running.handle.drain();
+}
+
+/// What records name a key set by: the same for the same keys, whatever their order, and
+/// that of now for a token that was verified before.
+#[tokio::test(start_paused = true)]
+async fn a_key_set_has_a_version() {
+    let (old, new) = (SigningKey::test(0), SigningKey::test(1));
+    let running = Running::start(Answer::Keys(vec![old.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    let version = async || {
+        let identity = running.identity(&old).await.unwrap();
+        let version = running.authenticator.keys_version(&identity).unwrap();
+        let now = Now { unix: NOW, instant: Instant::now() };
+        let status = running.authenticator.status(now).remove(0);
+        assert_eq!(status.version.as_deref(), Some(&*version));
+        version
+    };
+    let refreshed = async |keys: &[&SigningKey]| {
+        running.set(Answer::Keys(keys.iter().map(|key| (*key).clone()).collect()));
+        sleep(Duration::from_secs(3601)).await;
+        version().await
+    };
+    let one = version().await;
+    assert!(one.len() == 32 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one}");
+    assert_eq!(refreshed(&[&old]).await, one);
+    let two = refreshed(&[&old, &new]).await;
+    assert_ne!(two, one);
+    assert_eq!(refreshed(&[&new, &old]).await, two);
+    assert_eq!(refreshed(&[&old]).await, one);
+    // The same key under another id is another set.
+    let other = refreshed(&[&old, &new.named("another-id")]).await;
+    assert!(other != one && other != two);
     running.handle.drain();
 }
 

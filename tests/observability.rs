@@ -6,6 +6,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use devtenant::backstage::{Backstage, BackstageOptions};
@@ -13,12 +15,20 @@ use devtenant::service::Echo;
 use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use stagedoor::serve::BoundAddress;
 use support::envoy::Envoy;
@@ -110,6 +120,209 @@ async fn a_span_joins_the_callers_trace() {
     assert_eq!(stack.stagedoor.audit(1).await.unwrap()[0]["trace_id"], trace);
 }
 
+/// An OTLP collector that hands on every log record, and refuses when it is told to.
+#[derive(Clone)]
+struct Logs {
+    records: mpsc::UnboundedSender<LogRecord>,
+    refuses: Arc<AtomicBool>,
+}
+
+#[tonic::async_trait]
+impl LogsService for Logs {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(Status::permission_denied("not now"));
+        }
+        for resource in request.into_inner().resource_logs {
+            for scope in resource.scope_logs {
+                for record in scope.log_records {
+                    let _ = self.records.send(record);
+                }
+            }
+        }
+        Ok(Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+async fn log_collector() -> (String, Arc<AtomicBool>, mpsc::UnboundedReceiver<LogRecord>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (records, receiver) = mpsc::unbounded_channel();
+    let refuses = Arc::new(AtomicBool::new(false));
+    let logs = Logs { records, refuses: Arc::clone(&refuses) };
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let routes = tonic::service::Routes::new(LogsServiceServer::new(logs.clone()));
+            let service = TowerToHyperService::new(routes.prepare());
+            tokio::spawn(async move {
+                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (format!("http://{address}"), refuses, receiver)
+}
+
+/// A value as JSON has it.
+fn json_of(value: &Option<opentelemetry_proto::tonic::common::v1::AnyValue>) -> serde_json::Value {
+    match value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Any::StringValue(text)) => text.as_str().into(),
+        Some(Any::BoolValue(value)) => (*value).into(),
+        Some(Any::IntValue(value)) => (*value).into(),
+        Some(Any::ArrayValue(list)) => {
+            list.values.iter().map(|value| json_of(&Some(value.clone()))).collect()
+        }
+        Some(Any::KvlistValue(members)) => serde_json::Value::Object(
+            members.values.iter().map(|kv| (kv.key.clone(), json_of(&kv.value))).collect(),
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The file and the collector get the same records; what the collector does not take is
+/// counted, and named in the stream that it gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_go_to_a_collector() {
+    let (endpoint, refuses, mut logs) = log_collector().await;
+    let options = Options { audit: format!(", otlp: \"{endpoint}\""), ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OTHERS]).sign();
+    let bearer = format!("Bearer {token}");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let headers = [("authorization", &*bearer), ("traceparent", &*traceparent)];
+    stack.ask("GET", "payments.example.com", "/v1/orders", &headers).await.unwrap();
+    let file = stack.stagedoor.audit(1).await.unwrap().remove(0);
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(30), logs.recv()).await.unwrap().unwrap();
+    let adopted = next().await;
+    assert_eq!(
+        (adopted.event_name.as_str(), adopted.severity_text.as_str()),
+        ("stagedoor.catalog_adopted", "INFO")
+    );
+    let record = next().await;
+    assert_eq!(
+        (record.event_name.as_str(), record.severity_text.as_str()),
+        ("stagedoor.decision", "INFO")
+    );
+    assert_eq!(json_of(&record.body), file);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(&record.trace_id), trace);
+    let attribute = |name: &str| {
+        json_of(&record.attributes.iter().find(|kv| kv.key == name).expect(name).value)
+    };
+    assert_eq!(attribute("stagedoor.decision_id"), file["decision_id"]);
+    assert_eq!(attribute("stagedoor.reason"), "not_permitted");
+    assert!(!format!("{record:?}").contains(&token));
+
+    // Not taken: counted, and said with what is taken next.
+    refuses.store(true, Ordering::Relaxed);
+    stack.get(&token).await.unwrap();
+    let status = async || -> serde_json::Value {
+        serde_json::from_str(&stack.stagedoor.get("/status").await.unwrap().1).unwrap()
+    };
+    let failed = async |count: u64| {
+        let begun = tokio::time::Instant::now();
+        while status().await["audit"]["otlp"]["failed"] != count {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", status().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    failed(1).await;
+    refuses.store(false, Ordering::Relaxed);
+    stack.get(&token).await.unwrap();
+    let gap = next().await;
+    assert_eq!(
+        (gap.event_name.as_str(), gap.severity_text.as_str()),
+        ("stagedoor.audit_gap", "WARN")
+    );
+    let gap = json_of(&gap.body);
+    assert_eq!((&gap["event"], &gap["lost"]), (&"audit_gap".into(), &1.into()));
+    assert_eq!(json_of(&next().await.body)["event"], serde_json::Value::Null);
+    let (_, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+    assert_eq!(sample(&metrics, "stagedoor_audit_otlp_records_failed_total"), 1.0);
+    assert_eq!(sample(&metrics, "stagedoor_audit_otlp_records_dropped_total"), 0.0);
+    let status = status().await;
+    assert_eq!(status["audit"]["written"], stack.stagedoor.audit(3).await.unwrap().len() + 1);
+    assert_eq!((&status["audit"]["dropped"], &status["audit"]["failed"]), (&0.into(), &0.into()));
+    // What is queued at the end is still sent.
+    stack.get(&token).await.unwrap();
+    stack.stagedoor.stop().await.unwrap();
+    assert_eq!(json_of(&next().await.body)["reason"], "not_permitted");
+}
+
+/// Every record of a real run follows the schema in the docs; with pseudonyms no caller's
+/// id is in any of them, and the operator finds theirs.
+#[tokio::test]
+async fn records_follow_the_schema_and_hide_who_they_are_about() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../docs/audit.schema.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), [7; 32]).unwrap();
+    let audit = format!(", mask: [host], pseudonyms: {{ key_file: \"{}\" }}", key.path().display());
+    let policy = r#"
+        @id("loud") @alert("look at this")
+        permit (principal, action == Action::"read", resource) when { principal in resource.owners };
+        @id("strict") @mode("shadow")
+        forbid (principal, action, resource);
+    "#;
+    let options = Options { audit, policy: policy.to_owned(), ..Options::default() };
+    let stack = Stack::start(options).await.unwrap();
+    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+    let object = token.claims()["oid"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {}", token.sign());
+    for (path, headers) in [
+        ("/healthz", &[][..]),
+        ("/v1/orders", &[("authorization", &*bearer)]),
+        ("/v1/orders", &[("authorization", "Bearer garbage")]),
+        (&*format!("/users/{}", object.to_uppercase()), &[("authorization", &*bearer)]),
+        ("/a/../b", &[]),
+    ] {
+        stack.ask("GET", "payments.example.com", path, headers).await.unwrap();
+    }
+    stack.ask("GET", "nowhere.example.com", "/", &[]).await.unwrap();
+    let mut records = stack.stagedoor.audit(6).await.unwrap();
+    let folder = stack.stagedoor.folder.path();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
+        .args(["audit", "pseudonym", "--config"])
+        .arg(folder.join("stagedoor.yaml"))
+        .arg(&object)
+        .output()
+        .unwrap();
+    let pseudonym = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    assert!(pseudonym.starts_with("p1_"), "{}", String::from_utf8_lossy(&output.stderr));
+    let of = |path: &str| records.iter().find(|record| record["path"] == path).unwrap();
+    assert_eq!(of("/v1/orders")["principal"]["object"], *pseudonym);
+    // What policies say beside their effect is there, and out loud.
+    let alert = serde_json::json!([{ "policy": "loud", "text": "look at this" }]);
+    assert_eq!(of("/v1/orders")["alerts"], alert);
+    let shadow = &of("/v1/orders")["shadow"][0];
+    assert_eq!((&shadow["set"], &shadow["allow"]), (&"mode".into(), &false.into()));
+    let (_, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+    assert_eq!(sample(&metrics, "stagedoor_alerts_total{policy=\"loud\"}"), 2.0);
+    let keys = &of("/v1/orders")["keys_version"];
+    let (_, status) = stack.stagedoor.get("/status").await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let known = status["keys"].as_array().unwrap().iter().any(|issuer| issuer["version"] == *keys);
+    assert!(keys.is_string() && known, "{keys} in {status}");
+    assert_eq!(of(&format!("/users/{pseudonym}"))["principal"]["object"], *pseudonym);
+    assert!(records.iter().all(|record| record.get("host").is_none()));
+    assert!(records.iter().all(|record| record["masked"] == serde_json::json!(["host"])));
+    records.extend(stack.stagedoor.catalog_records(1).await.unwrap());
+    for record in &records {
+        if let Err(error) = validator.validate(record) {
+            panic!("{error} in {record:#}");
+        }
+        assert!(!record.to_string().to_lowercase().contains(&object), "{record:#}");
+    }
+}
+
 #[tokio::test]
 async fn a_collector_that_is_down_changes_nothing() {
     let options = Options {
@@ -178,6 +391,7 @@ async fn metrics_count_what_was_decided() {
         let name = line.split(' ').next().unwrap();
         assert!(reference.contains(&format!("`{name}")), "{name} stands in no reference");
     }
+    let reference = include_str!("../docs/audit.md");
     for record in stack.stagedoor.audit(5).await.unwrap() {
         for name in record.as_object().unwrap().keys() {
             assert!(reference.contains(&format!("`{name}`")), "{name} stands in no reference");

@@ -8,7 +8,6 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;

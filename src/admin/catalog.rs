@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Admin;
 
-type Answer = (StatusCode, String);
+pub(super) type Answer = (StatusCode, String);
 
 #[derive(Deserialize)]
 struct Confirmation {
@@ -50,7 +50,7 @@ pub(super) async fn confirm(
 }
 
 /// A browser on this machine reaches the port as well, and says where its page is from.
-fn not_by_a_page(headers: &HeaderMap) -> Result<(), Answer> {
+pub(super) fn not_by_a_page(headers: &HeaderMap) -> Result<(), Answer> {
     if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
         return Err((StatusCode::FORBIDDEN, "not for a page in a browser\n".to_owned()));
     }

@@ -1,9 +1,10 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
 //! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed.
+//! now, and what is held back of it be confirmed. One explains decisions, to this machine only.
 
 mod catalog;
+mod explain;
 mod policies;
 mod readiness;
 mod serve;
@@ -21,6 +22,7 @@ use serde_json::json;
 pub use readiness::Readiness;
 pub use serve::serve;
 
+use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::policy::Policies;
@@ -36,6 +38,8 @@ pub struct Admin {
     pub catalog: Catalog,
     /// The policies.
     pub policies: Policies,
+    /// Says why.
+    pub explainer: Explainer,
     /// Whether only this machine reaches the port.
     pub is_loopback: bool,
 }
@@ -49,6 +53,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/status", get(status))
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
+        .route("/v1/explain", post(explain::explain))
         .with_state(Arc::new(admin))
 }
 

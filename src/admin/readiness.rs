@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::audit::AuditSender;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::entra::Authenticator;
@@ -15,14 +16,20 @@ use crate::shutdown::{Shutdown, Stage};
 pub struct Readiness {
     authenticator: Authenticator,
     catalog: Catalog,
+    audit: AuditSender,
     shutdown: Shutdown,
 }
 
 impl Readiness {
     /// Readiness of these parts.
     #[must_use]
-    pub fn new(authenticator: Authenticator, catalog: Catalog, shutdown: Shutdown) -> Self {
-        Self { authenticator, catalog, shutdown }
+    pub fn new(
+        authenticator: Authenticator,
+        catalog: Catalog,
+        audit: AuditSender,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { authenticator, catalog, audit, shutdown }
     }
 
     /// What is missing; nothing when requests can be decided.
@@ -56,6 +63,7 @@ impl Readiness {
                     "issuer": issuer.issuer,
                     "state": issuer.state.to_string(),
                     "keys": issuer.keys,
+                    "version": issuer.version.as_deref(),
                     "age_seconds": issuer.age.map(|age| age.as_secs()),
                     "last_error": issuer.last_error,
                 })
@@ -95,6 +103,25 @@ impl Readiness {
                 "failures": catalog.failures,
                 "sharing": catalog.role,
             },
+            "audit": self.audit(),
+        })
+    }
+
+    /// What became of audit records, since the start.
+    fn audit(&self) -> serde_json::Value {
+        let stats = self.audit.stats();
+        let otlp = self.audit.is_sent().then(|| {
+            json!({
+                "sent": stats.otlp_sent,
+                "dropped": stats.otlp_dropped,
+                "failed": stats.otlp_failed,
+            })
+        });
+        json!({
+            "written": stats.written,
+            "dropped": stats.dropped,
+            "failed": stats.failed,
+            "otlp": otlp,
         })
     }
 }

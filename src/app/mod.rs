@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 use tonic::service::Routes as Services;
 
 use crate::admin::{self, Admin, Readiness};
-use crate::audit::{AuditTask, AuditWriter};
+use crate::audit::{AuditSender, AuditTask, AuditWriter};
+use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
 use crate::config::{Config, OverageFrom};
@@ -55,8 +56,10 @@ pub struct App {
     resolver: Option<GroupResolver>,
     catalog: Catalog,
     policies: Policies,
+    explainer: Explainer,
     http: Arc<HttpClient>,
     audit: AuditTask,
+    records: AuditSender,
     traces: Traces,
     reload: Arc<Notify>,
 }
@@ -107,7 +110,8 @@ impl App {
         let authenticator =
             Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
         let catalog = Catalog::new(config.catalog);
-        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref());
+        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref())
+            .with_denials(config.denials);
         let routes = Routes::new(config.route_table, config.delegations);
         let authorizer = Authorizer {
             authenticator: authenticator.clone(),
@@ -123,13 +127,15 @@ impl App {
         let traces = Traces::new(&config.telemetry)
             .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
         let (sender, audit) =
-            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit.to", e))?;
-        let audit_sender = sender.clone();
+            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
+        let (audit_sender, records) = (sender.clone(), sender.clone());
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
         let guard_deadline = config.check.deadline + LAST_CHANCE;
-        let check = CheckService::new(authorizer, answer, config.check, Box::new(recorder.clone()));
+        let explainer = Explainer::new(authorizer, config.routes, config.debug_groups);
+        let check =
+            CheckService::new(explainer.clone(), answer, config.check, Box::new(recorder.clone()));
         let check = AuthorizationServer::new(check)
             .max_decoding_message_size(config.serve.max_message_bytes);
         let (health, health_service) = health::Health::new().await;
@@ -169,8 +175,10 @@ impl App {
             resolver,
             catalog,
             policies,
+            explainer,
             http: Arc::new(http),
             audit,
+            records,
             traces,
             reload: Arc::default(),
         })
@@ -206,8 +214,12 @@ impl App {
     /// # Errors
     /// A task that must run ended by itself.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
-        let readiness =
-            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
+        let readiness = Readiness::new(
+            self.authenticator.clone(),
+            self.catalog.clone(),
+            self.records,
+            shutdown.clone(),
+        );
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
         }
@@ -248,6 +260,7 @@ impl App {
             registry: self.registry,
             catalog: reread.clone(),
             policies: self.policies.clone(),
+            explainer: self.explainer,
             is_loopback: self.admin_address.ip().is_loopback(),
         });
         let listener = self.admin;

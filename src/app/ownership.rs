@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::audit::form::CatalogWhat;
 use crate::audit::{AuditSender, CatalogRecord};
 use crate::authorizer::Routes;
 use crate::catalog::{Adopted, Held, Observe, Snapshot, changes};
@@ -43,7 +44,7 @@ impl Observe for Ownership {
         let (audit, held) = (self.audit.clone(), held.clone());
         let send = move || {
             let detail = format!("{}: {held}: {}", held.id, held.examples.join("; "));
-            let event = CatalogRecord::of("catalog_held", SystemTime::now());
+            let event = CatalogRecord::of(CatalogWhat::CatalogHeld, SystemTime::now());
             audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..event });
         };
         match tokio::runtime::Handle::try_current() {
@@ -61,13 +62,13 @@ fn record(audit: &AuditSender, time: SystemTime, before: Option<&Snapshot>, afte
     let versions = CatalogRecord {
         snapshot_before: before.map(|before| Arc::clone(before.version())),
         snapshot_version: Some(Arc::clone(after.version())),
-        ..CatalogRecord::of("catalog_adopted", time)
+        ..CatalogRecord::of(CatalogWhat::CatalogAdopted, time)
     };
     audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..versions.clone() });
     let Some(before) = before else { return };
     changes(before, after, |change| {
         audit.send_patiently(CatalogRecord {
-            event: "catalog_change",
+            event: CatalogWhat::CatalogChange,
             change: Some(change.kind.code()),
             entity: Some(change.entity),
             other: change.other.map(Into::into),

@@ -36,12 +36,14 @@ struct Sinks {
     /// isn't taken would hold requests up.
     defects: Mutex<Seldom>,
     unread: Mutex<Seldom>,
+    alerts: Mutex<Seldom>,
 }
 
 impl Recorder {
     pub(super) fn new(metrics: Metrics, traces: Traces, audit: AuditSender) -> Self {
         let seldom = || Mutex::new(Seldom::new(LOG_EVERY));
-        let sinks = Sinks { metrics, traces, audit, defects: seldom(), unread: seldom() };
+        let (defects, unread, alerts) = (seldom(), seldom(), seldom());
+        let sinks = Sinks { metrics, traces, audit, defects, unread, alerts };
         Self { shared: Arc::new(sinks) }
     }
 }
@@ -61,6 +63,20 @@ impl Record for Recorder {
                 decided.started,
                 decided.took,
             ));
+        }
+        // Who it was says the record, which the operator decides who may read.
+        if let [first, others @ ..] = decided.decision.notes.alerts.as_slice()
+            && let Some(unsaid) = ask(&sinks.alerts)
+        {
+            tracing::warn!(
+                unsaid,
+                decision_id = %decided.decision.id,
+                reason = decided.decision.code(),
+                policy = %first.policy,
+                text = %first.text,
+                more = others.len(),
+                "a policy wants a decision looked at"
+            );
         }
         if let Verdict::Deny(denial) = &decided.decision.verdict
             && denial.reason == Reason::Internal
@@ -99,5 +115,93 @@ impl OnGuarded for Recorder {
             started: SystemTime::now(),
             took: Duration::ZERO,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::audit::{AuditSettings, AuditSink, AuditWriter};
+    use crate::domain::Notice;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(text)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A line in the log, which says how many it stands for, a metric by policy, and a
+    /// record of each.
+    #[tokio::test]
+    async fn an_alert_is_loud() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("audit");
+        let settings = AuditSettings::to(AuditSink::File(file.clone()));
+        let (sender, task) = AuditWriter::start(&settings).expect("started");
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let recorder = Recorder::new(metrics, Traces::default(), sender);
+        let notice = |policy: &str| Notice { policy: policy.into(), text: "look".into() };
+        let decision = Decision {
+            id: DecisionId::new(),
+            verdict: Verdict::Deny(Reason::NotPermitted.into()),
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Vec::new(),
+            versions: Versions::default(),
+            notes: Notes { alerts: vec![notice("glass"), notice("night")], ..Notes::default() },
+        };
+        let decided = Decided {
+            decision: &decision,
+            request: None,
+            status: 403,
+            started: SystemTime::now(),
+            took: Duration::ZERO,
+        };
+        let log = Log::default();
+        let written = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || written.clone())
+            .finish();
+        tokio::time::pause();
+        {
+            let _guard = tracing::subscriber::set_default(subscriber);
+            for _ in 0..3 {
+                recorder.decided(&decided);
+            }
+            tokio::time::advance(LOG_EVERY).await;
+            recorder.decided(&decided);
+        }
+        tokio::time::resume();
+        let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        for (line, unsaid) in lines.iter().zip(["unsaid=0", "unsaid=2"]) {
+            let id = decision.id.to_string();
+            for want in ["WARN", unsaid, "policy=glass", "text=look", "more=1", &id] {
+                assert!(line.contains(want), "{want} in {line}");
+            }
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        for policy in ["glass", "night"] {
+            let sample = format!("stagedoor_alerts_total{{policy=\"{policy}\"}} 4");
+            assert!(text.contains(&sample), "{text}");
+        }
+        assert!(task.stop(Duration::from_secs(20)).await);
+        let records = std::fs::read_to_string(file).expect("records");
+        assert_eq!(records.matches("\"policy\":\"night\"").count(), 4);
     }
 }

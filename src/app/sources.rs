@@ -165,6 +165,21 @@ impl Collector for Parts {
             "stagedoor_audit_records_failed",
             "Audit records lost to a sink that failed",
             audit.failed,
+        )?;
+        counter(
+            "stagedoor_audit_otlp_records_sent",
+            "Audit records that the OTLP collector took",
+            audit.otlp_sent,
+        )?;
+        counter(
+            "stagedoor_audit_otlp_records_dropped",
+            "Audit records not queued for the OTLP collector: too many waited",
+            audit.otlp_dropped,
+        )?;
+        counter(
+            "stagedoor_audit_otlp_records_failed",
+            "Audit records that could not be sent to the OTLP collector",
+            audit.otlp_failed,
         )
     }
 }

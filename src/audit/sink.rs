@@ -12,6 +12,37 @@ pub(super) trait Sink: Write + Send + 'static {
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Told before so many bytes of whole lines are written, where lines end: the moment to
+    /// go over to another file. After an error writing goes on where it was.
+    fn make_room(&mut self, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether lines are kept anywhere.
+    fn keeps(&self) -> bool {
+        true
+    }
+}
+
+/// Nowhere.
+#[derive(Debug)]
+pub(super) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn keeps(&self) -> bool {
+        false
+    }
+}
+
+impl Write for Nowhere {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Standard output, past the standard library's buffer: a failed write must say
@@ -39,7 +70,7 @@ impl Appending {
 }
 
 /// Records name people, so a file that we make is not for everybody.
-fn append_to(path: &Path) -> io::Result<File> {
+pub(super) fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 

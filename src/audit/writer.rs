@@ -7,26 +7,29 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::catalog::{CatalogRecord, Entry};
-use super::line;
-use super::sink::{Appending, Sink, Stdout};
-use super::{AuditRecord, AuditSettings, AuditSink};
+use super::catalog::Entry;
+use super::lines::Lines;
+use super::otlp::Otlp;
+use super::present::Presenter;
+use super::pseudonym::KeyError;
+use super::rotate::Rotating;
+use super::sender::{AuditSender, Counters, count};
+use super::sink::{Appending, Nowhere, Sink, Stdout};
+use super::{AuditSettings, AuditSink};
 use crate::seldom::Seldom;
 
 /// Records in one write.
 const BATCH: usize = 64;
 /// Between two tries on a sink that is set not to block.
-const RETRY: Duration = Duration::from_millis(10);
+pub(super) const RETRY: Duration = Duration::from_millis(10);
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// The buffer of lines is given back beyond this.
-const KEPT_BUFFER: usize = 256 * 1024;
 
 /// Why records can't be written at all.
 #[derive(Debug, thiserror::Error)]
@@ -45,30 +48,22 @@ pub enum AuditError {
     /// The writer's thread can't be started.
     #[error("the audit writer cannot be started: {0}")]
     Thread(io::Error),
-}
-
-/// Queues records. Cheap to clone.
-#[derive(Clone)]
-pub struct AuditSender {
-    queue: Option<mpsc::Sender<Entry>>,
-    counters: Arc<Counters>,
-}
-
-/// How many records came to what end since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AuditStats {
-    /// Handed to the system as whole lines.
-    pub written: u64,
-    /// Not queued: the queue was full, or the writer had stopped.
-    pub dropped: u64,
-    /// Queued, but the system did not take them.
-    pub failed: u64,
+    /// Ids can't be replaced, so nothing may be written.
+    #[error("pseudonyms cannot be made: {0}")]
+    Pseudonyms(#[from] KeyError),
+    /// The collector's address can't be used.
+    #[error("audit records cannot be sent by OTLP: {0}")]
+    Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// There is no runtime to carry the connection to the collector.
+    #[error("audit records cannot be sent by OTLP: not on a runtime")]
+    NoRuntime,
 }
 
 /// The running writer.
 #[derive(Debug)]
 pub struct AuditTask {
     control: Arc<Control>,
+    otlp: Option<Otlp>,
     stop: oneshot::Sender<()>,
     done: oneshot::Receiver<()>,
 }
@@ -76,6 +71,8 @@ pub struct AuditTask {
 /// What runs on the thread.
 pub struct AuditWriter {
     sink: Box<dyn Sink>,
+    otlp: Option<Otlp>,
+    presenter: Presenter,
     queue: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     control: Arc<Control>,
@@ -83,26 +80,13 @@ pub struct AuditWriter {
     /// A line was begun that could not be finished.
     torn: bool,
     news: Seldom,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    written: AtomicU64,
-    dropped: AtomicU64,
-    failed: AtomicU64,
+    moves: Seldom,
 }
 
 #[derive(Debug, Default)]
 struct Control {
     reopen: AtomicBool,
     abandoned: AtomicBool,
-}
-
-/// Lines for one write, and where each ends.
-#[derive(Debug, Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
 }
 
 impl AuditWriter {
@@ -112,21 +96,37 @@ impl AuditWriter {
     /// A file is made where there is none (mode 0640), in a folder that must exist.
     ///
     /// # Errors
-    /// The sink can't be opened, or the thread not be started.
+    /// The sink can't be opened, the key of pseudonyms not be read, or the thread not be
+    /// started.
     pub fn start(settings: &AuditSettings) -> Result<(AuditSender, AuditTask), AuditError> {
-        let sink: Box<dyn Sink> = match &settings.sink {
-            AuditSink::Stdout => Box::new(Stdout::open().map_err(AuditError::Stdout)?),
-            AuditSink::File(path) => Box::new(
-                Appending::open(path)
-                    .map_err(|cause| AuditError::File { path: path.clone(), cause })?,
-            ),
-            AuditSink::Off => return Ok(off()),
+        let file = |path: &PathBuf, result: io::Result<Box<dyn Sink>>| {
+            result.map_err(|cause| AuditError::File { path: path.clone(), cause })
         };
-        Self::start_with(sink, settings.queue)
+        let sink: Box<dyn Sink> = match (&settings.sink, settings.rotate) {
+            (AuditSink::Stdout, _) => Box::new(Stdout::open().map_err(AuditError::Stdout)?),
+            (AuditSink::File(path), None) => {
+                file(path, Appending::open(path).map(|sink| Box::new(sink) as _))?
+            }
+            (AuditSink::File(path), Some(rotate)) => {
+                file(path, Rotating::open(path, rotate).map(|sink| Box::new(sink) as _))?
+            }
+            (AuditSink::Off, _) if settings.otlp.is_none() => return Ok(off()),
+            (AuditSink::Off, _) => Box::new(Nowhere),
+        };
+        let otlp = match &settings.otlp {
+            None => None,
+            Some(_) if tokio::runtime::Handle::try_current().is_err() => {
+                return Err(AuditError::NoRuntime);
+            }
+            Some(endpoint) => Some(Otlp::new(endpoint)?),
+        };
+        Self::start_with(sink, otlp, Presenter::new(&settings.content)?, settings.queue)
     }
 
     fn start_with(
         sink: Box<dyn Sink>,
+        otlp: Option<Otlp>,
+        presenter: Presenter,
         queue: usize,
     ) -> Result<(AuditSender, AuditTask), AuditError> {
         // Of no use here but to wait; it has neither timers nor sockets.
@@ -139,12 +139,15 @@ impl AuditWriter {
         let (finished, done) = oneshot::channel();
         let writer = Self {
             sink,
+            otlp: otlp.clone(),
+            presenter,
             queue: receiver,
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
             lines: Lines::default(),
             torn: false,
             news: Seldom::new(SAY_EVERY),
+            moves: Seldom::new(SAY_EVERY),
         };
         thread::Builder::new()
             .name("audit".to_owned())
@@ -154,7 +157,8 @@ impl AuditWriter {
                 let _ = finished.send(());
             })
             .map_err(AuditError::Thread)?;
-        Ok((AuditSender { queue: Some(sender), counters }, AuditTask { control, stop, done }))
+        let sender = AuditSender { queue: Some(sender), counters, otlp: otlp.clone() };
+        Ok((sender, AuditTask { control, otlp, stop, done }))
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -171,27 +175,53 @@ impl AuditWriter {
                     }
                 }
                 count = self.queue.recv_many(&mut batch, BATCH) => {
+                    // At the end only what is yet to be said of a gap.
+                    self.write(&mut batch);
                     if count == 0 {
                         return;
                     }
-                    self.write(&mut batch);
                 }
             }
         }
     }
 
     fn write(&mut self, batch: &mut Vec<Entry>) {
-        if self.control.reopen.swap(false, Ordering::Relaxed)
-            && let Err(error) = self.sink.reopen()
-        {
+        let reopen = self.control.reopen.swap(false, Ordering::Relaxed);
+        if reopen && let Err(error) = self.sink.reopen() {
             tracing::error!(%error, "the audit file cannot be reopened, writing to the old one");
         }
+        self.presenter.refresh(Instant::now(), reopen);
         let records = batch.len();
-        self.lines.fill(batch, self.torn);
+        self.lines.begin(self.torn, self.counters.gap.take());
+        if let Some(otlp) = &self.otlp {
+            otlp.send_gap(SystemTime::now());
+        }
+        for entry in batch.drain(..) {
+            let form = self.presenter.form(&entry);
+            self.lines.add(&form);
+            if let Some(otlp) = &self.otlp {
+                otlp.send(&form);
+            }
+        }
+        if self.lines.bytes.is_empty() || !self.sink.keeps() {
+            return;
+        }
+        // A line that was cut has its end in the file where it began.
+        if !self.torn
+            && let Err(error) = self.sink.make_room(self.lines.bytes.len())
+            && let Some(unsaid) = self.moves.ask(Instant::now())
+        {
+            tracing::error!(%error, unsaid, "the audit file cannot be begun anew, writing on");
+        }
         let (taken, result) = self.write_out();
+        if let Some(lost) = self.lines.unsaid_within(taken) {
+            self.counters.gap.give_back(lost);
+        }
         let written = self.lines.whole_within(taken);
+        let failed = records - written;
         count(&self.counters.written, written);
-        count(&self.counters.failed, records - written);
+        count(&self.counters.failed, failed);
+        self.counters.gap.lose(u64::try_from(failed).unwrap_or(u64::MAX));
         if taken > 0 {
             self.torn = !self.lines.ends_at(taken);
         }
@@ -224,56 +254,18 @@ impl AuditWriter {
     }
 }
 
-impl AuditSender {
-    /// Queues a record; never waits. What doesn't fit is dropped and counted.
-    pub fn send(&self, record: AuditRecord) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(Entry::Decision(Box::new(record))).is_err()
-        {
-            count(&self.counters.dropped, 1);
-        }
-    }
-
-    /// Queues a record of the catalog, of which very many can come at once: waits until
-    /// decisions have at least half of the queue to themselves. Not to be called where
-    /// waiting matters.
-    pub fn send_patiently(&self, record: CatalogRecord) {
-        let Some(queue) = &self.queue else { return };
-        while queue.capacity() < queue.max_capacity().div_ceil(2) && !queue.is_closed() {
-            thread::sleep(RETRY);
-        }
-        if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
-            count(&self.counters.dropped, 1);
-        }
-    }
-
-    /// Whether records go anywhere, so that none needs to be made where not.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.queue.is_some()
-    }
-
-    /// The counters.
-    #[must_use]
-    pub fn stats(&self) -> AuditStats {
-        AuditStats {
-            written: self.counters.written.load(Ordering::Relaxed),
-            dropped: self.counters.dropped.load(Ordering::Relaxed),
-            failed: self.counters.failed.load(Ordering::Relaxed),
-        }
-    }
-}
-
 impl AuditTask {
     /// Has the file opened anew before the next record, for when it was renamed.
     pub fn reopen(&self) {
         self.control.reopen.store(true, Ordering::Relaxed);
     }
 
-    /// Takes no more records, writes what is queued, and ends. The answer is
-    /// whether that was done within `limit`; when not, the thread is left behind
-    /// in its write, for the end of the process.
+    /// Takes no more records, writes what is queued, sends it to the collector where there
+    /// is one, and ends. The answer is whether all was written within `limit`; when not, the
+    /// thread is left behind in its write, for the end of the process.
     pub async fn stop(self, limit: Duration) -> bool {
+        // A disk that is stuck leaves the collector its share.
+        let limit = if self.otlp.is_some() { limit / 2 } else { limit };
         // A writer that is gone has nothing to write.
         let _ = self.stop.send(());
         let flushed = matches!(timeout(limit, self.done).await, Ok(Ok(())));
@@ -281,33 +273,11 @@ impl AuditTask {
             self.control.abandoned.store(true, Ordering::Relaxed);
             tracing::error!("audit records are lost: the sink does not take them");
         }
+        if let Some(otlp) = self.otlp {
+            // It says itself what it could not send.
+            let _ = tokio::task::spawn_blocking(move || otlp.shutdown(limit)).await;
+        }
         flushed
-    }
-}
-
-impl Lines {
-    fn fill(&mut self, batch: &mut Vec<Entry>, torn: bool) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BUFFER);
-        self.ends.clear();
-        if torn {
-            // Ends the line that was cut, so that it spoils no other.
-            self.bytes.push(b'\n');
-        }
-        for record in batch.drain(..) {
-            if line::append(&mut self.bytes, &record).is_ok() {
-                self.ends.push(self.bytes.len());
-            }
-        }
-    }
-
-    /// How many lines lie within the first `taken` bytes.
-    fn whole_within(&self, taken: usize) -> usize {
-        self.ends.partition_point(|end| *end <= taken)
-    }
-
-    fn ends_at(&self, taken: usize) -> bool {
-        taken.checked_sub(1).and_then(|last| self.bytes.get(last)) == Some(&b'\n')
     }
 }
 
@@ -318,22 +288,9 @@ fn off() -> (AuditSender, AuditTask) {
     // The receiver is right here.
     let _ = ended.send(());
     (
-        AuditSender { queue: None, counters: Arc::default() },
-        AuditTask { control: Arc::default(), stop, done },
+        AuditSender { queue: None, counters: Arc::default(), otlp: None },
+        AuditTask { control: Arc::default(), otlp: None, stop, done },
     )
-}
-
-fn count(counter: &AtomicU64, more: usize) {
-    counter.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-impl fmt::Debug for AuditSender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditSender")
-            .field("on", &self.is_on())
-            .field("stats", &self.stats())
-            .finish()
-    }
 }
 
 impl fmt::Debug for AuditWriter {

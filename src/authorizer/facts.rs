@@ -9,11 +9,7 @@ use crate::policy::{Facts, Question, RequestFacts, ResourceFacts};
 
 /// Who owns an entity, by the names that people know.
 pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Vec<Owner> {
-    let owner = |owner: &EntityRef| Owner {
-        entity: owner.clone(),
-        title: snapshot.title(owner).unwrap_or_else(|| owner.name().into()),
-    };
-    entity.owners().map(owner).collect()
+    entity.owners().map(|owner| snapshot.owner(owner)).collect()
 }
 
 /// What the catalog says about a caller and an entity.

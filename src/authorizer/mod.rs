@@ -6,8 +6,10 @@
 
 mod claimed;
 mod demands;
+pub mod explain;
 mod facts;
 mod groups;
+mod recorded;
 mod rehearsal;
 mod supposition;
 
@@ -19,14 +21,17 @@ use crate::domain::{
     Decision, DecisionId, Denial, Gate, Identity, Notes, Owner, Permit, Principal, Reason, Request,
     RequestLine, Target, Verdict, Versions,
 };
-use crate::entra::Authenticator;
+use crate::entra::{Authenticator, Proven};
 use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
+
 pub use groups::{GraphSource, OverageSource};
+pub use recorded::Recorded;
 pub use rehearsal::Rehearsal;
 pub use supposition::Supposition;
 
+use explain::Explanation;
 use facts::CatalogFacts;
 
 /// Decides requests.
@@ -73,13 +78,23 @@ pub trait Decide: Send + Sync + 'static {
     /// A denial that was made before or around the decision: overload, a missed
     /// deadline, a request that can't be read.
     fn deny(&self, denial: Denial) -> Decision;
+
+    /// Why a decision came out as it did, where the caller asks and may know.
+    fn explain(
+        &self,
+        _request: &Request<'_>,
+        _decision: &Decision,
+        _now: Now,
+    ) -> impl Future<Output = Option<Explanation>> + Send {
+        std::future::ready(None)
+    }
 }
 
 impl Decide for Authorizer {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         match self.open(request, now) {
             Ok(case) => {
-                let caller = self.authenticator.authenticate(&request.credentials, now).await;
+                let caller = self.authenticator.prove(&request.credentials, now).await;
                 self.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
@@ -100,7 +115,7 @@ impl Decide for Offline {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         match self.0.open(request, now) {
             Ok(case) => {
-                let caller = self.0.authenticator.authenticate_offline(&request.credentials, now);
+                let caller = self.0.authenticator.prove_offline(&request.credentials, now);
                 self.0.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
@@ -116,7 +131,11 @@ impl Authorizer {
     fn draft(&self) -> Draft {
         let policy = self.policy.current();
         Draft {
-            versions: Versions { policy: Some(Arc::clone(policy.version())), snapshot: None },
+            versions: Versions {
+                policy: Some(Arc::clone(policy.version())),
+                snapshot: None,
+                keys: None,
+            },
             policy,
             principal: Principal::Anonymous,
             target: None,
@@ -162,17 +181,23 @@ impl Authorizer {
         &self,
         case: Case<'_>,
         request: &Request<'_>,
-        caller: Result<Arc<Identity>, Denial>,
+        caller: Result<Proven, Denial>,
         now: Now,
     ) -> Decision {
         let Case { line, target, mut draft } = case;
         let verdict = match caller {
-            Ok(identity) => {
+            Ok(Proven { identity, remembered }) => {
+                draft.notes.remembered.token = remembered;
                 draft.principal = Principal::Verified(Arc::clone(&identity));
+                draft.versions.keys = self.authenticator.keys_version(&identity);
                 self.judge(request, &line, &target, &identity, now, &mut draft).await
             }
             Err(denial) => Err(denial),
         };
+        // Whoever is denied may be told whom to ask, also where it didn't come to that.
+        if verdict.is_err() && draft.owners.is_empty() {
+            draft.owners = self.owners(&target, now);
+        }
         draft.conclude(verdict)
     }
 
@@ -216,6 +241,13 @@ impl Authorizer {
                 judgement.verdict
             }
         }
+    }
+
+    /// Who owns what a request is for, as far as it is known.
+    fn owners(&self, target: &Target, now: Now) -> Vec<Owner> {
+        let Some(resource) = &target.resource else { return Vec::new() };
+        let Ok(snapshot) = self.snapshot(now) else { return Vec::new() };
+        snapshot.entity(resource).map(|entity| facts::owners(entity, &snapshot)).unwrap_or_default()
     }
 
     fn snapshot(&self, now: Now) -> Result<Arc<Snapshot>, Denial> {

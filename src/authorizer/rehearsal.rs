@@ -12,6 +12,7 @@ use crate::clock::Now;
 use crate::domain::{
     Action, Decision, Denial, EntityRef, Identity, Notes, Reason, Request, RequestLine,
 };
+use crate::entra::Proven;
 use crate::policy::{Judgement, PolicySet};
 
 /// What policies are tried out on, without a configuration.
@@ -63,14 +64,17 @@ impl Rehearsal<'_> {
 
 impl Authorizer {
     /// Decides a request as if this caller had proven to be who they are.
-    pub async fn decide_as(
+    pub(crate) async fn decide_as(
         &self,
         request: &Request<'_>,
         caller: Result<Arc<Identity>, Denial>,
         now: Now,
     ) -> Decision {
         match self.open(request, now) {
-            Ok(case) => self.close(case, request, caller, now).await,
+            Ok(case) => {
+                let proven = |identity| Proven { identity, remembered: false };
+                self.close(case, request, caller.map(proven), now).await
+            }
             Err(decision) => *decision,
         }
     }

@@ -139,6 +139,7 @@ fn former(draft: &mut Draft, before: &Snapshot, at: usize, row: Row) -> Row {
         draft.claims.push(claim.clone());
         number(draft.claims.len() - 1)
     });
+    let contact = before.contact_at(at).map_or(NONE, |contact| draft.keep_contact(contact));
     let id = before.group_at(at).and_then(|group| group.id()).map(|id| *id.as_bytes());
     let id = id.or_else(|| Some(*before.user_at(at)?.id()?.as_bytes()));
     let id = draft.keep_id(id);
@@ -150,6 +151,7 @@ fn former(draft: &mut Draft, before: &Snapshot, at: usize, row: Row) -> Row {
         edges,
         tags,
         claim,
+        contact,
         id,
         origin,
         trusted: node.trusted,
@@ -369,6 +371,7 @@ impl Build {
         let mut origins = Vec::with_capacity(count);
         let mut tags = Lists::with_capacity(count);
         let mut claims = Vec::new();
+        let mut contacts = Vec::new();
         let people = [self.snapshot.groups.clone(), self.snapshot.users.clone()];
         for at in 0..count {
             let Some(row) = self.row(at) else { continue };
@@ -400,12 +403,15 @@ impl Build {
             if let Some(claim) = draft.claims.get(place(row.claim)) {
                 claims.push((number(at), claim.clone()));
             }
+            if let Some(contact) = draft.contacts.get(place(row.contact)) {
+                contacts.push((number(at), Arc::clone(contact)));
+            }
         }
         tags.shrink();
         symbols.shrink_to_fit();
         let snapshot = &mut self.snapshot;
         (snapshot.nodes, snapshot.symbols, snapshot.tags) = (nodes, symbols, tags);
-        (snapshot.origins, snapshot.claims) = (origins, claims);
+        (snapshot.origins, snapshot.claims, snapshot.contacts) = (origins, claims, contacts);
     }
 
     /// The names that a row is related to, each once.

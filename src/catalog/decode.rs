@@ -11,7 +11,7 @@ use super::lists::Lists;
 use super::names::{NONE, Number, place};
 use super::origin::Origin;
 use super::snapshot::{Node, RouteClaim, Snapshot};
-use crate::domain::{EntityRef, GroupId, ObjectId};
+use crate::domain::{Contact, Email, EntityRef, GroupId, Link, ObjectId};
 
 /// Why bytes are no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,7 @@ impl<'a> Reader<'a> {
             snapshot.user_ids.push(ObjectId::from_bytes(self.array()?));
         }
         self.claims(&mut snapshot)?;
+        self.contacts(&mut snapshot)?;
         for _ in 0..refs {
             let [high, low, location] = [self.array()?, self.array()?, self.array()?];
             let uid = [u64::from_le_bytes(high), u64::from_le_bytes(low)];
@@ -165,6 +166,42 @@ impl<'a> Reader<'a> {
             let texts = [self.text()?, self.text()?, self.text()?, self.text()?];
             let [hosts, paths, workloads, location] = texts.map(Box::from);
             snapshot.claims.push((at, RouteClaim { hosts, paths, workloads, location }));
+        }
+        Ok(())
+    }
+
+    /// The texts come the same way as those of a catalog, so they can't be anything else.
+    fn contacts(&mut self, snapshot: &mut Snapshot) -> Read<()> {
+        const WRONG: SnapshotError = SnapshotError::Content("a contact");
+        let mut last = None;
+        for _ in 0..self.count(12)? {
+            let at = self.number()?;
+            if place(at) >= snapshot.refs.len() || last.is_some_and(|last| last >= at) {
+                return Err(WRONG);
+            }
+            last = Some(at);
+            let email = match self.text()? {
+                "" => None,
+                text => Some(Email::parse(text).ok_or(WRONG)?),
+            };
+            let count = self.count(8)?;
+            if count > Contact::MAX_LINKS {
+                return Err(WRONG);
+            }
+            let mut links = Vec::with_capacity(count);
+            for _ in 0..count {
+                let (title, url) = (self.text()?, self.text()?);
+                let link = Link::parse(Some(title), url).ok_or(WRONG)?;
+                if link.title() != title || link.url() != url {
+                    return Err(WRONG);
+                }
+                links.push(link);
+            }
+            let contact = Contact { email, links: links.into() };
+            if contact.is_empty() {
+                return Err(WRONG);
+            }
+            snapshot.contacts.push((at, Arc::new(contact)));
         }
         Ok(())
     }
@@ -261,6 +298,9 @@ fn fits(snapshot: &Snapshot) -> Read<()> {
     if !bound(group_ids, snapshot.group_by_id.len()) || !bound(user_ids, snapshot.user_by_id.len())
     {
         return Err(SnapshotError::Content("an Entra id"));
+    }
+    if !snapshot.contacts.iter().all(|(at, _)| groups.contains(&place(*at))) {
+        return Err(SnapshotError::Content("a contact"));
     }
     if groups.is_empty() {
         return Err(SnapshotError::Content("the groups"));

@@ -1,12 +1,14 @@
 //! Entities, reduced as they arrive to what goes into a snapshot.
 
+use std::sync::Arc;
+
 use super::entity::RawEntity;
-use super::finding::{FindingKind, Findings, plain, shown};
+use super::finding::{FindingKind, Findings, shown};
 use super::names::{NONE, Names, Number, Symbols, number, place};
 use super::origin::Origin;
 use super::snapshot::RouteClaim;
 use super::trust::{Trust, location};
-use crate::domain::{EntityRef, GroupId, ObjectId};
+use crate::domain::{Contact, Email, EntityRef, GroupId, Link, ObjectId, plain};
 
 /// Nobody reads more of a title.
 const MAX_TITLE: usize = 100;
@@ -25,6 +27,8 @@ pub(super) struct Draft {
     pub(super) edges: Vec<Edge>,
     pub(super) tags: Vec<Number>,
     pub(super) claims: Vec<RouteClaim>,
+    /// How to reach groups.
+    pub(super) contacts: Vec<Arc<Contact>>,
     /// The Entra ids of groups and users.
     pub(super) ids: Vec<[u8; 16]>,
     pub(super) findings: Findings,
@@ -42,6 +46,7 @@ pub(super) struct Row {
     pub(super) edges: Span,
     pub(super) tags: Span,
     pub(super) claim: Number,
+    pub(super) contact: Number,
     /// Which of the draft's Entra ids, where one is believed.
     pub(super) id: Number,
     pub(super) origin: Origin,
@@ -63,6 +68,7 @@ impl Row {
         edges: Span { start: 0, len: 0 },
         tags: Span { start: 0, len: 0 },
         claim: NONE,
+        contact: NONE,
         id: NONE,
         origin: Origin { uid: [0; 2], location: 0 },
         trusted: false,
@@ -117,6 +123,7 @@ impl Draft {
             edges: Vec::new(),
             tags: Vec::new(),
             claims: Vec::new(),
+            contacts: Vec::new(),
             ids: Vec::new(),
             findings: Findings::default(),
             repeated: 0,
@@ -198,6 +205,7 @@ impl Draft {
             edges,
             tags,
             claim: self.claim(name, raw),
+            contact: self.contact(name, raw),
             id,
             origin: match self.trust {
                 // The operator wrote it, and may write it elsewhere.
@@ -309,6 +317,28 @@ impl Draft {
         let location = location.unwrap_or_default().into();
         self.claims.push(RouteClaim { hosts, paths, workloads, location });
         number(self.claims.len() - 1)
+    }
+
+    /// How to reach a group. What is no address and no link of the web is left out without
+    /// a word: it decides nothing, and nobody is sent there.
+    fn contact(&mut self, name: Number, raw: &RawEntity<'_>) -> Number {
+        if self.names.get(name).map(EntityRef::kind) != Some("group") {
+            return NONE;
+        }
+        let email = raw.spec.profile.email.as_deref().and_then(Email::parse);
+        let links = raw.metadata.links.0.iter();
+        let links =
+            links.filter_map(|link| Link::parse(link.title.as_deref(), link.url.as_deref()?));
+        let links = links.take(Contact::MAX_LINKS).collect();
+        self.keep_contact(Arc::new(Contact { email, links }))
+    }
+
+    pub(super) fn keep_contact(&mut self, contact: Arc<Contact>) -> Number {
+        if contact.is_empty() {
+            return NONE;
+        }
+        self.contacts.push(contact);
+        number(self.contacts.len() - 1)
     }
 
     /// The name of an interned ref, written anew for the entity of an earlier snapshot.

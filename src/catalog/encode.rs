@@ -20,11 +20,12 @@ use super::finding::Findings;
 use super::lists::Lists;
 use super::names::{Number, number};
 use super::snapshot::{RouteClaim, Snapshot};
+use crate::domain::Email;
 
 /// How a snapshot begins.
 pub(super) const MAGIC: &[u8; 8] = b"SGDRSNAP";
 /// Read is this one only: a snapshot is made anew within a minute.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// The magic, the format and the length.
 pub(super) const PREAMBLE: usize = 20;
 pub(super) const CHECKSUM: usize = 32;
@@ -116,6 +117,20 @@ impl<W: Write> Encoder<'_, W> {
             self.number(*at)?;
             for text in [hosts, paths, workloads, location] {
                 self.text(text)?;
+            }
+        }
+        self.contacts(snapshot)
+    }
+
+    fn contacts(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        self.number(number(snapshot.contacts.len()))?;
+        for (at, contact) in &snapshot.contacts {
+            self.number(*at)?;
+            self.text(contact.email.as_ref().map_or("", Email::as_str))?;
+            self.number(number(contact.links.len()))?;
+            for link in &contact.links {
+                self.text(link.title())?;
+                self.text(link.url())?;
             }
         }
         Ok(())

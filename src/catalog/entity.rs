@@ -39,6 +39,8 @@ pub(super) struct Metadata<'a> {
     pub(super) annotations: Annotations<'a>,
     #[serde(default, borrow)]
     pub(super) tags: Items<Text<'a>>,
+    #[serde(default, borrow)]
+    pub(super) links: Items<RawLink<'a>>,
 }
 
 /// The annotations that mean something here.
@@ -94,6 +96,13 @@ pub(super) struct Spec<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Profile<'a> {
     pub(super) display_name: Text<'a>,
+    pub(super) email: Text<'a>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct RawLink<'a> {
+    pub(super) url: Text<'a>,
+    pub(super) title: Text<'a>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -159,6 +168,8 @@ fields_of!(Annotations {
     "stagedoor.dev/workloads" => workloads,
 });
 
-fields_of!(Profile { "displayName" => display_name });
+fields_of!(Profile { "displayName" => display_name, "email" => email });
+
+fields_of!(RawLink { "url" => url, "title" => title });
 
 fields_of!(Relation { "type" => relation, "targetRef" => target_ref });

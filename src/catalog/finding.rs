@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::domain::plain;
+
 /// More than this are counted and no longer kept: strangers write the catalog.
 const MAX_KEPT: usize = 10_000;
 
@@ -139,11 +141,4 @@ impl Findings {
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     plain(text, LONGEST)
-}
-
-/// A text for people, as much of it as they read, and nothing that moves what stands
-/// around it: control characters and marks that turn the direction of writing.
-pub(super) fn plain(text: &str, longest: usize) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().filter(|c| !c.is_control() && !turns(*c)).take(longest).collect()
 }

@@ -15,7 +15,7 @@ use super::names::{Index, Number, number, place};
 use super::origin::Origin;
 use super::settings::Membership;
 use super::view::{Entity, Group, User};
-use crate::domain::{EntityRef, GroupId, Identity, ObjectId};
+use crate::domain::{Contact, EntityRef, GroupId, Identity, ObjectId, Owner};
 
 /// Who owns what, and who is in which group. Equal contents have equal versions.
 pub struct Snapshot {
@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub(super) bound_groups: Box<[GroupId]>,
     /// What entities claim to be asked for by, with their places, sorted.
     pub(super) claims: Vec<(Number, RouteClaim)>,
+    /// How to reach groups, with their places, sorted: few of many have it.
+    pub(super) contacts: Vec<(Number, Arc<Contact>)>,
     pub(super) origins: Vec<Origin>,
     pub(super) findings: Findings,
 }
@@ -132,6 +134,18 @@ impl Snapshot {
         let at = self.find(owner)?;
         let known = self.groups.contains(&at) || self.users.contains(&at);
         known.then(|| self.title_at(at))
+    }
+
+    /// An owner as people know it: its name, and how to reach it.
+    #[must_use]
+    pub fn owner(&self, owner: &EntityRef) -> Owner {
+        let at = self.find(owner);
+        let known = at.filter(|at| self.groups.contains(at) || self.users.contains(at));
+        Owner {
+            entity: owner.clone(),
+            title: known.map_or_else(|| owner.name().into(), |at| self.title_at(at)),
+            contact: known.and_then(|at| self.contact_at(at)),
+        }
     }
 
     /// Every group that a caller is in, their ancestors among them, and the ref of
@@ -249,6 +263,11 @@ impl Snapshot {
         title.unwrap_or_else(|| self.refs.get(at).map_or("", EntityRef::name).into())
     }
 
+    pub(super) fn contact_at(&self, at: usize) -> Option<Arc<Contact>> {
+        let found = self.contacts.binary_search_by_key(&at, |(at, _)| place(*at)).ok()?;
+        self.contacts.get(found).map(|(_, contact)| Arc::clone(contact))
+    }
+
     pub(super) fn refs_of(&self, places: &[Number]) -> impl Iterator<Item = &EntityRef> + Clone {
         places.iter().filter_map(|at| self.refs.get(place(*at)))
     }
@@ -319,6 +338,7 @@ impl Snapshot {
             user_by_id: HashMap::new(),
             bound_groups: Box::new([]),
             claims: Vec::new(),
+            contacts: Vec::new(),
             origins: Vec::new(),
             findings: Findings::default(),
         }

@@ -1,5 +1,7 @@
 //! `stagedoor check`
 
+use std::borrow::Cow;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,11 +10,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::app::overage;
+use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, Decide as _, Offline, Routes};
 use crate::catalog::{self, Catalog};
 use crate::clock::Now;
 use crate::config::Config;
-use crate::domain::{Credentials, Decision, Request, Verdict};
+use crate::domain::{Credentials, Request};
 use crate::entra::{Authenticator, GroupResolver};
 use crate::fetch::HttpClient;
 use crate::policy::Policies;
@@ -26,9 +29,15 @@ pub(super) struct CheckArgs {
     /// A file that holds the caller's token; without it the caller has none.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Print the decision as JSON.
+    /// Print the explanation as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the explanation as a page into this file as well.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// The reason that the caller gives.
+    #[arg(long, value_name = "TEXT")]
+    justification: Option<String>,
     /// The method, as on the request line.
     #[arg(value_name = "METHOD")]
     method: String,
@@ -53,22 +62,40 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         credentials: token.as_deref().map_or(Credentials::Absent, |token| {
             Credentials::One(format!("Bearer {}", token.trim()).into())
         }),
+        justification: args.justification.as_deref().map(Cow::Borrowed),
         ..Request::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let decision = runtime.block_on(async {
+    let (routes, now) = (config.routes.clone(), Now::read());
+    let (decision, explanation) = runtime.block_on(async {
         let authorizer = authorizer(config).await?;
-        anyhow::Ok(Offline(authorizer).decide(&request, Now::read()).await)
+        let decision = Offline(authorizer.clone()).decide(&request, now).await;
+        let explainer = Explainer::new(authorizer, routes, Vec::new());
+        anyhow::Ok((decision, explainer.explain(&request, now).await))
     })?;
+    if let Some(file) = &args.html {
+        std::fs::write(file, explanation.html())
+            .with_context(|| format!("`{}`", file.display()))?;
+    }
     if args.json {
         let json = serde_json::json!({
-            "decision": if decision.is_allow() { "allow" } else { "deny" },
-            "reason": decision.code(),
-            "explanation": super::decide::explanation(&decision),
+            "decision": explanation.conclusion.decision,
+            "reason": explanation.conclusion.reason,
+            "explanation": explanation,
         });
         super::line(&serde_json::to_string_pretty(&json)?)?;
     } else {
-        super::line(&text(&decision))?;
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        super::line(explanation.text(colour).trim_end())?;
+    }
+    // What is said and what is decided come from the same parts by different ways.
+    let agree = decision.is_allow() == explanation.is_allow()
+        && decision.code() == explanation.conclusion.reason;
+    if !agree {
+        bail!(
+            "the explanation does not agree with the decision ({}): this is a defect",
+            decision.code()
+        );
     }
     Ok(if decision.is_allow() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -120,48 +147,6 @@ async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
         membership: config.membership,
         overage,
     })
-}
-
-/// The decision as a person reads it.
-fn text(decision: &Decision) -> String {
-    let mut lines = Vec::new();
-    let mut row = |name: &str, value: &str| lines.push(format!("{name:<10}{value}"));
-    let word = if decision.is_allow() { "allow" } else { "deny" };
-    row("decision", &format!("{word} ({})", decision.code()));
-    if let Verdict::Deny(denial) = &decision.verdict {
-        row("status", &denial.reason.status().to_string());
-        row("why", denial.reason.sentence());
-        if let Some(detail) = &denial.detail {
-            row("detail", detail);
-        }
-        for advice in &denial.advice {
-            row("advice", advice);
-        }
-    }
-    match decision.principal.identity() {
-        Some(identity) => {
-            row("caller", &format!("{} {}", identity.kind.as_str(), identity.object));
-            row("tenant", &identity.tenant.to_string());
-        }
-        None => row("caller", "not known"),
-    }
-    if let Some(target) = &decision.target {
-        row("route", &format!("{} (gate {})", target.route, target.gate));
-        row("action", target.action.as_str());
-        if let Some(resource) = &target.resource {
-            row("entity", resource.as_str());
-        }
-    }
-    for owner in &decision.owners {
-        row("owner", &format!("{} ({})", owner.title, owner.entity));
-    }
-    for policy in decision.policies() {
-        row("policy", policy);
-    }
-    if let Some(snapshot) = &decision.versions.snapshot {
-        row("snapshot", snapshot);
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]

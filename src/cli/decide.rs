@@ -40,7 +40,7 @@ pub(super) struct DecideArgs {
 pub(super) fn run(args: &DecideArgs) -> anyhow::Result<ExitCode> {
     let config = super::config::load(&args.config)?;
     let now = Now::at(args.now);
-    let answer = config.answer.clone();
+    let (answer, denials) = (config.answer.clone(), config.denials.clone());
     // On no network nobody waits, and how busy this machine is changes no decision.
     let check = CheckSettings { deadline: NO_DEADLINE, ..config.check.clone() };
     let (keys, catalog) = (args.keys.as_deref(), args.catalog.as_deref());
@@ -50,7 +50,7 @@ pub(super) fn run(args: &DecideArgs) -> anyhow::Result<ExitCode> {
     let decider = Decider {
         service: CheckService::new(
             Offline(authorizer.clone()),
-            Answer::new(answer, uri.as_ref()),
+            Answer::new(answer, uri.as_ref()).with_denials(denials),
             check,
             Box::new(last.clone()),
         ),
@@ -192,5 +192,6 @@ pub(super) fn explanation(decision: &Decision) -> Value {
         "policies": decision.policies().iter().map(|id| &**id).collect::<Vec<_>>(),
         "policy_version": decision.versions.policy.as_deref(),
         "snapshot_version": decision.versions.snapshot.as_deref(),
+        "keys_version": decision.versions.keys.as_deref(),
     })
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no (a denied check, a rejected token, a
 //! failure at run time); 2 the command line is wrong; 3 the configuration is wrong.
 
+mod audit;
 mod check;
 mod config;
 mod decide;
@@ -45,7 +46,7 @@ enum Command {
     /// Check a configuration file, or print the schema of one.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Test policies, and look for mistakes in them.
+    /// Test policies, look for mistakes in them, and try changes of them on what was recorded.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Judge tokens.
@@ -67,6 +68,9 @@ enum Command {
     /// Act on signing keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Look at audit records.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Decide recorded CheckRequests without any network: one a line on standard
     /// input, as protobuf JSON or as base64 of the message; one reply a line comes
     /// back in the same form, with reason and explanation.
@@ -80,11 +84,12 @@ pub fn main() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
-        Command::Policy(command) => policy::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Doctor { config, json } => doctor::run(&config, json),
         Command::Snapshot(command) => snapshot::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Decide(args) => decide::run(&args),
     };
     match result {

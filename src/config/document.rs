@@ -7,6 +7,7 @@
 
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 mod policy;
 
@@ -14,8 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{ByteSize, Period};
+use crate::audit::Member;
 pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
+pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 pub(super) use policy::Policy;
 
@@ -38,6 +41,8 @@ pub(super) struct Document {
     pub(super) policy: Policy,
     /// What an answer tells the upstream.
     pub(super) answer: Answer,
+    /// What a denied caller reads.
+    pub(super) denial: Denial,
     /// Limits of one check.
     pub(super) check: Check,
     /// Limits of the gRPC listeners.
@@ -263,15 +268,77 @@ pub(super) struct Audit {
         regex(pattern = "^(stdout|off|file:.+)$")
     )]
     pub(super) to: String,
+    /// When a file is begun anew. Without, never: then rename it and send SIGHUP.
+    pub(super) rotate: Option<Rotate>,
+    /// An OTLP collector's gRPC address that gets every record as a log, also where `to` is
+    /// `off`.
+    pub(super) otlp: Option<String>,
     /// Records that wait to be written; one more is dropped and counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) queue: u32,
+    /// Whether a record holds what else the token said (`facts`): roles, scopes, groups.
+    /// Without, a decision can't be made again from its record.
+    pub(super) facts: bool,
+    /// Members that are left out; a record names those in `masked` that had something to
+    /// say.
+    pub(super) mask: Vec<Member>,
+    /// Replaces ids of callers by pseudonyms.
+    pub(super) pseudonyms: Option<Pseudonyms>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { to: "stdout".to_owned(), queue: 8192 }
+        Self {
+            to: "stdout".to_owned(),
+            rotate: None,
+            otlp: None,
+            queue: 8192,
+            facts: true,
+            mask: Vec::new(),
+            pseudonyms: None,
+        }
     }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// The file is renamed to `.1` before it would be larger than this; `64KiB` to `64GiB`.
+    pub(super) max_size: ByteSize,
+    /// Files that are kept beside it: `.1` to this one.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(super) keep: u32,
+}
+
+impl Default for Rotate {
+    fn default() -> Self {
+        Self { max_size: ByteSize::mib(100), keep: 10 }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["key_file"]))]
+pub(super) struct Pseudonyms {
+    /// The file that holds the key, at least 32 bytes; read again within a second of a
+    /// change.
+    pub(super) key_file: String,
+    /// Whose ids are replaced: the caller's `object` id, the `client` application's.
+    #[schemars(length(min = 1))]
+    pub(super) fields: Vec<PseudonymField>,
+}
+
+impl Default for Pseudonyms {
+    fn default() -> Self {
+        Self { key_file: String::new(), fields: vec![PseudonymField::Object] }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PseudonymField {
+    Object,
+    Client,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -78,7 +78,7 @@ pub(super) fn parse(text: &str, base_dir: &Path) -> Result<Config, Problems> {
     }
 }
 
-fn document(text: &str) -> Result<Node, Problem> {
+pub(super) fn document(text: &str) -> Result<Node, Problem> {
     let problem = |line, column, message| Problem { line, column, path: String::new(), message };
     let documents =
         yaml::parse(text).map_err(|error| problem(error.line, error.column, error.message))?;
@@ -126,7 +126,7 @@ fn within(pointer: &str, outer: &str) -> bool {
     pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn of_flaw(root: &Node, flaw: &Flaw) -> Problem {
+pub(super) fn of_flaw(root: &Node, flaw: &Flaw) -> Problem {
     let mut problem = place(root, &flaw.place, flaw.at_key, flaw.message.clone());
     problem.path = path(&flaw.pointer);
     problem
@@ -134,7 +134,7 @@ fn of_flaw(root: &Node, flaw: &Flaw) -> Problem {
 
 /// A problem with the place of what a JSON pointer leads to, or of the nearest thing
 /// around it that stands in the file.
-fn place(root: &Node, pointer: &str, at_key: bool, message: String) -> Problem {
+pub(super) fn place(root: &Node, pointer: &str, at_key: bool, message: String) -> Problem {
     let mut around = pointer;
     let position = loop {
         // What isn't in the file is looked for at the key of what it belongs to.

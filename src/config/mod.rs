@@ -7,6 +7,7 @@
 
 mod check;
 mod document;
+mod language;
 mod load;
 mod problem;
 mod schema;
@@ -26,7 +27,7 @@ use crate::audit::AuditSettings;
 use crate::catalog::{CatalogSettings, Membership};
 use crate::domain::EntityRef;
 use crate::entra::EntraSettings;
-use crate::ext_authz::{AnswerSettings, CheckSettings};
+use crate::ext_authz::{AnswerSettings, CheckSettings, Denials};
 use crate::policy::PolicySettings;
 use crate::routing::{Delegations, RouteSettings, RouteTable};
 use crate::serve::ServeSettings;
@@ -60,6 +61,8 @@ pub struct Config {
     pub debug_groups: Vec<EntityRef>,
     /// What an answer tells the upstream.
     pub answer: AnswerSettings,
+    /// What a denied caller reads.
+    pub denials: Denials,
     /// Limits of one check.
     pub check: CheckSettings,
     /// Where decisions are recorded.

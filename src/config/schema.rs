@@ -2,9 +2,9 @@
 //!
 //! [`structure`]: super::structure
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
 use super::document::Document;
@@ -12,13 +12,21 @@ use super::document::Document;
 /// The JSON Schema (2020-12) of the configuration file.
 #[must_use]
 pub fn schema() -> Value {
+    let mut schema = of::<Document>();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("title".to_owned(), "Stagedoor configuration".into());
+    }
+    schema
+}
+
+/// The JSON Schema of a file that is written by people.
+pub(super) fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         // Without references, a place in the file leads to its schema directly.
         settings.inline_subschemas = true;
         settings.transforms.push(Box::new(AsWritten));
     });
-    let mut schema = settings.into_generator().into_root_schema_for::<Document>();
-    schema.insert("title".to_owned(), "Stagedoor configuration".into());
+    let schema = settings.into_generator().into_root_schema_for::<T>();
     schema.to_value()
 }
 
@@ -81,7 +89,7 @@ pub(super) fn at<'s>(schema: &'s Value, pointer: &str) -> Option<&'s Value> {
         let token = token.replace("~1", "/").replace("~0", "~");
         match schema.get("properties") {
             Some(properties) => properties.get(&token),
-            None => schema.get("items"),
+            None => schema.get("items").or_else(|| schema.get("additionalProperties")),
         }
     })
 }

@@ -60,6 +60,9 @@ pub(super) fn check(schema: &Value, validator: &Validator, json: &mut Value) -> 
     flaws
 }
 
+/// More known keys than this are not listed where one of them is likely meant.
+const MAX_LISTED: usize = 30;
+
 fn unknown_key(pointer: &str, key: &str, given: &Value, expected: &Value) -> Flaw {
     let known: Vec<&str> = expected
         .get("properties")
@@ -77,7 +80,10 @@ fn unknown_key(pointer: &str, key: &str, given: &Value, expected: &Value) -> Fla
         message.push_str(&format!(": did you mean `{meant}`?"));
         spoils.push(below(pointer, meant));
     }
-    message.push_str(&format!(" (known here: {})", listed(&known)));
+    // Nobody looks through the codes of all reasons for the one that was named already.
+    if spoils.len() < 2 || known.len() <= MAX_LISTED {
+        message.push_str(&format!(" (known here: {})", listed(&known)));
+    }
     Flaw { pointer: pointer.to_owned(), place, spoils, at_key: true, message }
 }
 
@@ -134,10 +140,17 @@ fn kind_of(schema: &Value) -> String {
         let words: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
         return format!("one of {}", listed(&words));
     }
+    // Values that each have a description of their own.
+    if let Some(values) = schema.get("oneOf").and_then(Value::as_array) {
+        let words: Vec<&str> =
+            values.iter().filter_map(|value| value.get("const")?.as_str()).collect();
+        return format!("one of {}", listed(&words));
+    }
     match schema.get("type").and_then(Value::as_str) {
         Some("array") => "a list",
         Some("string") => "a text",
         Some("integer") => "a whole number",
+        Some("object") => "a mapping",
         Some("boolean") => "`true` or `false`",
         _ => "another value",
     }

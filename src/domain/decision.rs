@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{EntityRef, Identity, Principal, Reason, Target};
+use super::{Contact, EntityRef, Identity, Principal, Reason, Target};
 
 /// One decision: everything that the reply, the metric and the audit record are
 /// made from, so that none of them can exist without it.
@@ -199,6 +199,8 @@ pub struct Owner {
     pub entity: EntityRef,
     /// Its display name; the ref's name where the catalog has none.
     pub title: Arc<str>,
+    /// How to reach it, where the catalog says so.
+    pub contact: Option<Arc<Contact>>,
 }
 
 /// What a decision was made by. Equal versions and an equal request give an equal
@@ -209,6 +211,8 @@ pub struct Versions {
     pub policy: Option<Arc<str>>,
     /// Content hash of the catalog snapshot.
     pub snapshot: Option<Arc<str>>,
+    /// Content hash of the key set in force for the issuer of the caller's token.
+    pub keys: Option<Arc<str>>,
 }
 
 impl Decision {

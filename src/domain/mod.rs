@@ -3,17 +3,20 @@
 //! Everything here is a value: nothing async, no clock, no network. The floors
 //! above turn the outside world into these words and back.
 
+mod contact;
 mod decision;
 mod entity_ref;
 mod host;
 mod ids;
 mod method;
 mod path;
+mod plain;
 mod principal;
 mod reason;
 mod request;
 mod target;
 
+pub use contact::{Contact, Email, Link};
 pub use decision::{
     Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Permit, Remembered,
     Shadow, ShadowSet, Verdict, Versions,
@@ -24,6 +27,7 @@ pub use ids::{ClientId, GroupId, IdError, ObjectId, TenantId};
 pub use method::Method;
 pub(crate) use path::without_parameters;
 pub use path::{Path, PathError};
+pub use plain::plain;
 pub use principal::{ClientAuth, GroupName, Identity, IdentityKind, Principal, TokenFacts};
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};

@@ -93,6 +93,8 @@ pub struct TokenFacts {
     pub session: Option<Box<str>>,
     /// The token's own id (`uti`).
     pub token_id: Option<Box<str>>,
+    /// Whose keys verified it: the issuer's place among the configured ones.
+    pub issuer: Option<usize>,
 }
 
 /// A group named in a token instead of identified.

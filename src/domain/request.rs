@@ -22,6 +22,10 @@ pub struct Request<'a> {
     pub credentials: Credentials<'a>,
     /// `content-type`, to answer a gRPC client in its own form.
     pub content_type: Option<Cow<'a, str>>,
+    /// `accept`, to answer a person with a page and a program with JSON.
+    pub accept: Option<Cow<'a, str>>,
+    /// `accept-language`, to answer a person in their language.
+    pub accept_language: Option<Cow<'a, str>>,
     /// `traceparent` of the proxied request (W3C Trace Context).
     pub traceparent: Option<Cow<'a, str>>,
     /// `tracestate` of the proxied request.

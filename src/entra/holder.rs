@@ -50,6 +50,8 @@ pub(super) fn identity(
         agent_parent,
         session: opaque(claims, "sid")?,
         token_id: opaque(claims, "uti")?,
+        // Known to who verified the token.
+        issuer: None,
     };
     Ok(Identity {
         tenant,

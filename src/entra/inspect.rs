@@ -13,9 +13,9 @@ use super::issuer::Issuer;
 use super::jwt::Jwt;
 use super::rules::{self, Lifetime};
 use super::settings::{Overage, TenantSettings};
-use super::{Authenticator, Shared, json};
+use super::{Authenticator, Shared, bearer, json};
 use crate::clock::Now;
-use crate::domain::{Denial, Identity, Reason, TenantId};
+use crate::domain::{Credentials, Denial, Identity, Reason, TenantId};
 
 /// What a token says and what becomes of it. Its signature is not in it.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ pub fn in_words(seconds: i64) -> String {
 }
 
 impl Authenticator {
+    /// Lays the token open that these credentials are, if they are one.
+    #[must_use]
+    pub fn inspect_credentials(
+        &self,
+        credentials: &Credentials<'_>,
+        now: Now,
+    ) -> Option<Inspection> {
+        Some(self.inspect(bearer::token(credentials).ok()?, now))
+    }
+
     /// Lays a token open. Uses the keys that are there, and fetches none.
     #[must_use]
     pub fn inspect(&self, token: &str, now: Now) -> Inspection {

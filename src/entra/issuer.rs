@@ -75,6 +75,8 @@ impl Drop for WaitingRoom<'_> {
 #[derive(Debug)]
 struct Published {
     keys: KeySet,
+    /// Names the set: kept as long as the keys are the same.
+    version: Arc<str>,
     at: Instant,
 }
 
@@ -119,6 +121,8 @@ pub struct IssuerStatus {
     pub state: KeyState,
     /// Usable keys.
     pub keys: usize,
+    /// Names the key set: a hash of the issuer and of its keys.
+    pub version: Option<Arc<str>>,
     /// Since the last successful fetch.
     pub age: Option<Duration>,
     /// Why the last fetch failed, if it did.
@@ -184,6 +188,11 @@ impl Issuer {
         })
     }
 
+    /// Names the key set that is in force.
+    pub(super) fn keys_version(&self) -> Option<Arc<str>> {
+        self.published.load().as_ref().map(|published| Arc::clone(&published.version))
+    }
+
     fn age(&self, published: &Published, now: Now) -> Duration {
         now.instant.saturating_duration_since(published.at)
     }
@@ -198,7 +207,11 @@ impl Issuer {
         if changed && self.extra.fetch_add(1, Ordering::AcqRel) < MAX_EXTRA {
             self.allowed_from.store(0, Ordering::Release);
         }
-        self.published.store(Some(Arc::new(Published { keys, at })));
+        let version = match before.as_ref() {
+            Some(before) if !changed => Arc::clone(&before.version),
+            _ => keys.version(&self.name),
+        };
+        self.published.store(Some(Arc::new(Published { keys, version, at })));
         self.last_error.store(Arc::new(None));
     }
 
@@ -280,6 +293,7 @@ impl Issuer {
             issuer: self.name.clone(),
             state,
             keys: published.as_ref().map_or(0, |published| published.keys.len()),
+            version: published.as_ref().map(|published| Arc::clone(&published.version)),
             age,
             last_error: (**self.last_error.load()).clone(),
         }

@@ -108,6 +108,21 @@ impl KeySet {
         self.keys.len() == other.keys.len() && self.keys.values().all(|key| other.holds(key))
     }
 
+    /// Names the set, as `issuer`'s: the same keys have the same name in every process, in
+    /// whatever order they are listed. A fingerprint covers the key's id.
+    pub(super) fn version(&self, issuer: &str) -> Arc<str> {
+        let mut keys: Vec<&Key> = self.keys.values().map(AsRef::as_ref).collect();
+        keys.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&(issuer.len() as u64).to_be_bytes());
+        context.update(issuer.as_bytes());
+        for key in keys {
+            context.update(&key.fingerprint);
+        }
+        let hash = context.finish();
+        hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    }
+
     /// The number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {

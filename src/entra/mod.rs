@@ -105,6 +105,15 @@ struct Rejected {
     unknown_key: Option<(usize, u64)>,
 }
 
+/// Who a token proves.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// The caller.
+    pub identity: Arc<Identity>,
+    /// Whether the token was verified for an earlier request.
+    pub remembered: bool,
+}
+
 impl From<Denial> for Rejected {
     fn from(denial: Denial) -> Self {
         Self { denial, unknown_key: None }
@@ -157,11 +166,19 @@ impl Authenticator {
         credentials: &Credentials<'_>,
         now: Now,
     ) -> Result<Arc<Identity>, Denial> {
+        self.prove(credentials, now).await.map(|proven| proven.identity)
+    }
+
+    /// As [`Authenticator::authenticate`], and whether the token was known.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub async fn prove(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
         let deadline = Instant::now() + self.shared.settings.keys.unknown_key_wait;
         loop {
             let rejected = match self.shared.judge(token, now) {
-                Ok(identity) => return Ok(identity),
+                Ok(proven) => return Ok(proven),
                 Err(rejected) => rejected,
             };
             let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
@@ -183,6 +200,14 @@ impl Authenticator {
         credentials: &Credentials<'_>,
         now: Now,
     ) -> Result<Arc<Identity>, Denial> {
+        self.prove_offline(credentials, now).map(|proven| proven.identity)
+    }
+
+    /// As [`Authenticator::authenticate_offline`], and whether the token was known.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub fn prove_offline(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
         self.shared.judge(token, now).map_err(|rejected| rejected.denial)
     }
@@ -232,6 +257,12 @@ impl Authenticator {
         Ok(())
     }
 
+    /// The version of the key set that is in force for whoever vouched for this caller.
+    #[must_use]
+    pub fn keys_version(&self, identity: &Identity) -> Option<Arc<str>> {
+        self.shared.issuers.get(identity.facts.issuer?)?.keys_version()
+    }
+
     /// How usable each issuer's keys are.
     #[must_use]
     pub fn status(&self, now: Now) -> Vec<IssuerStatus> {
@@ -261,7 +292,7 @@ impl Authenticator {
 }
 
 impl Shared {
-    fn judge(&self, token: &str, now: Now) -> Result<Arc<Identity>, Rejected> {
+    fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
         // Size first: not even a hash of what is too large.
         if token.len() > self.settings.max_token_bytes {
             return Err(Denial::from(Reason::TokenTooLarge).into());
@@ -278,7 +309,7 @@ impl Shared {
                 let revoked = self.revocations.load();
                 revoked.key(&entry.key.id)?;
                 revoked.holder(&entry.identity)?;
-                return Ok(entry.identity);
+                return Ok(Proven { identity: entry.identity, remembered: true });
             }
             // Judged anew, which says why.
             self.cache.remove(&hash);
@@ -286,7 +317,7 @@ impl Shared {
         let entry = self.verify(token, now)?;
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
-        Ok(identity)
+        Ok(Proven { identity, remembered: false })
     }
 
     /// The issuer that a token names: its place, itself, its entry of the settings, and the
@@ -336,8 +367,9 @@ impl Shared {
         }
         // Proven from here on: only now is anybody somebody.
         let overage = self.settings.overage;
-        let identity =
+        let mut identity =
             holder::identity(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
+        identity.facts.issuer = Some(index);
         revoked.holder(&identity)?;
         Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key })
     }

@@ -3,11 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::denial::{Denials, Rendered};
 use super::proto::envoy::config::core::v3::{
     HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
 };
 use super::settings::{AnswerSettings, IdentityHeaders};
-use crate::domain::{Challenge, Decision, Denial, Reason};
+use crate::domain::{Challenge, Decision, Denial, Reason, Request};
 
 /// What replies are made with: prepared once, from the configuration.
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub struct Answer {
     underscored: Vec<String>,
     /// Where a client signs in, for the challenge.
     authorization_uri: Option<String>,
+    denials: Denials,
 }
 
 impl Answer {
@@ -37,7 +39,14 @@ impl Answer {
             remove_authorization: settings.remove_authorization,
             underscored,
             authorization_uri: authorization_uri.map(ToString::to_string),
+            denials: Denials::default(),
         }
+    }
+
+    /// The same, with denials that are told like this.
+    #[must_use]
+    pub fn with_denials(self, denials: Denials) -> Self {
+        Self { denials, ..self }
     }
 
     /// What an allow sets for the upstream, and what it takes away. Every identity
@@ -70,21 +79,28 @@ impl Answer {
         (headers, remove)
     }
 
-    /// The headers of a denial, for the client.
-    pub(super) fn denial_headers(
+    /// The headers and the body of a denial, for the client.
+    pub(super) fn denial(
         &self,
         decision: &Decision,
         denial: &Denial,
-        grpc: bool,
-    ) -> Vec<HeaderValueOption> {
+        request: Option<&Request<'_>>,
+    ) -> (Vec<HeaderValueOption>, String) {
+        let mut headers = self.denial_headers(decision, denial);
+        // Envoy gives a gRPC client its own content type.
+        if request.is_some_and(Request::is_grpc) {
+            return (headers, plain(decision, denial));
+        }
+        let Rendered { body, headers: of_body } = self.denials.render(decision, denial, request);
+        headers.extend(of_body.iter().map(|(name, value)| set(name, value)));
+        (headers, body)
+    }
+
+    fn denial_headers(&self, decision: &Decision, denial: &Denial) -> Vec<HeaderValueOption> {
         let mut headers = vec![
             set(&self.names.decision_id, &decision.id.to_string()),
             set("cache-control", "no-store"),
         ];
-        // Envoy gives a gRPC client its own content type.
-        if !grpc {
-            headers.push(set("content-type", "application/json"));
-        }
         if denial.reason.status() == 401 || denial.reason == Reason::TokenScopeMissing {
             headers.push(set("www-authenticate", &self.challenge(denial)));
         }
@@ -121,6 +137,12 @@ impl Answer {
         }
         challenge
     }
+}
+
+/// The body for gRPC clients: Envoy makes it the `grpc-message`, so it is one short line
+/// of plain ASCII.
+fn plain(decision: &Decision, denial: &Denial) -> String {
+    format!("{}: {} (decision {})", denial.reason.code(), denial.reason.sentence(), decision.id)
 }
 
 /// The claims request that a client passes on to Entra, in base64.

@@ -1,7 +1,7 @@
 //! The Check service: Envoy's words to ours and back. It decides nothing.
 
 mod answer;
-mod body;
+mod denial;
 mod guard;
 mod metadata;
 pub mod proto;
@@ -11,8 +11,13 @@ mod service;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod warning;
 
 pub use answer::Answer;
+pub use denial::{
+    Audience, Denials, Direction, Language, Languages, Page, ReasonTexts, Tell, TemplateError,
+    Texts,
+};
 pub use guard::{Guard, OnGuarded};
 pub use reply::Reply;
 pub use request::request;

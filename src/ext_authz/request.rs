@@ -25,6 +25,8 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
         path: &http.path,
         credentials: headers.credentials(),
         content_type: headers.single("content-type"),
+        accept: headers.list("accept"),
+        accept_language: headers.list("accept-language"),
         traceparent: headers.single("traceparent"),
         tracestate: headers.single("tracestate"),
         request_id: headers.single("x-request-id"),
@@ -137,6 +139,22 @@ impl<'a> Headers<'a> {
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };
         (1..=MAX_JUSTIFICATION).contains(&words.len()).then_some(words)
+    }
+
+    /// A header that is a list, and by which nothing is decided: repeated, it is one list.
+    fn list(&self, name: &str) -> Option<Cow<'a, str>> {
+        match (self.find(name), self) {
+            (Found::One(value), _) => Some(value),
+            (Found::Several, Self::Raw(headers)) => {
+                let same = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
+                let values = same.filter_map(|header| match value(header) {
+                    Found::One(value) => Some(value),
+                    _ => None,
+                });
+                Some(Cow::Owned(values.collect::<Vec<_>>().join(",")))
+            }
+            _ => None,
+        }
     }
 
     /// A header that nothing is decided by: unusable is the same as absent.
@@ -288,7 +306,8 @@ mod tests {
                 (
                     prop_oneof![
                         Just("authorization"), Just("Authorization"), Just("content-type"),
-                        Just("traceparent"), Just("tracestate"), Just("x-request-id"), Just("x-other"), Just("x-reason"),
+                        Just("accept"), Just("traceparent"), Just("tracestate"), Just("x-request-id"),
+                        Just("x-other"), Just("x-reason"),
                     ],
                     prop_oneof![
                         Just(b"Bearer a.b.c".to_vec()),
@@ -306,6 +325,7 @@ mod tests {
             prop_assert_eq!(raw.credentials.clone(), map.credentials.clone());
             prop_assert_eq!(raw.is_grpc(), map.is_grpc());
             prop_assert_eq!(raw.justification, map.justification);
+            prop_assert_eq!(raw.accept, map.accept);
         }
     }
 }

@@ -87,8 +87,7 @@ impl<D: Decide> CheckService<D> {
         if now.instant.elapsed() > shared.settings.deadline && decision.is_allow() {
             decision = shared.deny(Reason::Timeout, "the decision came after its deadline");
         }
-        let grpc = request.as_ref().is_some_and(Request::is_grpc);
-        let reply = Reply::of(&decision, &shared.answer, grpc);
+        let mut reply = Reply::of(&decision, &shared.answer, request.as_ref());
         shared.record.decided(&Decided {
             decision: &decision,
             request: request.as_ref(),
@@ -96,6 +95,11 @@ impl<D: Decide> CheckService<D> {
             started,
             took: now.instant.elapsed(),
         });
+        if let Some(request) = request.as_ref().filter(|request| request.debug)
+            && let Some(explanation) = shared.explain(request, &decision, now).await
+        {
+            reply.explain(&explanation);
+        }
         reply
     }
 }
@@ -112,6 +116,20 @@ impl<D: Decide> Shared<D> {
             Ok(Err(_)) => self.deny(Reason::Timeout, "the decision missed its deadline"),
             Err(panic) => self.deny(Reason::Internal, cause(panic.as_ref())),
         }
+    }
+
+    /// The explanation that the caller asked for, where they may have it and there is time.
+    /// Whatever becomes of it, the decision stands.
+    async fn explain(
+        &self,
+        request: &Request<'_>,
+        decision: &Decision,
+        now: Now,
+    ) -> Option<String> {
+        let left = self.settings.deadline.saturating_sub(now.instant.elapsed());
+        let explanation = self.decider.explain(request, decision, now);
+        let explanation = AssertUnwindSafe(timeout(left, explanation)).catch_unwind().await;
+        serde_json::to_string(&explanation.ok()?.ok()??).ok()
     }
 
     /// Waits for a turn, for a short while.

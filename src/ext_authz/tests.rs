@@ -14,7 +14,8 @@ use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
     Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind,
-    Notes, Owner, Permit, Principal, Reason, Target, TokenFacts, Verdict, Versions,
+    Notes, Notice, Owner, Permit, Principal, Reason, Request, Target, TokenFacts, Verdict,
+    Versions,
 };
 use reply::legal;
 
@@ -81,7 +82,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
             reason: *Reason::ALL.choose(rng).unwrap(),
             policies: vec![hostile(rng)],
             advice: vec![hostile(rng)],
-            detail: Some(hostile(rng).to_string()),
+            detail: Some(format!("for the operator: {}", hostile(rng))),
             challenge: match rng.random_range(0..3) {
                 0 => Some(Box::new(Challenge::AuthContext((&*hostile(rng)).into()))),
                 1 => Some(Box::new(Challenge::IssuedSince(1_800_000_000))),
@@ -89,6 +90,8 @@ fn decision(rng: &mut SmallRng) -> Decision {
             },
         }),
     };
+    let some = if rng.random_range(0..8) == 0 { rng.random_range(1..8) } else { 0 };
+    let warnings = (0..some).map(|_| Notice { policy: hostile(rng), text: hostile(rng) }).collect();
     Decision {
         id: DecisionId::new(),
         verdict,
@@ -97,9 +100,10 @@ fn decision(rng: &mut SmallRng) -> Decision {
         owners: vec![Owner {
             entity: EntityRef::parse("group:default/payments-team").unwrap(),
             title: hostile(rng),
+            contact: None,
         }],
-        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()) },
-        notes: Notes::default(),
+        versions: Versions { policy: Some("p".into()), snapshot: Some("s".into()), keys: None },
+        notes: Notes { warnings, ..Notes::default() },
     }
 }
 
@@ -110,8 +114,11 @@ fn a_million_decisions_have_legal_replies() {
     let mut allowed = 0;
     for round in 0..1_000_000 {
         let decision = decision(&mut rng);
-        let grpc = rng.random();
-        let reply = Reply::of(&decision, &answers[usize::from(rng.random::<bool>())], grpc);
+        let grpc: bool = rng.random();
+        let content_type = Some(if grpc { "application/grpc" } else { "text/plain" }.into());
+        let request = Request { content_type, ..Request::default() };
+        let answer = &answers[usize::from(rng.random::<bool>())];
+        let reply = Reply::of(&decision, answer, Some(&request));
         let status = reply.status();
         let message = reply.into_message();
         match legal(&message) {
@@ -132,7 +139,7 @@ fn a_million_decisions_have_legal_replies() {
             assert_eq!(body["decision_id"], decision.id.to_string());
             let known = decision.principal.identity().is_some();
             assert_eq!(body.get("owners").is_some(), known, "{body}");
-            assert!(!denied.body.contains("detail"));
+            assert!(!denied.body.contains("for the operator"));
         }
     }
     // Both shapes were seen, often.
@@ -152,7 +159,8 @@ fn a_reply_is_a_denial_until_there_is_a_permit() {
         };
         let body: serde_json::Value = serde_json::from_str(&denied.body).unwrap();
         assert_eq!(body["reason"], reason.code());
-        assert_eq!(body["message"], reason.sentence());
+        assert_eq!(body["detail"], reason.sentence());
+        assert_eq!(body["status"], reason.status());
     }
 }
 
@@ -168,7 +176,7 @@ fn challenges_say_what_to_do() {
             versions: Versions::default(),
             notes: Notes::default(),
         };
-        let message = Reply::of(&decision, &answer(false), false).into_message();
+        let message = Reply::of(&decision, &answer(false), None).into_message();
         let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else {
             panic!("a denial")
         };
@@ -220,7 +228,7 @@ fn an_allow_follows_its_settings() {
     };
     for remove_authorization in [false, true] {
         let settings = AnswerSettings { headers: headers.clone(), remove_authorization };
-        let message = Reply::of(&decision, &Answer::new(settings, None), false).into_message();
+        let message = Reply::of(&decision, &Answer::new(settings, None), None).into_message();
         let Some(HttpResponse::OkResponse(ok)) = message.http_response else { panic!("an allow") };
         let set: Vec<_> =
             ok.headers.iter().map(|option| option.header.as_ref().unwrap().key.as_str()).collect();

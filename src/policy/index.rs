@@ -114,6 +114,28 @@ impl Index {
     }
 }
 
+/// Whether a policy's scope can match, whoever asks: it is for this action, and for this
+/// resource or what it is part of.
+pub(super) fn is_about(
+    policy: &Policy,
+    question: &Question<'_>,
+    resource: ResourceType,
+    part_of: &[&EntityRef],
+) -> bool {
+    let scope = Scope::of(policy);
+    let delegated = [true, false];
+    let types = delegated.map(|delegated| combination(delegated, resource, question.action));
+    let named = match &scope.resource {
+        Named::Any => true,
+        Named::Never => false,
+        Named::By(entity) => {
+            **entity == *question.entity.as_str()
+                || part_of.iter().any(|whole| whole.as_str() == &**entity)
+        }
+    };
+    named && types.iter().any(|at| scope.combinations & (1 << at) != 0)
+}
+
 fn principal(identity: &Identity) -> Box<str> {
     let kind = if identity.delegated { "User" } else { "Workload" };
     format!("{kind}::{}/{}", identity.tenant, identity.object).into()

@@ -16,6 +16,8 @@ use super::settings::PolicySettings;
 use super::source::{Read, read_all};
 use super::stats::PolicyStats;
 
+/// Nobody reads more; `stagedoor policy lint` has all.
+const MAX_ODD: usize = 20;
 /// How long files have to stay as they are.
 const SETTLED_FOR: Duration = Duration::from_millis(100);
 
@@ -69,6 +71,7 @@ impl Policies {
     pub fn load(settings: PolicySettings) -> Result<Self, PolicyErrors> {
         let read = read_all(&settings);
         let set = PolicySet::of_read(read.clone(), &settings, Arc::default())?;
+        say_odd(&set);
         Ok(Self::new(set, settings, Some(read)))
     }
 
@@ -173,6 +176,7 @@ impl Shared {
             Ok(set) => {
                 let (policies, version) = (set.len(), Arc::clone(set.version()));
                 tracing::info!(policies, %version, before = %before.version(), "other policies are in force");
+                say_odd(&set);
                 self.current.store(Arc::new(set));
                 loaded.at = SystemTime::now();
                 loaded.adopted += 1;
@@ -184,5 +188,12 @@ impl Shared {
                 loaded.last_error = Some(errors.to_string());
             }
         }
+    }
+}
+
+/// Says what is no mistake, but can't be meant.
+fn say_odd(set: &PolicySet) {
+    for odd in set.odd().iter().take(MAX_ODD) {
+        tracing::warn!(%odd, "a policy can't be meant like this");
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Memory {
     bounds: Bounds,
     current: ArcSwap<Answers>,
     counters: Arc<Counters>,
+    /// The bits of a hash that count: all of them, unless a test has everything collide.
+    pub(super) mask: u64,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ struct Counters {
 pub(super) struct Answers {
     version: Arc<str>,
     hasher: RandomState,
+    mask: u64,
     plans: Bounded<u64, Arc<Plan>>,
     outcomes: Bounded<u64, Kept>,
     counters: Arc<Counters>,
@@ -103,8 +106,10 @@ enum Seen<'a> {
 impl Memory {
     pub(super) fn new(bounds: Bounds) -> Self {
         let counters = Arc::new(Counters::default());
-        let none = Answers::new("".into(), Bounds { max_entries: 0, max_bytes: 0 }, &counters);
-        Self { bounds, current: ArcSwap::from_pointee(none), counters }
+        let mask = u64::MAX;
+        let nothing = Bounds { max_entries: 0, max_bytes: 0 };
+        let none = Answers::new("".into(), nothing, &counters, mask);
+        Self { bounds, current: ArcSwap::from_pointee(none), counters, mask }
     }
 
     /// The answers for this snapshot. While some still decide by the one before, the two
@@ -114,7 +119,8 @@ impl Memory {
         if *current.version == **version {
             return current;
         }
-        let anew = Arc::new(Answers::new(Arc::clone(version), self.bounds, &self.counters));
+        let anew = Answers::new(Arc::clone(version), self.bounds, &self.counters, self.mask);
+        let anew = Arc::new(anew);
         self.current.store(Arc::clone(&anew));
         anew
     }
@@ -132,11 +138,12 @@ impl Memory {
 }
 
 impl Answers {
-    fn new(version: Arc<str>, bounds: Bounds, counters: &Arc<Counters>) -> Self {
+    fn new(version: Arc<str>, bounds: Bounds, counters: &Arc<Counters>, mask: u64) -> Self {
         let half = Bounds { max_bytes: bounds.max_bytes / 2, ..bounds };
         Self {
             version,
             hasher: RandomState::new(),
+            mask,
             plans: Bounded::new(half),
             outcomes: Bounded::new(half),
             counters: Arc::clone(counters),
@@ -181,7 +188,7 @@ impl Answers {
         question.listed.map(|listed| &**listed).hash(&mut hasher);
         question.entity.hash(&mut hasher);
         question.action.hash(&mut hasher);
-        hasher.finish()
+        hasher.finish() & self.mask
     }
 
     fn hash_in(&self, plan: &Arc<Plan>, facts: &RequestFacts<'_>) -> u64 {
@@ -190,7 +197,7 @@ impl Answers {
         for member in plan.selection.reads.context.iter() {
             seen(member, facts).hash(&mut hasher);
         }
-        hasher.finish()
+        hasher.finish() & self.mask
     }
 
     /// Counts a question by whether it was answered from here.

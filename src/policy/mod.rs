@@ -9,6 +9,7 @@
 mod decide;
 mod engine;
 mod error;
+mod explain;
 mod index;
 mod lint;
 mod live;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use decide::Judgement;
 pub use error::{PolicyError, PolicyErrors};
+pub use explain::{Applies, Hint, Lack, PolicyTrace, PolicyTraces};
 pub use lint::{Finding, Kind, Known, Severity, Surroundings, lint};
 pub use live::{Policies, PolicyStatus};
 pub use memory::MemoryStats;

@@ -47,6 +47,18 @@ pub enum Mode {
     Warn,
 }
 
+impl Mode {
+    /// The name used in annotations and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Warn => "warn",
+        }
+    }
+}
+
 /// What a new token would have to say for a `forbid` not to apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {

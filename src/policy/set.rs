@@ -158,6 +158,13 @@ impl PolicySet {
         &self.entra_groups
     }
 
+    /// Whether a policy reads this member of the context.
+    #[must_use]
+    pub fn reads(&self, member: &str) -> bool {
+        let mut read = self.rules.iter().flat_map(|rule| rule.reads.context.iter());
+        read.any(|read| read.name() == member)
+    }
+
     /// What is known of each policy, in the order of the files.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyInfo> {
         self.rules.iter().map(|rule| &rule.info)

@@ -34,6 +34,7 @@ fn set(text: &str) -> Result<PolicySet, PolicyErrors> {
     PolicySet::of(&[PolicySource { file: "test.cedar".into(), text: text.to_owned() }])
 }
 
+#[derive(Clone, Copy)]
 struct Case {
     kind: IdentityKind,
     roles: &'static [&'static str],
@@ -507,6 +508,45 @@ fn an_answer_is_remembered_by_all_that_it_depends_on() {
     }
 }
 
+/// Where every question has the same hash, each still gets its own answer.
+#[test]
+fn a_hash_alone_never_answers() {
+    let text = r#"@id("a") permit (principal, action == Action::"read", resource == Component::"component:default/payments")
+        when { principal in resource.owners && context.time < datetime("2030-01-01") };
+        @id("b") permit (principal, action == Action::"write", resource) when { principal.agent };"#;
+    let mut set = set(text).unwrap();
+    set.enforced.memory.mask = 0;
+    let user = Arc::new(identity(IdentityKind::User, &[]));
+    let agent = Arc::new(Identity { kind: IdentityKind::Agent, ..(*user).clone() });
+    let late = 1_893_456_000;
+    let other = Case { resource: "component:default/orders", ..CASE };
+    for _ in 0..2 {
+        for (action, who, at, want) in [
+            (Action::Read, &user, 1, true),
+            (Action::Write, &user, 1, false),
+            (Action::Write, &agent, 1, true),
+            (Action::Read, &user, late, false),
+            (Action::Read, &agent, 2, true),
+            (Action::Admin, &agent, 2, false),
+        ] {
+            for case in [&CASE, &other] {
+                let want = want && (action != Action::Read || case.resource == CASE.resource);
+                let case = Case { action, ..*case };
+                for _ in 0..2 {
+                    let judgement = judge_at(&set, &case, who, at);
+                    assert_eq!(judgement.verdict.is_ok(), want, "{action} at {at}");
+                }
+            }
+        }
+    }
+    // Asked twice in a row, it is remembered all the same.
+    assert!(
+        judge_at(&set, &CASE, &agent, 3).notes.remembered.decision || {
+            judge_at(&set, &CASE, &agent, 3).notes.remembered.decision
+        }
+    );
+}
+
 #[test]
 fn the_shadow_decides_nothing() {
     let enforced = r#"@id("owners") permit (principal, action, resource) when { principal in resource.owners };"#;
@@ -595,5 +635,29 @@ fn the_model_only_grows() {
     }
     for member in now.iter().filter(|member| !first.contains(&member.as_str())) {
         assert!(member.contains('?'), "not optional: {member}");
+    }
+}
+
+/// Only somebody who can sign in is asked to, and only where that lifts every `forbid`.
+#[test]
+fn challenges_are_for_who_can_sign_in() {
+    let text = r#"@id("all") permit (principal, action, resource);
+        @id("c1") @challenge("c1") forbid (principal, action, resource) unless { principal.auth_contexts.contains("c1") };
+        @id("fresh") @challenge("sign_in") forbid (principal, action == Action::"admin", resource);
+        @id("frozen") forbid (principal, action, resource) when { resource.tags.contains("frozen") };"#;
+    let set = set(text).unwrap();
+    let user = Case { action: Action::Write, ..CASE };
+    let robot = Case { kind: IdentityKind::Workload, ..user };
+    for (case, want) in [
+        (user, denied(Reason::InsufficientClaims, &["c1"])),
+        (
+            Case { action: Action::Admin, ..user },
+            denied(Reason::InsufficientClaims, &["c1", "fresh"]),
+        ),
+        (Case { tags: &["frozen"], ..user }, denied(Reason::Forbidden, &["c1", "frozen"])),
+        (robot, denied(Reason::Forbidden, &["c1"])),
+        (Case { action: Action::Admin, ..robot }, denied(Reason::Forbidden, &["c1", "fresh"])),
+    ] {
+        assert_eq!(ask(&set, &case), want, "{:?} {}", case.kind, case.action);
     }
 }

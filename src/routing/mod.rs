@@ -77,6 +77,7 @@ mod entity;
 mod error;
 mod host_pattern;
 mod index;
+mod near;
 mod path_pattern;
 mod settings;
 
@@ -87,6 +88,7 @@ pub use claims::{
     DelegationSettings, Delegations, DelegationsSettings, NamingSettings,
 };
 pub use error::RouteError;
+pub use near::{NearRoute, near_routes};
 pub use settings::*;
 
 use crate::domain::{

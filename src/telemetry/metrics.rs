@@ -1,5 +1,7 @@
 //! Every metric, by name. Labels are closed lists, so cardinality is bounded.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -17,6 +19,35 @@ pub struct Metrics {
     denied: Vec<Counter>,
     duration: Histogram,
     guarded: Counter,
+    alerts: Alerts,
+}
+
+/// Policies that can have a label of their own; the others share one.
+const MAX_ALERTING: usize = 1000;
+/// What the others share.
+const OTHERS: &str = "(others)";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    policy: String,
+}
+
+/// Alerts by policy. Behind a lock, which few decisions need.
+#[derive(Clone, Debug, Default)]
+struct Alerts {
+    counters: Family<AlertLabels, Counter>,
+    policies: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Alerts {
+    fn count(&self, policy: &str) {
+        let Ok(mut policies) = self.policies.lock() else { return };
+        let known = policies.contains(policy)
+            || (policies.len() < MAX_ALERTING && policies.insert(policy.to_owned()));
+        drop(policies);
+        let policy = if known { policy } else { OTHERS }.to_owned();
+        self.counters.get_or_create(&AlertLabels { policy }).inc();
+    }
 }
 
 /// The codes of an allow, as [`Decision::code`] gives them.
@@ -55,7 +86,10 @@ impl Metrics {
             "Calls that would have ended in a gRPC error and were answered as denials",
             guarded.clone(),
         );
-        Self { allowed, denied, duration, guarded }
+        let alerts = Alerts::default();
+        let help = "Decisions that a policy wants looked at, by policy";
+        registry.register("stagedoor_alerts", help, alerts.counters.clone());
+        Self { allowed, denied, duration, guarded, alerts }
     }
 
     /// Counts a decision.
@@ -73,10 +107,38 @@ impl Metrics {
             counter.inc();
         }
         self.duration.observe(took.as_secs_f64());
+        for alert in &decision.notes.alerts {
+            self.alerts.count(&alert.policy);
+        }
     }
 
     /// Counts a call that the guard answered.
     pub fn guarded(&self) {
         self.guarded.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_policies_have_a_label() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for number in 0..MAX_ALERTING + 5 {
+            metrics.alerts.count(&format!("policy-{number}"));
+        }
+        metrics.alerts.count("policy-7");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        let of = |policy: &str| {
+            let name = format!("stagedoor_alerts_total{{policy=\"{policy}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned)
+        };
+        assert_eq!(of("policy-7").as_deref(), Some("2"));
+        assert_eq!(of("policy-999").as_deref(), Some("1"));
+        assert_eq!(of("policy-1000"), None);
+        assert_eq!(of(OTHERS).as_deref(), Some("5"));
     }
 }

@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Span as _, SpanKind, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use super::settings::TelemetrySettings;
+use crate::collector::reach;
 use crate::domain::{Decision, Request};
 
 /// Makes spans where an OTLP collector is configured, and nothing otherwise.
@@ -36,10 +36,8 @@ impl Traces {
         settings: &TelemetrySettings,
     ) -> Result<Self, opentelemetry_otlp::ExporterBuildError> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok(Self::default()) };
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint.as_str())
-            .build()?;
+        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
+        let exporter = reach(exporter, endpoint).build()?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_resource(Resource::builder().with_service_name("stagedoor").build())

@@ -8,8 +8,32 @@ use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
 /// The headers that Envoy is told to set: few, small, plain, and none that would
 /// send the request elsewhere.
 fn check_headers(headers: &[HeaderValueOption]) -> Result<(), String> {
+    check_values(headers, 2)?;
+    let mut names: Vec<_> =
+        headers.iter().filter_map(|option| Some(&option.header.as_ref()?.key)).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() != count {
+        return Err("a header is set twice".to_owned());
+    }
+    Ok(())
+}
+
+/// What an allow adds to the upstream's answer: warnings, beside each other.
+fn check_warnings(headers: &[HeaderValueOption]) -> Result<(), String> {
+    check_values(headers, 0)?;
+    let other = |option: &HeaderValueOption| {
+        option.header.as_ref().is_none_or(|header| header.key != "x-stagedoor-warning")
+    };
+    if headers.len() > 5 || headers.iter().any(other) {
+        return Err(format!("an allow adds {headers:?} to the answer"));
+    }
+    Ok(())
+}
+
+fn check_values(headers: &[HeaderValueOption], append_action: i32) -> Result<(), String> {
     let mut bytes = 0;
-    let mut names = Vec::new();
     for option in headers {
         let header = option.header.as_ref().ok_or("a header option without a header")?;
         let (key, value) = (&header.key, &header.value);
@@ -25,17 +49,11 @@ fn check_headers(headers: &[HeaderValueOption]) -> Result<(), String> {
         }
         #[allow(deprecated)] // it must not be set either
         let append = option.append.is_some();
-        if !header.raw_value.is_empty() || append || option.append_action != 2 {
-            return Err(format!("`{key}` does not overwrite"));
+        if !header.raw_value.is_empty() || append || option.append_action != append_action {
+            return Err(format!("`{key}` is not set as it should be"));
         }
-        names.push(key.as_str());
     }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    if names.len() != count {
-        return Err("a header is set twice".to_owned());
-    }
+    let count = headers.len();
     if count > 20 || bytes > 8 * 1024 {
         return Err(format!("{count} headers of {bytes} bytes"));
     }
@@ -73,12 +91,9 @@ pub(crate) fn legal(response: &CheckResponse) -> Result<bool, String> {
             if ok.headers_to_remove.iter().any(|name| set.contains(&name.as_str())) {
                 return Err("a header is set and removed".to_owned());
             }
-            let rest = (
-                &ok.response_headers_to_add,
-                &ok.query_parameters_to_set,
-                &ok.query_parameters_to_remove,
-            );
-            if !(rest.0.is_empty() && rest.1.is_empty() && rest.2.is_empty()) {
+            check_warnings(&ok.response_headers_to_add)?;
+            let rest = (&ok.query_parameters_to_set, &ok.query_parameters_to_remove);
+            if !(rest.0.is_empty() && rest.1.is_empty()) {
                 return Err("an allow changes more than headers".to_owned());
             }
             Ok(true)

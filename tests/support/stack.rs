@@ -43,7 +43,11 @@ kind: Group
 metadata:
   name: payments-team
   annotations: { graph.microsoft.com/group-id: aaaaaaaa-0000-0000-0000-000000000001 }
-spec: { type: team, children: [], profile: { displayName: Payments Team } }
+  links: [{ title: Chat, url: "https://chat.example.com/payments" }]
+spec:
+  type: team
+  children: []
+  profile: { displayName: Payments Team, email: payments@example.com }
 ---
 apiVersion: backstage.io/v1alpha1
 kind: Group
@@ -111,6 +115,12 @@ pub(crate) struct Options {
     pub(crate) routes: String,
     /// More policies.
     pub(crate) policy: String,
+    /// Other policies than the usual ones.
+    pub(crate) policies: Option<String>,
+    /// The groups whose members get explanations.
+    pub(crate) debug: Vec<String>,
+    /// More settings of `audit`, each after a comma.
+    pub(crate) audit: String,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
@@ -125,6 +135,9 @@ impl Default for Options {
             tenant: String::new(),
             routes: String::new(),
             policy: String::new(),
+            policies: None,
+            debug: Vec::new(),
+            audit: String::new(),
             wait: true,
         }
     }
@@ -138,6 +151,8 @@ pub(crate) struct Stagedoor {
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) catalog: stagedoor::catalog::Catalog,
+    /// What SIGHUP does.
+    pub(crate) reload: std::sync::Arc<tokio::sync::Notify>,
     pub(crate) running: JoinHandle<Result<DrainReport, AppError>>,
 }
 
@@ -153,10 +168,11 @@ impl Stagedoor {
         let config = Config::load(&config).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let app = App::build(config).await?;
         let address = app.addresses().first().context("a listener")?.clone();
-        let (admin, catalog) = (app.admin_address(), app.catalog().clone());
+        let (admin, catalog, reload) = (app.admin_address(), app.catalog().clone(), app.reload());
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(shutdown));
-        let stagedoor = Self { tenant, folder, address, admin, shutdown: handle, catalog, running };
+        let stagedoor =
+            Self { tenant, folder, address, admin, shutdown: handle, catalog, reload, running };
         if options.wait {
             stagedoor.await_ready().await?;
         }
@@ -189,6 +205,21 @@ impl Stagedoor {
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
         let answer = raw_http(self.admin, request).await?;
         Ok((answer.status, String::from_utf8(answer.body)?))
+    }
+
+    /// Asks the admin port with a body.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<RawResponse> {
+        let mut request = format!("POST {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        raw_http(self.admin, request).await
     }
 
     /// Waits until the snapshot is another one than `version`.
@@ -255,7 +286,8 @@ pub(crate) fn write_config(
     let path = folder.path();
     std::fs::create_dir_all(path.join("catalog"))?;
     std::fs::write(path.join("catalog/catalog-info.yaml"), CATALOG)?;
-    std::fs::write(path.join("policy.cedar"), format!("{POLICY}{}", options.policy))?;
+    let policies = options.policies.as_deref().unwrap_or(POLICY);
+    std::fs::write(path.join("policy.cedar"), format!("{policies}{}", options.policy))?;
     let grpc = if options.unix {
         format!("unix:{}", path.join("stagedoor.sock").display())
     } else {
@@ -270,11 +302,13 @@ pub(crate) fn write_config(
         "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
-         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar] }}\n\
-         audit: {{ to: \"file:{audit}\" }}\n{check}{more}\n",
+         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }} }}\n\
+         audit: {{ to: \"file:{audit}\"{more_audit} }}\n{check}{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
+        more_audit = options.audit,
         routes = options.routes,
+        debug = options.debug,
         id = tenant.id(),
         authority = tenant.authority(),
         v1 = tenant.issuer_v1(),

@@ -4,6 +4,7 @@ use std::sync::mpsc as std_mpsc;
 use std::time::SystemTime;
 
 use super::*;
+use crate::audit::{AuditRecord, AuditStats, line};
 use crate::domain::{
     Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
 };
@@ -25,11 +26,20 @@ fn record(name: usize) -> AuditRecord {
     AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)
 }
 
+fn plain() -> Presenter {
+    Presenter::new(&AuditSettings::to(AuditSink::Off).content).expect("no key is needed")
+}
+
+fn start(sink: Box<dyn Sink>, queue: usize) -> Result<(AuditSender, AuditTask), AuditError> {
+    AuditWriter::start_with(sink, None, plain(), queue)
+}
+
 /// The names on the lines that are whole, in order.
 fn names(bytes: &[u8]) -> Vec<usize> {
     bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+        .filter(|line| line.get("event").is_none())
         .map(|line| line["request_id"].as_str().expect("named").parse().expect("a number"))
         .collect()
 }
@@ -78,19 +88,19 @@ fn scripted() -> (Box<Scripted>, Script) {
 #[tokio::test]
 async fn a_full_queue_drops_and_counts_and_never_waits() {
     let (sink, script) = scripted();
-    let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+    let (sender, task) = start(sink, 4).expect("started");
     sender.send(record(0));
     // The writer holds the first and is stuck with it; the queue is empty.
     script.waiting.recv_timeout(SOON).expect("a write");
     for name in 1..=10 {
         sender.send(record(name));
     }
-    assert_eq!(sender.stats(), AuditStats { written: 0, dropped: 6, failed: 0 });
+    assert_eq!(sender.stats(), AuditStats { written: 0, dropped: 6, ..AuditStats::default() });
 
     drop(script.steps);
     assert!(task.stop(SOON).await);
     assert_eq!(names(&script.out.lock().expect("no panic")), [0, 1, 2, 3, 4]);
-    assert_eq!(sender.stats(), AuditStats { written: 5, dropped: 6, failed: 0 });
+    assert_eq!(sender.stats(), AuditStats { written: 5, dropped: 6, ..AuditStats::default() });
 
     sender.send(record(11));
     assert_eq!(sender.stats().dropped, 7, "a stopped writer takes nothing");
@@ -100,7 +110,8 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
     let whole = {
         let mut line = Vec::new();
-        line::append(&mut line, &record(1)).expect("a record");
+        let entry = Entry::Decision(Box::new(record(1)));
+        line::append(&mut line, &plain().form(&entry)).expect("a record");
         line.len()
     };
     let full = io::ErrorKind::StorageFull;
@@ -119,7 +130,7 @@ async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
     ];
     for (steps, want) in cases {
         let (sink, script) = scripted();
-        let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+        let (sender, task) = start(sink, 4).expect("started");
         sender.send(record(1));
         for step in &steps {
             script.waiting.recv_timeout(SOON).expect("a write");
@@ -133,7 +144,7 @@ async fn failures_are_counted_by_the_record_and_the_next_is_tried() {
         let failed = u64::from(!matches!(steps.last(), Some(Ok(1..))));
         assert_eq!(
             sender.stats(),
-            AuditStats { written: 2 - failed, dropped: 0, failed },
+            AuditStats { written: 2 - failed, failed, ..AuditStats::default() },
             "{steps:?}"
         );
     }
@@ -153,7 +164,7 @@ async fn a_sink_that_takes_nothing_does_not_hold_up_the_end() {
         }
     }
     let (reader, pipe) = io::pipe().expect("a pipe");
-    let (sender, task) = AuditWriter::start_with(Box::new(Pipe(pipe)), 100).expect("started");
+    let (sender, task) = start(Box::new(Pipe(pipe)), 100).expect("started");
     for name in 0..10_000 {
         sender.send(record(name));
     }
@@ -166,7 +177,7 @@ async fn a_sink_that_takes_nothing_does_not_hold_up_the_end() {
 async fn a_writer_whose_task_is_dropped_writes_on() {
     let (sink, script) = scripted();
     drop(script.steps);
-    let (sender, task) = AuditWriter::start_with(sink, 4).expect("started");
+    let (sender, task) = start(sink, 4).expect("started");
     drop(task);
     sender.send(record(1));
     script.waiting.recv_timeout(SOON).expect("a write");
@@ -176,10 +187,61 @@ async fn a_writer_whose_task_is_dropped_writes_on() {
 
 #[tokio::test]
 async fn nowhere_is_a_sink_too() {
-    let settings = AuditSettings { sink: AuditSink::Off, queue: 0 };
+    let settings = AuditSettings { queue: 0, ..AuditSettings::to(AuditSink::Off) };
     let (sender, task) = AuditWriter::start(&settings).expect("started");
     assert!(!sender.is_on());
     sender.send(record(1));
     assert_eq!(sender.stats(), AuditStats::default());
     assert!(task.stop(SOON).await);
+}
+
+/// What a reader of the stream is told of what is missing in it: how much, and where.
+#[tokio::test]
+async fn what_is_lost_is_said_where_it_is_missing() {
+    let (sink, script) = scripted();
+    let (sender, task) = start(sink, 4).expect("started");
+    sender.send(record(0));
+    script.waiting.recv_timeout(SOON).expect("a write");
+    // Four fit, six don't; and the one that is being written fails.
+    for name in 1..=10 {
+        sender.send(record(name));
+    }
+    script.steps.send(Err(io::ErrorKind::StorageFull)).expect("still there");
+    // So does the news of it, at first.
+    script.waiting.recv_timeout(SOON).expect("a write");
+    script.steps.send(Ok(10)).expect("still there");
+    script.waiting.recv_timeout(SOON).expect("a write");
+    script.steps.send(Err(io::ErrorKind::StorageFull)).expect("still there");
+    drop(script.steps);
+    assert!(task.stop(SOON).await);
+    assert_eq!(
+        sender.stats(),
+        AuditStats { written: 0, dropped: 6, failed: 5, ..AuditStats::default() }
+    );
+    let out = script.out.lock().expect("no panic").clone();
+    let lines: Vec<_> = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    // The torn news, and the whole.
+    assert_eq!(lines.len(), 2);
+    let gap: serde_json::Value = serde_json::from_slice(lines[1]).expect("JSON");
+    assert_eq!((&gap["event"], &gap["lost"]), (&"audit_gap".into(), &11.into()));
+    assert!(gap["since"].as_str() <= gap["time"].as_str(), "{gap}");
+    crate::audit::form::follows_schema(&gap);
+}
+
+#[tokio::test]
+async fn a_gap_is_said_once() {
+    let (sink, script) = scripted();
+    let (sender, task) = start(sink, 100).expect("started");
+    sender.send(record(1));
+    script.waiting.recv_timeout(SOON).expect("a write");
+    script.steps.send(Err(io::ErrorKind::StorageFull)).expect("still there");
+    drop(script.steps);
+    for name in 2..5 {
+        sender.send(record(name));
+    }
+    assert!(task.stop(SOON).await);
+    let out = String::from_utf8(script.out.lock().expect("no panic").clone()).expect("text");
+    assert_eq!(out.matches("audit_gap").count(), 1);
+    assert!(out.starts_with("{\"version\":1,\"time\":"), "{out}");
+    assert_eq!(names(out.as_bytes()), [2, 3, 4]);
 }

@@ -12,7 +12,7 @@ use crate::catalog::settings::BackstageSettings;
 
 /// Only these, on every page: the cursor does not remember them.
 const FIELDS: &str = "kind,metadata.name,metadata.namespace,metadata.uid,metadata.title,\
-    metadata.tags,metadata.annotations,spec.type,spec.lifecycle,spec.profile,relations";
+    metadata.tags,metadata.links,metadata.annotations,spec.type,spec.lifecycle,spec.profile,relations";
 
 /// The kinds that ownership is about.
 const KINDS: [&str; 8] =

@@ -1,5 +1,6 @@
 //! `stagedoor policy`
 
+mod diff;
 mod fields;
 mod lint;
 mod paint;
@@ -13,6 +14,9 @@ pub(super) use lint::look;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
+    /// Decide recorded requests again by other policies, and say who would gain or lose
+    /// what. Exits with 1 if anybody would.
+    Diff(diff::DiffArgs),
     /// Decide the cases of case files, and compare what comes with what is expected.
     /// Exits with 1 if a case fails, with 3 if a file is wrong.
     Test(test::TestArgs),
@@ -23,6 +27,7 @@ pub(super) enum PolicyCommand {
 
 pub(super) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
+        PolicyCommand::Diff(args) => diff::run(args),
         PolicyCommand::Test(args) => test::run(args),
         PolicyCommand::Lint(args) => lint::run(args),
     }

@@ -7,6 +7,8 @@ mod show;
 mod who;
 mod why;
 
+pub(super) use fetch::now;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

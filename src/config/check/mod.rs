@@ -1,7 +1,9 @@
 //! What the values of a file mean, and whether they can be meant together.
 
+mod audit;
 mod catalog;
 mod catalog_routes;
+mod denial;
 mod entra;
 mod graph;
 mod listen;
@@ -67,8 +69,9 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let justification = policy::justification(&document.policy, findings);
     let debug_groups = policy::debug_groups(&document.policy, findings);
     let answer = rest::answer(&document.answer, findings);
+    let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, justification, findings);
-    let audit = rest::audit(&document.audit, findings);
+    let audit = audit::settings(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
     let listeners = listeners?;
     Some(Config {
@@ -88,8 +91,9 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         policy,
         debug_groups,
         answer,
+        denials: denials?,
         check,
-        audit,
+        audit: audit?,
         telemetry: telemetry?,
     })
 }

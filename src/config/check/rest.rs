@@ -1,11 +1,10 @@
-//! `answer`, `check`, `audit` and `telemetry`.
+//! `answer`, `check` and `telemetry`.
 
 use http::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::Findings;
-use crate::audit::{AuditSettings, AuditSink};
-use crate::config::document::{self, Answer, Audit, Check, Telemetry};
+use crate::config::document::{self, Answer, Check, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
@@ -106,30 +105,6 @@ pub(super) fn check(
             Period::seconds(10),
         ),
     }
-}
-
-pub(super) fn audit(audit: &Audit, findings: &mut Findings<'_>) -> AuditSettings {
-    let sink = match audit.to.strip_prefix("file:") {
-        Some(path) => match findings.path("/audit/to", path) {
-            Some(path) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                if let Some(folder) = folder
-                    && !folder.is_dir()
-                {
-                    let message = format!("the folder `{}` isn't there", folder.display());
-                    findings.say("/audit/to", message);
-                } else if path.is_dir() {
-                    let message = format!("`{}` is a folder, not a file", path.display());
-                    findings.say("/audit/to", message);
-                }
-                AuditSink::File(path)
-            }
-            None => AuditSink::Off,
-        },
-        None if audit.to == "off" => AuditSink::Off,
-        None => AuditSink::Stdout,
-    };
-    AuditSettings { sink, queue: usize::try_from(audit.queue).unwrap_or(usize::MAX) }
 }
 
 pub(super) fn telemetry(

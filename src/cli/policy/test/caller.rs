@@ -193,6 +193,7 @@ fn described(node: &Node, mistakes: &mut Mistakes) -> Option<Caller> {
         agent_parent: id(&fields, "agent_parent", mistakes),
         session: fields.text("session", mistakes).map(|text| text.value.into()),
         token_id: None,
+        issuer: None,
     };
     let tenant = id(&fields, "tenant", mistakes);
     Some(Caller::Described(Box::new(Description {

@@ -1,0 +1,168 @@
+//! What is written from now on, also when the file is begun anew meanwhile.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::read::{Source, Strange, is_same};
+use super::show::Shown;
+use crate::audit::sibling;
+
+const PAUSE: Duration = Duration::from_millis(200);
+/// More than this without a line's end is no record.
+const MAX_LINE: usize = 4 << 20;
+
+/// Shows what is there and what comes, until it is ended.
+pub(super) fn follow<W: Write>(
+    source: &Source,
+    strange: &mut Strange,
+    shown: &mut Shown<'_, W>,
+) -> anyhow::Result<()> {
+    let mut files = source.open()?;
+    let path = &source.file;
+    let Some((_, file)) = files.pop() else { return Ok(()) };
+    for (path, file) in files {
+        let mut older = Followed::new(path, file);
+        older.drain(strange, shown)?;
+        older.end(strange, shown)?;
+    }
+    let mut current = Followed::new(path.clone(), file);
+    let mut moved = false;
+    loop {
+        let came = current.drain(strange, shown)?;
+        shown.flush()?;
+        // A writer may be slower to go over than whoever moved the file: what comes within
+        // a pause of that is still read.
+        if moved && !came {
+            let mut next = after(path, &current.file)?;
+            let last = next.pop();
+            for mut between in next {
+                between.drain(strange, shown)?;
+                between.end(strange, shown)?;
+            }
+            if let Some(last) = last {
+                current.end(strange, shown)?;
+                current = last;
+                moved = false;
+                continue;
+            }
+        }
+        moved = match std::fs::metadata(path) {
+            Ok(there) => !is_same(&there, &current.file.metadata()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(|| format!("`{}`", path.display())),
+        };
+        if !came {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// The files after the one that is being read, oldest first: it can have been moved more
+/// than once meanwhile.
+fn after(path: &Path, current: &File) -> io::Result<Vec<Followed>> {
+    let ours = current.metadata()?;
+    let open = |path: PathBuf| File::open(&path).map(|file| Followed::new(path, file));
+    let mut newer = vec![open(path.to_owned())?];
+    for number in 1_u32.. {
+        match open(sibling(path, number)) {
+            Ok(older) if is_same(&older.file.metadata()?, &ours) => {
+                newer.reverse();
+                return Ok(newer);
+            }
+            // It can have moved on while we were looking.
+            Ok(older) => {
+                let older_is = older.file.metadata()?;
+                let met = |newer: &Followed| {
+                    newer.file.metadata().is_ok_and(|newer| is_same(&newer, &older_is))
+                };
+                if !newer.iter().any(met) {
+                    newer.push(older);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+    }
+    // It was moved elsewhere.
+    newer.truncate(1);
+    Ok(newer)
+}
+
+/// A file that is read as far as it goes.
+struct Followed {
+    path: PathBuf,
+    file: File,
+    /// What was read beyond the last whole line.
+    rest: Vec<u8>,
+    lines: u64,
+}
+
+impl Followed {
+    fn new(path: PathBuf, file: File) -> Self {
+        Self { path, file, rest: Vec::new(), lines: 0 }
+    }
+
+    /// Shows the lines that have become whole. Returns whether there was anything to read.
+    fn drain<W: Write>(
+        &mut self,
+        strange: &mut Strange,
+        shown: &mut Shown<'_, W>,
+    ) -> anyhow::Result<bool> {
+        if self.file.metadata()?.len() < self.file.stream_position()? {
+            // It was emptied, and begins anew.
+            self.end(strange, shown)?;
+            self.lines = 0;
+            self.file.rewind()?;
+        }
+        let mut any = false;
+        let mut part = vec![0; 64 << 10];
+        loop {
+            let read = self.file.read(&mut part)?;
+            if read == 0 {
+                return Ok(any);
+            }
+            any = true;
+            self.rest.extend_from_slice(part.get(..read).unwrap_or_default());
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                self.line(&line, strange, shown)?;
+            }
+            if self.rest.len() > MAX_LINE {
+                // No record is so long: what follows is not one either, and is said to be.
+                self.rest.truncate(1);
+            }
+        }
+    }
+
+    /// Nothing more will come: what is left is a line without its end, whole or torn.
+    fn end<W: Write>(
+        &mut self,
+        strange: &mut Strange,
+        shown: &mut Shown<'_, W>,
+    ) -> anyhow::Result<()> {
+        let rest = std::mem::take(&mut self.rest);
+        self.line(&rest, strange, shown)
+    }
+
+    fn line<W: Write>(
+        &mut self,
+        line: &[u8],
+        strange: &mut Strange,
+        shown: &mut Shown<'_, W>,
+    ) -> anyhow::Result<()> {
+        self.lines += 1;
+        let before = strange.count();
+        if let Some(record) = strange.read(&self.path, self.lines, line) {
+            return shown.tell(line.trim_ascii_end(), &record);
+        }
+        if strange.count() > before {
+            crate::cli::note(&format!("{}:{} is no record", self.path.display(), self.lines));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What one denial tells: the same for a person and for a program.
+
+use serde::Serialize;
+
+use super::languages::Language;
+use super::{Denials, percent};
+use crate::domain::{Decision, Denial, EntityRef, Owner, Reason, Request, RequestLine, plain};
+
+/// Nobody reads more of a path.
+const MAX_PATH: usize = 200;
+/// Nobody reads more of an advice.
+const MAX_ADVICE: usize = 500;
+/// Nobody reads more of a name.
+const MAX_NAME: usize = 150;
+
+/// What a denial tells its caller. Every text of others in it is one line of bounded
+/// length, without marks that move what stands around it; it is not escaped.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Told {
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+    pub(super) title: String,
+    pub(super) sentence: String,
+    pub(super) decision_id: String,
+    pub(super) request: Option<Asked>,
+    pub(super) entity: Option<String>,
+    pub(super) entity_url: Option<String>,
+    pub(super) action: Option<String>,
+    pub(super) action_text: Option<String>,
+    pub(super) owners: Vec<ToldOwner>,
+    /// Owners that there was no room for.
+    pub(super) more_owners: usize,
+    pub(super) advice: Vec<String>,
+    pub(super) policies: Vec<String>,
+    pub(super) caller: Option<Caller>,
+}
+
+/// What the caller sent.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) path: String,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ToldOwner {
+    pub(super) entity: String,
+    pub(super) title: String,
+    pub(super) entity_url: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) email_url: Option<String>,
+    pub(super) links: Vec<ToldLink>,
+}
+
+/// Where to ask.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ToldLink {
+    pub(super) title: String,
+    pub(super) url: String,
+}
+
+/// Who the caller is, by their token: no names, which it can't vouch for.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Caller {
+    pub(super) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind_text: Option<String>,
+    pub(super) object_id: String,
+    pub(super) tenant_id: String,
+}
+
+impl Told {
+    pub(super) fn new(
+        denials: &Denials,
+        decision: &Decision,
+        denial: &Denial,
+        request: Option<&Request<'_>>,
+        language: &Language,
+    ) -> Self {
+        let (tell, texts) = (&denials.tell, &language.texts);
+        let identity = decision.principal.identity();
+        let known = identity.is_some();
+        let target = decision.target.as_ref().filter(|_| tell.entity.includes(known));
+        let resource = target.and_then(|target| target.resource.as_ref());
+        let caller = identity.filter(|_| tell.caller.includes(known));
+        let decision_id = decision.id.to_string();
+        let owners: &[Owner] = if tell.owners.includes(known) { &decision.owners } else { &[] };
+        let subject = resource.map(|resource| {
+            let subject = texts.mail_subject.replace("{entity}", resource.as_str());
+            subject.replace("{decision_id}", &decision_id)
+        });
+        let contacts = tell.contacts.includes(known);
+        Self {
+            status: denial.reason.status(),
+            reason: denial.reason.code(),
+            title: texts.title(denial.reason).to_owned(),
+            sentence: texts.sentence(denial.reason).to_owned(),
+            request: request.and_then(asked),
+            entity: resource.map(|resource| line(resource.as_str(), MAX_NAME)),
+            // What the catalog doesn't have has no page there.
+            entity_url: resource
+                .filter(|_| denial.reason != Reason::EntityUnknown)
+                .and_then(|resource| denials.page_of(resource)),
+            action: target.map(|target| target.action.to_string()),
+            action_text: target.map(|target| texts.action(target.action.as_str()).to_owned()),
+            owners: owners
+                .iter()
+                .map(|owner| ToldOwner::new(denials, owner, contacts, subject.as_deref()))
+                .collect(),
+            more_owners: 0,
+            advice: lines(&denial.advice, tell.advice.includes(known), MAX_ADVICE),
+            policies: lines(&denial.policies, tell.policies.includes(known), MAX_NAME),
+            caller: caller.map(|identity| Caller {
+                kind: identity.kind.as_str(),
+                kind_text: Some(texts.kind(identity.kind.as_str()).to_owned()),
+                object_id: identity.object.to_string(),
+                tenant_id: identity.tenant.to_string(),
+            }),
+            decision_id,
+        }
+    }
+
+    /// The same with lists of at most so many items.
+    pub(super) fn cut(&mut self, most: usize) {
+        let owners = self.owners.len();
+        self.owners.truncate(most);
+        self.more_owners += owners - self.owners.len();
+        for owner in &mut self.owners {
+            owner.links.truncate(most);
+        }
+        self.advice.truncate(most);
+        self.policies.truncate(most);
+    }
+
+    /// Whether the owners could give what is asked for.
+    pub(super) fn asks_owners(&self) -> bool {
+        let asks = [Reason::NotPermitted.code(), Reason::Forbidden.code()];
+        asks.contains(&self.reason) && !self.owners.is_empty()
+    }
+}
+
+impl ToldOwner {
+    fn new(denials: &Denials, owner: &Owner, contacts: bool, subject: Option<&str>) -> Self {
+        let contact = owner.contact.as_deref().filter(|_| contacts);
+        let email = contact.and_then(|contact| contact.email.as_ref());
+        let links = contact.map(|contact| &*contact.links).unwrap_or_default();
+        Self {
+            entity: line(owner.entity.as_str(), MAX_NAME),
+            title: line(&owner.title, MAX_NAME),
+            entity_url: denials.page_of(&owner.entity),
+            email: email.map(|email| email.as_str().to_owned()),
+            // An address holds nothing that would have to be escaped here.
+            email_url: email.map(|email| {
+                let subject = subject.map(|subject| format!("?subject={}", percent(subject)));
+                format!("mailto:{}{}", email.as_str(), subject.unwrap_or_default())
+            }),
+            links: links
+                .iter()
+                .map(|link| ToldLink { title: link.title().to_owned(), url: link.url().to_owned() })
+                .collect(),
+        }
+    }
+}
+
+impl Denials {
+    /// The page of an entity in Backstage.
+    fn page_of(&self, entity: &EntityRef) -> Option<String> {
+        let base = self.backstage_url.as_ref()?.as_str().trim_end_matches('/');
+        let [namespace, kind, name] =
+            [entity.namespace(), entity.kind(), entity.name()].map(percent);
+        Some(format!("{base}/catalog/{namespace}/{kind}/{name}"))
+    }
+}
+
+/// What was asked, where it has one reading; the query may hold anything and isn't echoed.
+fn asked(request: &Request<'_>) -> Option<Asked> {
+    let request = RequestLine::of(request).ok()?;
+    Some(Asked {
+        method: line(request.method.as_str(), MAX_NAME),
+        host: line(request.host.as_str(), MAX_PATH),
+        path: line(request.path.as_str(), MAX_PATH),
+    })
+}
+
+fn lines(texts: &[std::sync::Arc<str>], told: bool, longest: usize) -> Vec<String> {
+    let texts = if told { texts } else { &[] };
+    texts.iter().map(|text| line(text, longest)).filter(|text| !text.is_empty()).collect()
+}
+
+/// A text of others as one line.
+fn line(text: &str, longest: usize) -> String {
+    let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
+    // What is left out of a longer one is no text to look at.
+    let start: String = text.chars().take(longest.saturating_mul(4)).map(blank).collect();
+    let mut line = plain(start.trim(), longest);
+    if text.chars().nth(longest).is_some() {
+        line.push('…');
+    }
+    line
+}
