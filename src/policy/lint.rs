@@ -11,7 +11,7 @@ mod cover;
 mod names;
 mod openness;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -168,16 +168,18 @@ pub fn lint(set: &PolicySet, surroundings: &Surroundings<'_>) -> Vec<Finding> {
         openness::look(subject, surroundings, &mut found);
         annotations(subject, &mut found);
     }
+    let never = found.of(Kind::NeverApplies);
     for odd in set.odd() {
-        oddity(odd, &subjects, &mut found);
+        oddity(odd, &subjects, &never, &mut found);
     }
     cover::look(&subjects, &mut found);
     let mut found = found.0;
     // The order of the set is that of the files.
-    let order =
-        |finding: &Finding| set.rules.iter().position(|rule| rule.info.id == finding.policy);
-    found.sort_by_cached_key(|finding| {
-        (order(finding), std::cmp::Reverse(finding.severity), finding.kind)
+    let places: HashMap<&Arc<str>, usize> =
+        set.rules.iter().map(|rule| &rule.info.id).zip(0..).collect();
+    found.sort_by_key(|finding| {
+        let place = places.get(&finding.policy).copied();
+        (place, std::cmp::Reverse(finding.severity), finding.kind)
     });
     found
 }
@@ -217,9 +219,10 @@ impl Findings {
         self.0.push(Finding { severity, kind, policy, file, place, message });
     }
 
-    fn has(&self, subject: &Subject<'_>, kind: Kind) -> bool {
-        let id = &subject.rule.info.id;
-        self.0.iter().any(|finding| finding.kind == kind && finding.policy == *id)
+    /// The policies of which such a thing was found.
+    fn of(&self, kind: Kind) -> HashSet<Arc<str>> {
+        let found = self.0.iter().filter(|finding| finding.kind == kind);
+        found.map(|finding| Arc::clone(&finding.policy)).collect()
     }
 }
 
@@ -235,7 +238,12 @@ fn annotations(subject: &Subject<'_>, found: &mut Findings) {
 }
 
 /// What Cedar's validator said without calling it a mistake.
-fn oddity(odd: &PolicyError, subjects: &[Subject<'_>], found: &mut Findings) {
+fn oddity(
+    odd: &PolicyError,
+    subjects: &[Subject<'_>],
+    never: &HashSet<Arc<str>>,
+    found: &mut Findings,
+) {
     let before = |subject: &&Subject<'_>| {
         let info = &subject.rule.info;
         info.file == odd.file && (info.place <= odd.place || odd.place.is_none())
@@ -243,7 +251,7 @@ fn oddity(odd: &PolicyError, subjects: &[Subject<'_>], found: &mut Findings) {
     let Some(subject) = subjects.iter().rfind(before) else { return };
     // The one thing that Cedar says of a whole policy; the rest is about single characters.
     if odd.message.contains("policy is impossible") {
-        if !found.has(subject, Kind::NeverApplies) {
+        if !never.contains(&subject.rule.info.id) {
             let message = "by the types of what it compares, no request can satisfy it".to_owned();
             found.add(subject, Severity::Error, Kind::NeverApplies, message);
         }

@@ -115,6 +115,8 @@ pub(crate) struct Options {
     pub(crate) routes: String,
     /// More policies.
     pub(crate) policy: String,
+    /// Other policies than the usual ones.
+    pub(crate) policies: Option<String>,
     /// The groups whose members get explanations.
     pub(crate) debug: Vec<String>,
     /// More settings of `audit`, each after a comma.
@@ -133,6 +135,7 @@ impl Default for Options {
             tenant: String::new(),
             routes: String::new(),
             policy: String::new(),
+            policies: None,
             debug: Vec::new(),
             audit: String::new(),
             wait: true,
@@ -283,7 +286,8 @@ pub(crate) fn write_config(
     let path = folder.path();
     std::fs::create_dir_all(path.join("catalog"))?;
     std::fs::write(path.join("catalog/catalog-info.yaml"), CATALOG)?;
-    std::fs::write(path.join("policy.cedar"), format!("{POLICY}{}", options.policy))?;
+    let policies = options.policies.as_deref().unwrap_or(POLICY);
+    std::fs::write(path.join("policy.cedar"), format!("{policies}{}", options.policy))?;
     let grpc = if options.unix {
         format!("unix:{}", path.join("stagedoor.sock").display())
     } else {

@@ -10,17 +10,19 @@ pub(super) fn look(subjects: &[Subject<'_>], found: &mut Findings) {
         .iter()
         .map(|subject| subject.conjuncts.iter().map(|conjunct| &*conjunct.key).collect())
         .collect();
+    let never = found.of(Kind::NeverApplies);
+    let applies = |subject: &Subject<'_>| !never.contains(&subject.rule.info.id);
     let pairs = || subjects.iter().zip(&keys).enumerate();
     for (at, (covered, narrow)) in pairs() {
         // What is loud, or asks for a new token, does more than decide.
-        if covered.rule.info.alert.is_some() || found.has(covered, Kind::NeverApplies) {
+        if covered.rule.info.alert.is_some() || !applies(covered) {
             continue;
         }
         let other = pairs().find(|(by, (covering, wide))| {
             *by != at
                 && covers(covering, covered)
                 && wide.is_subset(narrow)
-                && !found.has(covering, Kind::NeverApplies)
+                && applies(covering)
                 // Of two that say the same, the first one stays.
                 && (*by < at || !(covers(covered, covering) && narrow.is_subset(wide)))
         });

@@ -4,6 +4,7 @@ mod asked;
 mod caller;
 mod came;
 mod coverage;
+mod description;
 mod expectation;
 mod files;
 mod junit;

@@ -173,7 +173,9 @@ impl Stage {
     ) -> Option<Result<Arc<Identity>, Denial>> {
         match caller {
             Caller::Nobody => Some(Err(caller::nobody())),
-            Caller::Described(who) => who.identity(&self.snapshot, self.tenant, at, mistakes),
+            Caller::Described(who) => {
+                who.identity(&self.snapshot, self.tenant, at, mistakes).map(Ok)
+            }
             Caller::Claims(claims) => {
                 let claims = caller::filled(claims, self.tenant, at);
                 let identity = match &self.authorizer {
