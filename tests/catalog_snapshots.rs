@@ -33,6 +33,8 @@ struct Pages {
 enum Answer {
     Body(String),
     Status(u16),
+    /// For pages of at most so many; larger ones are too large.
+    Upto(usize, String),
 }
 
 impl Pages {
@@ -63,6 +65,15 @@ impl Exchange for Pages {
         let cursor = cursor.map_or(String::new(), |(_, value)| value.into_owned());
         match self.answers.lock().unwrap().get(&cursor).cloned() {
             Some(Answer::Body(body)) => {
+                let json = HeaderValue::from_static("application/json; charset=utf-8");
+                let headers = [(header::CONTENT_TYPE, json)].into_iter().collect();
+                Ok(Incoming { status: StatusCode::OK, body: body.into(), headers })
+            }
+            Some(Answer::Upto(most, body)) => {
+                let limit = url.query_pairs().find(|(name, _)| name == "limit").unwrap();
+                if limit.1.parse::<usize>().unwrap() > most {
+                    return Err(FetchError::TooLarge { url: url.clone(), limit: 1 });
+                }
                 let json = HeaderValue::from_static("application/json; charset=utf-8");
                 let headers = [(header::CONTENT_TYPE, json)].into_iter().collect();
                 Ok(Incoming { status: StatusCode::OK, body: body.into(), headers })
@@ -546,6 +557,18 @@ async fn a_lively_catalog_makes_a_snapshot() {
         let body = json!({ "totalItems": announced, "items": items(came), "pageInfo": {} });
         let made = crawl(&Pages::of(body), &[]).await;
         assert_eq!(made.is_ok(), good, "{came} of {announced}: {:?}", made.err());
+    }
+}
+
+/// Whoever registers large entities doesn't end the crawl: smaller pages are asked for.
+#[tokio::test]
+async fn pages_that_are_too_large_are_asked_for_in_parts() {
+    let body = capture("by-query-default.json");
+    for (most, good) in [(3, true), (1, true), (0, false)] {
+        let pages = Pages::default();
+        pages.set("", Answer::Upto(most, body.clone()));
+        let made = crawl(&pages, &[]).await;
+        assert_eq!(made.is_ok(), good, "{most}: {:?}", made.err());
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 
 use super::Admin;
+use crate::clock::Now;
 
 pub(super) type Answer = (StatusCode, String);
 
@@ -21,6 +22,11 @@ struct Confirmation {
 pub(super) async fn refresh(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Answer {
     if let Err(answer) = not_by_a_page(&headers) {
         return answer;
+    }
+    // A webhook that came to the wrong replica must not be told that all is well.
+    if admin.catalog.status(Now::read()).role == Some("follower") {
+        let text = "this replica follows another one, which reads the catalog: ask there\n";
+        return (StatusCode::CONFLICT, text.to_owned());
     }
     admin.catalog.refresh_now();
     (StatusCode::ACCEPTED, "the catalog is read again\n".to_owned())

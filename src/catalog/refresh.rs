@@ -169,7 +169,7 @@ impl Refresh {
         let polled = match sharing.poll().await {
             // What is damaged there, whoever leads makes anew.
             Err(error) if leading => {
-                self.shared.failed(error.into());
+                self.shared.failed(error);
                 None
             }
             polled => polled?,

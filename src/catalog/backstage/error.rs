@@ -85,6 +85,11 @@ pub enum CrawlError {
 }
 
 impl CrawlError {
+    /// Whether smaller pages would do.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Fetch(FetchError::TooLarge { .. }))
+    }
+
     /// Its stable code, for metrics and status.
     #[must_use]
     pub fn code(&self) -> &'static str {

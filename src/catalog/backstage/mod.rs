@@ -8,6 +8,8 @@ mod client;
 mod error;
 mod page;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::HeaderValue;
 use url::Url;
@@ -98,7 +100,22 @@ pub(super) async fn crawl<F: Exchange>(
     memory: &mut Memory,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Crawled, CrawlError> {
-    tokio::time::timeout(settings.crawl_timeout, attempts(settings, exchange, memory, progress))
+    let fitting = async {
+        let mut settings = Cow::Borrowed(settings);
+        loop {
+            match attempts(&settings, exchange, memory, progress).await {
+                // Anybody may register large entities; together they must not end the crawl.
+                Err(error) if error.is_too_large() && settings.page_size > 1 => {
+                    let settings = settings.to_mut();
+                    settings.page_size /= 2;
+                    tracing::info!(%error, page_size = settings.page_size, "smaller pages");
+                    memory.forget();
+                }
+                other => return other,
+            }
+        }
+    };
+    tokio::time::timeout(settings.crawl_timeout, fitting)
         .await
         .unwrap_or(Err(CrawlError::Timeout(settings.crawl_timeout)))
 }
