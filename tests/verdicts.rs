@@ -258,3 +258,47 @@ spec: { type: service, lifecycle: production, owner: orders-team, system: ledger
         assert_eq!(reply.status.unwrap().message, message, "{method}");
     }
 }
+
+/// Groups that are above each other: policies that name both are decided, and whoever is in
+/// one is in both.
+#[test]
+fn groups_in_a_circle() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let tenant = runtime.block_on(Tenant::start(TenantOptions::default())).unwrap();
+    let entities = r#"
+apiVersion: backstage.io/v1alpha1
+kind: Group
+metadata:
+  name: east
+  annotations: { graph.microsoft.com/group-id: aaaaaaaa-0000-0000-0000-0000000000e1 }
+spec: { type: team, parent: west, children: [] }
+---
+apiVersion: backstage.io/v1alpha1
+kind: Group
+metadata: { name: west }
+spec: { type: team, parent: east, children: [] }
+"#;
+    let policies = r#"
+        @id("west-reads") permit (principal in Group::"group:default/west", action == Action::"read", resource);
+        @id("east-writes") permit (principal, action == Action::"write", resource)
+        when { principal in Group::"group:default/east" && principal in Group::"group:default/west" };
+        @id("strange") permit (principal, action == Action::"admin", resource)
+        when { Group::"group:default/east" in Group::"group:default/west" };
+    "#;
+    let token = |group: &str| tenant.token().audience(AUDIENCE).groups(&[group]);
+    let member = token("aaaaaaaa-0000-0000-0000-0000000000e1");
+    let now = Now::at(member.claims()["iat"].as_i64().unwrap() + 60);
+    let service = service(&tenant, now, policies, entities);
+    for (token, method, message) in [
+        (&member, "GET", ""),
+        (&member, "POST", ""),
+        (&member, "PROPFIND", "not_permitted"),
+        (&token(OTHERS), "GET", "not_permitted"),
+    ] {
+        let bearer = format!("Bearer {}", token.sign()).into_bytes();
+        let asked: Asked =
+            (method, "payments.apps.example.com", "/", vec![("authorization", bearer)]);
+        let reply = runtime.block_on(service.reply(&raw(&asked, false), now)).into_message();
+        assert_eq!(reply.status.unwrap().message, message, "{method}");
+    }
+}

@@ -61,7 +61,11 @@ pub(in crate::policy) fn slice(
     entities.extend(names.action_entities.iter().cloned());
     entities.push(principal(names, question, reads, &matter)?);
     for group in &reads.groups {
-        let above = facts.above(group).into_iter().filter(|group| matter.contains(group));
+        // Groups in a circle are each above the other, which Cedar's hierarchy can't hold:
+        // whoever is in one is in both, and neither is in the other.
+        let circle = |other: &EntityRef| other == group || facts.above(other).contains(&group);
+        let above = facts.above(group).into_iter();
+        let above = above.filter(|other| matter.contains(other) && !circle(other));
         let parents = above.map(|group| names.group(group)).collect();
         entities.push(Entity::new_no_attrs(names.group(group), parents));
     }
