@@ -63,7 +63,7 @@ envoy: ## Find an Envoy, or install one into target/envoy
 	@scripts/envoy
 
 .PHONY: fuzz
-fuzz: ## Fuzz for a minute, TARGET=token, key_set, entity_ref, entity or snapshot (needs a nightly toolchain and cargo-fuzz)
+fuzz: ## Fuzz for a minute, TARGET=token, check, key_set, entity_ref, entity or snapshot (needs a nightly toolchain and cargo-fuzz)
 	$(CARGO) +nightly fuzz run $(or $(TARGET),token) -- -max_total_time=60
 
 .PHONY: clean

@@ -21,8 +21,14 @@ impl Now {
     /// Reads both clocks.
     #[must_use]
     pub fn read() -> Self {
+        Self::of(SystemTime::now())
+    }
+
+    /// This reading of the wall clock, and one of the monotonic clock.
+    #[must_use]
+    pub fn of(wall: SystemTime) -> Self {
         // Before 1970, or beyond the range: no token is valid at either end.
-        let unix = SystemTime::now()
+        let unix = wall
             .duration_since(UNIX_EPOCH)
             .ok()
             .and_then(|since| i64::try_from(since.as_secs()).ok())

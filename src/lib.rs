@@ -27,10 +27,10 @@ pub mod routing;
 pub mod authorizer;
 
 pub mod audit;
+pub mod serve;
 
 pub mod admin;
 pub mod ext_authz;
-pub mod serve;
 pub mod telemetry;
 
 pub mod config;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use stagedoor::audit::{AuditRecord, AuditSettings, AuditSink, AuditWriter, RotateSettings};
 use stagedoor::domain::{
-    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
 use tempfile::TempDir;
 
@@ -426,13 +426,13 @@ async fn following_a_busy_writer_misses_nothing() {
             verdict: Verdict::Deny(Denial::from(Reason::NoRoute)),
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             versions: Versions::default(),
             notes: Notes::default(),
         };
         ids.push(decision.id.to_string());
         let request = Request::default();
-        sender.send(AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO));
+        sender.send(AuditRecord::of(decision, &request, SystemTime::now(), Duration::ZERO));
         // Some of it comes while it is looked at, some between.
         if number % 500 == 0 {
             following.expect(&ids[number]);

@@ -18,7 +18,7 @@ use stagedoor::audit::{
     AuditRecord, AuditSettings, AuditSink, AuditStats, AuditWriter, RotateSettings,
 };
 use stagedoor::domain::{
-    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -29,12 +29,12 @@ fn record(path: &str) -> AuditRecord {
         verdict: Verdict::Deny(Denial::from(Reason::NoRoute)),
         principal: Principal::Anonymous,
         target: None,
-        owners: Vec::new(),
+        owners: Owners::new(),
         versions: Versions::default(),
         notes: Notes::default(),
     };
     let request = Request { path, ..Request::default() };
-    AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)
+    AuditRecord::of(decision, &request, SystemTime::now(), Duration::ZERO)
 }
 
 fn to_file(path: &Path, queue: usize) -> AuditSettings {

@@ -15,13 +15,12 @@ use serde_json::{Value, json};
 use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
 use stagedoor::domain::{
-    Action, Decision, DecisionId, Denial, Gate, Notes, Notice, Permit, Principal, Reason, Request,
-    Target, Verdict, Versions,
+    Action, Decision, DecisionId, Denial, Gate, Notes, Notice, Owners, Permit, Principal, Reason,
+    Request, Target, Verdict, Versions,
 };
-use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use stagedoor::ext_authz::{
-    Answer, AnswerSettings, CheckService, CheckSettings, Decided, Guard, IdentityHeaders,
-    OnGuarded, Record,
+    Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided, Endpoint,
+    IdentityHeaders, OnGuarded, Record,
 };
 use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, Server};
 use stagedoor::shutdown::Shutdown;
@@ -237,7 +236,7 @@ fn decision(verdict: Verdict, warnings: Vec<Notice>) -> Decision {
         verdict,
         principal: Principal::Anonymous,
         target: None,
-        owners: Vec::new(),
+        owners: Owners::new(),
         versions: Versions::default(),
         notes: Notes { warnings, ..Notes::default() },
     }
@@ -265,7 +264,7 @@ impl Decide for Warns {
 struct Nowhere;
 
 impl Record for Nowhere {
-    fn decided(&self, _decided: &Decided<'_>) {}
+    fn decided(&self, _decided: Decided<'_>) {}
 }
 
 impl OnGuarded for Nowhere {
@@ -290,9 +289,11 @@ async fn warnings_reach_the_client() {
         deadline: Duration::from_secs(5),
     };
     let check = CheckService::new(Warns, answer, settings, Box::new(Nowhere));
-    let routes = tonic::service::Routes::new(AuthorizationServer::new(check)).prepare();
+    let others = tonic::service::Routes::default().prepare();
+    let limits = CallLimits { deadline: Duration::from_secs(5), max_message_bytes: 64 * 1024 };
     let server = Server::bind(ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        workers: 0,
         max_connections: 100,
         max_concurrent_streams: 100,
         max_message_bytes: 64 * 1024,
@@ -308,7 +309,7 @@ async fn warnings_reach_the_client() {
     .unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
     let (_handle, shutdown) = Shutdown::new();
-    let service = Guard::new(routes, Arc::new(Nowhere), Duration::from_secs(5));
+    let service = Endpoint::new(check, Arc::new(Nowhere), limits, others);
     tokio::spawn(async move { server.run(service, shutdown).await });
 
     let upstream = Echo::start().await.unwrap();

@@ -18,10 +18,9 @@ use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Action, Decision, Denial, Gate, Permit, Request, Target};
-use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use stagedoor::ext_authz::{
-    Answer, AnswerSettings, CheckService, CheckSettings, Decided, Guard, IdentityHeaders,
-    OnGuarded, Record,
+    Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided,
+    Endpoint as GrpcEndpoint, IdentityHeaders, OnGuarded, Record,
 };
 use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, Server};
 use stagedoor::shutdown::Shutdown;
@@ -445,7 +444,7 @@ impl Decide for Broken {
             verdict: stagedoor::domain::Verdict::Deny(denial),
             principal: stagedoor::domain::Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: smallvec::SmallVec::new(),
             versions: stagedoor::domain::Versions::default(),
             notes: stagedoor::domain::Notes::default(),
         }
@@ -465,7 +464,7 @@ fn allow() -> Decision {
         verdict: stagedoor::domain::Verdict::Allow(Permit::by_public_gate(&target).unwrap()),
         principal: stagedoor::domain::Principal::Anonymous,
         target: Some(target),
-        owners: Vec::new(),
+        owners: smallvec::SmallVec::new(),
         versions: stagedoor::domain::Versions::default(),
         notes: stagedoor::domain::Notes::default(),
     }
@@ -474,7 +473,7 @@ fn allow() -> Decision {
 struct Sink(Defect);
 
 impl Record for Sink {
-    fn decided(&self, _decided: &Decided<'_>) {
+    fn decided(&self, _decided: Decided<'_>) {
         assert!(!matches!(self.0, Defect::RecordPanics), "a defect of the record");
     }
 }
@@ -500,11 +499,12 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
         deadline: Duration::from_millis(100),
     };
     let check = CheckService::new(Broken(defect), answer, settings, Box::new(Sink(defect)));
-    let routes = tonic::service::Routes::new(AuthorizationServer::new(check)).prepare();
+    let others = tonic::service::Routes::default().prepare();
+    let limits = CallLimits { deadline: Duration::from_secs(1), max_message_bytes: 64 * 1024 };
     let server = Server::bind(serve_settings()).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
     let (handle, shutdown) = Shutdown::new();
-    let service = Guard::new(routes, Arc::new(Sink(Defect::Panics)), Duration::from_secs(1));
+    let service = GrpcEndpoint::new(check, Arc::new(Sink(Defect::Panics)), limits, others);
     tokio::spawn(async move { server.run(service, shutdown).await });
     (address, handle)
 }
@@ -512,6 +512,7 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
 fn serve_settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        workers: 0,
         max_connections: 100,
         max_concurrent_streams: 100,
         max_message_bytes: 64 * 1024,

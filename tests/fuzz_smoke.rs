@@ -8,6 +8,8 @@
 mod fuzzed;
 #[path = "support/fuzzed_catalog.rs"]
 mod fuzzed_catalog;
+#[path = "support/fuzzed_check.rs"]
+mod fuzzed_check;
 
 use std::path::Path;
 
@@ -66,6 +68,11 @@ fn run(name: &str, rounds: usize, target: fn(&[u8]) -> bool) {
 #[test]
 fn tokens() {
     run("token", 4000, fuzzed::token);
+}
+
+#[test]
+fn checks() {
+    run("check", 100_000, fuzzed_check::check);
 }
 
 #[test]

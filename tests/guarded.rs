@@ -16,19 +16,17 @@ use prost::Message as _;
 use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
 use stagedoor::domain::{
-    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
-use stagedoor::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
     CheckResponse, check_response::HttpResponse,
 };
 use stagedoor::ext_authz::{
-    Answer, AnswerSettings, CheckService, CheckSettings, Decided, Guard, IdentityHeaders,
-    OnGuarded, Record,
+    Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided, Endpoint,
+    IdentityHeaders, OnGuarded, Record,
 };
 use support::reply::legal;
 use tonic::body::Body;
-use tower::ServiceExt as _;
 
 /// Denies everything it is asked.
 struct Nobody;
@@ -44,7 +42,7 @@ impl Decide for Nobody {
             verdict: Verdict::Deny(denial),
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             versions: Versions::default(),
             notes: Notes::default(),
         }
@@ -55,7 +53,7 @@ impl Decide for Nobody {
 struct Seen(Arc<Mutex<Vec<&'static str>>>);
 
 impl Record for Seen {
-    fn decided(&self, decided: &Decided<'_>) {
+    fn decided(&self, decided: Decided<'_>) {
         self.0.lock().unwrap().push(decided.decision.code());
     }
 }
@@ -92,16 +90,16 @@ async fn check(body: Body, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'st
     let answer = Answer::new(AnswerSettings { headers: names, remove_authorization: false }, None);
     let seen = Seen::default();
     let service = CheckService::new(Nobody, answer, settings, Box::new(seen.clone()));
-    let service = AuthorizationServer::new(service).max_decoding_message_size(4096);
-    let routes = tonic::service::Routes::new(service).prepare();
-    let guard = Guard::new(routes, Arc::new(seen.clone()), Duration::from_secs(2));
+    let limits = CallLimits { deadline: Duration::from_secs(2), max_message_bytes: 4096 };
+    let others = tonic::service::Routes::default().prepare();
+    let endpoint = Endpoint::new(service, Arc::new(seen.clone()), limits, others);
     let mut request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(body).unwrap();
-    let response = guard.oneshot(request).await.unwrap();
+    let response = endpoint.answer(request).await;
     assert_eq!(response.status(), 200);
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use stagedoor::serve::{
     BindError, BoundAddress, DrainReport, GrpcService, ListenAddress, ServeSettings, ServeStats,
-    Server,
+    Server, Tower,
 };
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +41,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        workers: 0,
         max_connections: 500,
         max_concurrent_streams: 100,
         max_message_bytes: 64 * 1024,
@@ -61,12 +62,15 @@ struct Running {
     report: JoinHandle<DrainReport>,
 }
 
-async fn start(settings: ServeSettings, service: impl GrpcService) -> Running {
+async fn start<S>(settings: ServeSettings, service: S) -> Running
+where
+    Tower<S>: GrpcService,
+{
     let server = Server::bind(settings).await.unwrap();
     let address = server.addresses()[0].clone();
     let stats = server.stats();
     let (handle, shutdown) = Shutdown::new();
-    let report = tokio::spawn(server.run(service, shutdown));
+    let report = tokio::spawn(server.run(Tower(service), shutdown));
     Running { address, stats, handle, report }
 }
 
@@ -537,7 +541,7 @@ async fn all_listeners_are_bound_or_none() {
 
     // Both are served.
     let (handle, shutdown) = Shutdown::new();
-    let running = tokio::spawn(server.run(health(), shutdown));
+    let running = tokio::spawn(server.run(Tower(health()), shutdown));
     is_served(&mut unix_client(path).await).await;
     is_served(&mut HealthClient::new(endpoint(taken).connect().await.unwrap())).await;
     handle.drain();

@@ -31,7 +31,7 @@ use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, write_config};
 struct Nowhere;
 
 impl Record for Nowhere {
-    fn decided(&self, _decided: &Decided<'_>) {}
+    fn decided(&self, _decided: Decided<'_>) {}
 }
 
 /// The service that `serve` serves, with keys and catalog at hand.

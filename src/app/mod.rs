@@ -27,8 +27,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, OverageFrom};
 use crate::entra::{Authenticator, GroupResolver};
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
-use crate::ext_authz::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use crate::ext_authz::{Answer, CheckService, Guard};
+use crate::ext_authz::{Answer, CallLimits, CheckService, Endpoint};
 use crate::fetch::HttpClient;
 use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
@@ -47,7 +46,7 @@ const LAST_CHANCE: Duration = Duration::from_millis(20);
 /// A server that is bound and not yet running.
 pub struct App {
     server: Server,
-    service: Guard<Services, Recorder>,
+    service: Endpoint<Explainer, Recorder>,
     admin: TcpListener,
     admin_address: SocketAddr,
     registry: Registry,
@@ -132,21 +131,21 @@ impl App {
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
-        let guard_deadline = config.check.deadline + LAST_CHANCE;
+        let limits = CallLimits {
+            deadline: config.check.deadline + LAST_CHANCE,
+            max_message_bytes: config.serve.max_message_bytes,
+        };
         let explainer = Explainer::new(authorizer, config.routes, config.debug_groups);
         let check =
             CheckService::new(explainer.clone(), answer, config.check, Box::new(recorder.clone()));
-        let check = AuthorizationServer::new(check)
-            .max_decoding_message_size(config.serve.max_message_bytes);
         let (health, health_service) = health::Health::new().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|e| AppError::start("gRPC reflection", e))?;
-        let services =
-            Services::new(check).add_service(health_service).add_service(reflection).prepare();
-        let service = Guard::new(services, Arc::new(recorder), guard_deadline);
+        let others = Services::new(health_service).add_service(reflection).prepare();
+        let service = Endpoint::new(check, Arc::new(recorder), limits, others);
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::audit::{AuditRecord, AuditSender};
 use crate::domain::{
-    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
 use crate::ext_authz::{Decided, OnGuarded, Record};
 use crate::seldom::Seldom;
@@ -49,42 +49,45 @@ impl Recorder {
 }
 
 impl Record for Recorder {
-    fn decided(&self, decided: &Decided<'_>) {
+    fn decided(&self, decided: Decided<'_>) {
         let sinks = &*self.shared;
-        sinks.metrics.decided(decided.decision, decided.took);
-        sinks.traces.record(decided.request, decided.decision, decided.started);
+        let Decided { decision, request, started, took, .. } = decided;
+        sinks.metrics.decided(&decision, took);
+        sinks.traces.record(request, &decision, started);
+        sinks.say(&decision);
         if sinks.audit.is_on() {
             // Also what could not be read is on record, as a request of nothing.
             let nothing = Request::default();
-            let request = decided.request.unwrap_or(&nothing);
-            sinks.audit.send(AuditRecord::of(
-                decided.decision,
-                request,
-                decided.started,
-                decided.took,
-            ));
+            let request = request.unwrap_or(&nothing);
+            sinks.audit.send(AuditRecord::of(decision, request, started, took));
         }
+    }
+}
+
+impl Sinks {
+    /// Says in the log what somebody should look at.
+    fn say(&self, decision: &Decision) {
         // Who it was says the record, which the operator decides who may read.
-        if let [first, others @ ..] = decided.decision.notes.alerts.as_slice()
-            && let Some(unsaid) = ask(&sinks.alerts)
+        if let [first, others @ ..] = decision.notes.alerts.as_slice()
+            && let Some(unsaid) = ask(&self.alerts)
         {
             tracing::warn!(
                 unsaid,
-                decision_id = %decided.decision.id,
-                reason = decided.decision.code(),
+                decision_id = %decision.id,
+                reason = decision.code(),
                 policy = %first.policy,
                 text = %first.text,
                 more = others.len(),
                 "a policy wants a decision looked at"
             );
         }
-        if let Verdict::Deny(denial) = &decided.decision.verdict
+        if let Verdict::Deny(denial) = &decision.verdict
             && denial.reason == Reason::Internal
-            && let Some(unsaid) = ask(&sinks.defects)
+            && let Some(unsaid) = ask(&self.defects)
         {
             tracing::error!(
                 unsaid,
-                decision_id = %decided.decision.id,
+                decision_id = %decision.id,
                 detail = denial.detail.as_deref().unwrap_or(""),
                 "a decision failed, and was denied: this is a defect"
             );
@@ -104,12 +107,12 @@ impl OnGuarded for Recorder {
             verdict: Verdict::Deny(Denial::with_detail(reason, cause)),
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             versions: Versions::default(),
             notes: Notes::default(),
         };
-        self.decided(&Decided {
-            decision: &decision,
+        self.decided(Decided {
+            decision,
             request: None,
             status: reason.status(),
             started: SystemTime::now(),
@@ -158,12 +161,13 @@ mod tests {
             verdict: Verdict::Deny(Reason::NotPermitted.into()),
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             versions: Versions::default(),
             notes: Notes { alerts: vec![notice("glass"), notice("night")], ..Notes::default() },
         };
-        let decided = Decided {
-            decision: &decision,
+        let id = decision.id.to_string();
+        let decided = || Decided {
+            decision: decision.clone(),
             request: None,
             status: 403,
             started: SystemTime::now(),
@@ -179,17 +183,16 @@ mod tests {
         {
             let _guard = tracing::subscriber::set_default(subscriber);
             for _ in 0..3 {
-                recorder.decided(&decided);
+                recorder.decided(decided());
             }
             tokio::time::advance(LOG_EVERY).await;
-            recorder.decided(&decided);
+            recorder.decided(decided());
         }
         tokio::time::resume();
         let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
         let lines: Vec<_> = log.lines().collect();
         assert_eq!(lines.len(), 2, "{log}");
         for (line, unsaid) in lines.iter().zip(["unsaid=0", "unsaid=2"]) {
-            let id = decision.id.to_string();
             for want in ["WARN", unsaid, "policy=glass", "text=look", "more=1", &id] {
                 assert!(line.contains(want), "{want} in {line}");
             }

@@ -14,7 +14,7 @@ use super::form::{
     ShadowForm, VERSION,
 };
 use super::pseudonym::{KeyError, KeyFile};
-use super::record::AuditRecord;
+use super::record::{AuditRecord, Text};
 use super::settings::ContentSettings;
 use crate::domain::{ClientAuth, Identity, Notice, ObjectId, Shadow, Verdict};
 
@@ -82,6 +82,7 @@ impl Presenter {
         });
         let hidden = hidden.as_slice();
         let shown = |text: &'a str| without(text, hidden);
+        let sent = |text: Text| request.text(text).map(shown);
         let detail = denial.and_then(|denial| denial.detail.as_deref());
         let mut masks = Masks { list: &self.mask, masked: Vec::new() };
         let notes = &decision.notes;
@@ -89,13 +90,13 @@ impl Presenter {
             version: VERSION,
             time: (*time).into(),
             decision_id: decision.id.to_string().into(),
-            request_id: masks.some(Member::RequestId, request.request_id.as_deref().map(shown)),
-            trace_id: masks.some(Member::TraceId, request.trace_id.as_deref().map(shown)),
-            source: masks.some(Member::Source, request.source.as_deref().map(shown)),
-            destination: masks.some(Member::Destination, request.destination.as_deref().map(shown)),
-            method: masks.some(Member::Method, Some(shown(&request.method))),
-            host: masks.some(Member::Host, Some(shown(&request.host))),
-            path: masks.some(Member::Path, Some(shown(&request.path))),
+            request_id: masks.some(Member::RequestId, sent(Text::RequestId)),
+            trace_id: masks.some(Member::TraceId, sent(Text::TraceId)),
+            source: masks.some(Member::Source, sent(Text::Source)),
+            destination: masks.some(Member::Destination, sent(Text::Destination)),
+            method: masks.some(Member::Method, sent(Text::Method)),
+            host: masks.some(Member::Host, sent(Text::Host)),
+            path: masks.some(Member::Path, sent(Text::Path)),
             route: target.map(|target| Cow::Borrowed(&*target.route)),
             gate: target.map(|target| target.gate.as_str().into()),
             entity: target

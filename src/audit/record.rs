@@ -22,38 +22,48 @@ pub struct AuditRecord {
     pub(super) decision: Decision,
 }
 
-/// What the client and Envoy said, as far as it is recorded.
+/// What the client and Envoy said, as far as it is recorded: one text after another, in one
+/// piece of memory.
 #[derive(Clone, Debug)]
 pub(super) struct RequestTexts {
-    pub(super) request_id: Option<Box<str>>,
-    pub(super) trace_id: Option<Box<str>>,
-    pub(super) source: Option<Box<str>>,
-    pub(super) destination: Option<Box<str>>,
-    pub(super) method: Box<str>,
-    pub(super) host: Box<str>,
-    pub(super) path: Box<str>,
+    text: Box<str>,
+    /// Where each ends, unless it is not there.
+    ends: [Option<u16>; TEXTS],
 }
+
+/// The places of the texts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Text {
+    RequestId,
+    TraceId,
+    Source,
+    Destination,
+    Method,
+    Host,
+    Path,
+}
+
+const TEXTS: usize = 7;
 
 impl AuditRecord {
     /// The record of `decision`, made at `time` after `latency`, on `request`.
     #[must_use]
     pub fn of(
-        decision: &Decision,
+        mut decision: Decision,
         request: &Request<'_>,
         time: SystemTime,
         latency: Duration,
     ) -> Self {
-        let mut decision = decision.clone();
         // Both can hold what the client sent, and many records may wait.
         if let Verdict::Deny(Denial { detail: Some(detail), .. }) = &mut decision.verdict
             && detail.len() > MAX_TEXT
         {
-            *detail = bounded(detail, MAX_TEXT).into();
+            *detail = bounded(detail, MAX_TEXT).into_owned();
         }
         if let Some(text) = &mut decision.notes.justification
             && text.len() > MAX_TEXT
         {
-            *text = bounded(text, MAX_TEXT);
+            *text = bounded(text, MAX_TEXT).into();
         }
         Self { time, latency, request: RequestTexts::of(request), decision }
     }
@@ -61,29 +71,48 @@ impl AuditRecord {
 
 impl RequestTexts {
     fn of(request: &Request<'_>) -> Self {
-        let workload = |name: Option<&str>| name.map(|name| bounded(name, 512));
-        Self {
-            request_id: request.request_id.as_deref().map(|id| bounded(id, 256)),
-            trace_id: request.traceparent.as_deref().and_then(trace_id).map(Box::from),
-            source: workload(request.source_principal),
-            destination: workload(request.destination_principal),
-            method: bounded(request.method, 64),
-            host: bounded(&without_user(request.host), 512),
-            path: bounded(without_query(request.path), MAX_TEXT),
-        }
+        let host = without_user(request.host);
+        let texts: [Option<Cow<'_, str>>; TEXTS] = [
+            request.request_id.as_deref().map(|id| bounded(id, 256)),
+            request.traceparent.as_deref().and_then(trace_id).map(Cow::Borrowed),
+            request.source_principal.map(|name| bounded(name, MAX_WORKLOAD)),
+            request.destination_principal.map(|name| bounded(name, MAX_WORKLOAD)),
+            Some(bounded(request.method, 64)),
+            Some(bounded(&host, 512)),
+            Some(bounded(without_query(request.path), MAX_TEXT)),
+        ];
+        let length = texts.iter().flatten().map(|text| text.len()).sum();
+        let mut text = String::with_capacity(length);
+        let ends = texts.each_ref().map(|one| {
+            text.push_str(one.as_deref()?);
+            // They are all bounded, to some kilobytes together.
+            u16::try_from(text.len()).ok()
+        });
+        Self { text: text.into(), ends }
+    }
+
+    /// One of the texts, if it is there.
+    pub(super) fn text(&self, text: Text) -> Option<&str> {
+        let (before, this) = self.ends.split_at_checked(text as usize)?;
+        let end = (*this.first()?)?;
+        let start = before.iter().rev().find_map(|end| *end).unwrap_or(0);
+        self.text.get(usize::from(start)..usize::from(end))
     }
 }
 
+/// A SPIFFE id has at most 2048 bytes; honest ones have some dozens.
+const MAX_WORKLOAD: usize = 512;
+
 /// At most `limit` bytes of `text`, with a mark where something is missing.
-fn bounded(text: &str, limit: usize) -> Box<str> {
+fn bounded(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: char = '…';
     if text.len() <= limit {
-        return text.into();
+        return Cow::Borrowed(text);
     }
     let end = text.floor_char_boundary(limit.saturating_sub(MARK.len_utf8()));
     let mut cut = text.get(..end).unwrap_or_default().to_owned();
     cut.push(MARK);
-    cut.into()
+    Cow::Owned(cut)
 }
 
 /// Queries hold what a log must not: codes, tokens, names. A fragment, which no

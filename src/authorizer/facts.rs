@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::catalog::{Entity, Membership, Snapshot};
 use crate::clock::Now;
-use crate::domain::{Action, EntityRef, GroupId, Identity, Owner, Request, RequestLine};
+use crate::domain::{Action, EntityRef, GroupId, Identity, Owners, Request, RequestLine};
 use crate::policy::{Facts, Question, RequestFacts, ResourceFacts};
 
 /// Who owns an entity, by the names that people know.
-pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Vec<Owner> {
+pub(super) fn owners(entity: Entity<'_>, snapshot: &Snapshot) -> Owners {
     entity.owners().map(|owner| snapshot.owner(owner)).collect()
 }
 

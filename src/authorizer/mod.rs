@@ -18,8 +18,8 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, CatalogState, Entity, Membership, Snapshot};
 use crate::clock::Now;
 use crate::domain::{
-    Decision, DecisionId, Denial, Gate, Identity, Notes, Owner, Permit, Principal, Reason, Request,
-    RequestLine, Target, Verdict, Versions,
+    Decision, DecisionId, Denial, Gate, Identity, Notes, Owners, Permit, Principal, Reason,
+    Request, RequestLine, Target, Verdict, Versions,
 };
 use crate::entra::{Authenticator, Proven};
 use crate::policy::{Policies, PolicySet};
@@ -57,7 +57,7 @@ struct Draft {
     policy: Arc<PolicySet>,
     principal: Principal,
     target: Option<Target>,
-    owners: Vec<Owner>,
+    owners: Owners,
     versions: Versions,
     notes: Notes,
 }
@@ -141,7 +141,7 @@ impl Authorizer {
             policy,
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             notes: Notes::default(),
         }
     }
@@ -248,9 +248,9 @@ impl Authorizer {
     }
 
     /// Who owns what a request is for, as far as it is known.
-    fn owners(&self, target: &Target, now: Now) -> Vec<Owner> {
-        let Some(resource) = &target.resource else { return Vec::new() };
-        let Ok(snapshot) = self.snapshot(now) else { return Vec::new() };
+    fn owners(&self, target: &Target, now: Now) -> Owners {
+        let Some(resource) = &target.resource else { return Owners::new() };
+        let Ok(snapshot) = self.snapshot(now) else { return Owners::new() };
         snapshot.entity(resource).map(|entity| facts::owners(entity, &snapshot)).unwrap_or_default()
     }
 

@@ -74,9 +74,9 @@ const NO_DEADLINE: Duration = Duration::from_secs(3600);
 struct Last(Arc<Mutex<Option<Decision>>>);
 
 impl Record for Last {
-    fn decided(&self, decided: &Decided<'_>) {
+    fn decided(&self, decided: Decided<'_>) {
         if let Ok(mut last) = self.0.lock() {
-            *last = Some(decided.decision.clone());
+            *last = Some(decided.decision);
         }
     }
 }

@@ -11,10 +11,17 @@ use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
+/// One that compiles a large snapshot leaves another to answer a probe.
+const BACKGROUND_THREADS: usize = 2;
+
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
     let _log = telemetry::init(&config.telemetry)?;
+    // Requests are decided on threads of their own; this is for what goes on behind them:
+    // refreshing, the admin port, telemetry.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACKGROUND_THREADS)
+        .thread_name("background")
         .enable_all()
         .build()
         .context("the runtime can't be started")?;

@@ -67,6 +67,12 @@ pub(super) struct Listen {
         regex(pattern = "^0?[0-7]{3}$")
     )]
     pub(super) unix_socket_mode: String,
+    /// Threads that Envoy's connections are served on; without it as many as there are
+    /// processors. A connection stays on its thread, and each new one goes where the fewest
+    /// are: no more are of use than Envoy opens connections, about one for each of its own
+    /// threads.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) workers: Option<u32>,
     /// Where health, readiness and metrics are: `address:port`.
     pub(super) admin: String,
     /// The listeners, as written above, that may be reached from other machines
@@ -80,6 +86,7 @@ impl Default for Listen {
         Self {
             grpc: Vec::new(),
             unix_socket_mode: "0660".to_owned(),
+            workers: None,
             admin: "127.0.0.1:9192".to_owned(),
             allow_plaintext_on: Vec::new(),
         }

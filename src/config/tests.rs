@@ -344,7 +344,7 @@ telemetry: { log_format: jsno, otlp_endpoint: "ftp://x" }
         text,
         &[
             "3:10: listen.grpc[0]: `0.0.0.0:9191` can be reached from other machines, without TLS: use loopback or a Unix socket, or add it to `listen.allow_plaintext_on`",
-            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `admin`, `allow_plaintext_on`)",
+            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `admin`, `allow_plaintext_on`)",
             "6:15: entra.clock_skew: must be from `0ms` to `5m`",
             "7:9: entra.keys: expected a mapping, found the number `5`",
             "9:11: entra.tenants[0].id: expected a GUID like `11111111-2222-3333-4444-555555555555`",
@@ -384,7 +384,7 @@ fn structure() {
         &[
             "1:1: missing key `catalog`: who owns what",
             "1:1: missing key `entra`: which tokens are accepted",
-            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `admin`, `allow_plaintext_on`)",
+            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `admin`, `allow_plaintext_on`)",
         ],
     );
     let section = |section, body, expected| check_section(section, body, expected);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use uuid::Uuid;
+use rand::RngExt as _;
+use smallvec::SmallVec;
+use uuid::{Builder, Uuid};
 
 use super::{Contact, EntityRef, Identity, Principal, Reason, Target};
 
@@ -20,7 +23,7 @@ pub struct Decision {
     /// What was asked for, as far as routing got.
     pub target: Option<Target>,
     /// Who owns the resource, where the catalog was asked.
-    pub owners: Vec<Owner>,
+    pub owners: Owners,
     /// What it was decided by.
     pub versions: Versions,
     /// What else came of deciding.
@@ -117,7 +120,7 @@ pub enum Grant {
     /// The route's gate asks for a verified identity, and there is one.
     AuthenticatedRoute,
     /// These policies permit it, and none forbids it.
-    Policies(Vec<Arc<str>>),
+    Policies(Arc<[Arc<str>]>),
 }
 
 impl Permit {
@@ -142,7 +145,8 @@ impl Permit {
     /// A permit by policies. Only the policy engine calls this, with the policies
     /// that determined its answer; without any there is no permit.
     #[must_use]
-    pub(crate) fn by_policies(ids: Vec<Arc<str>>) -> Option<Self> {
+    pub(crate) fn by_policies(ids: impl Into<Arc<[Arc<str>]>>) -> Option<Self> {
+        let ids = ids.into();
         (!ids.is_empty()).then_some(Self { grant: Grant::Policies(ids) })
     }
 
@@ -191,6 +195,9 @@ impl Denial {
         Self { detail: Some(detail.to_string()), ..reason.into() }
     }
 }
+
+/// Owners of an entity. Most have one, which needs no memory of its own.
+pub type Owners = SmallVec<[Owner; 1]>;
 
 /// An owner of an entity, as a denied person reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -253,10 +260,24 @@ impl Decision {
 pub struct DecisionId(Uuid);
 
 impl DecisionId {
-    /// A new id.
+    /// A new id: the milliseconds since 1970, and 74 random bits. Made without a lock and
+    /// without a call of the system; two of one millisecond have no order.
     #[must_use]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self::at(SystemTime::now())
+    }
+
+    /// A new id of this time.
+    #[must_use]
+    pub fn at(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Self(Builder::from_unix_timestamp_millis(millis, &rand::rng().random()).into_uuid())
+    }
+
+    /// As `Display` writes it, into a place that is there already.
+    pub fn write<'b>(&self, place: &'b mut [u8; 36]) -> &'b str {
+        self.0.as_hyphenated().encode_lower(place)
     }
 }
 

@@ -43,6 +43,11 @@ macro_rules! guid {
                 self.0.as_bytes()
             }
 
+            /// As `Display` writes it, into a place that is there already.
+            pub fn write<'b>(&self, place: &'b mut [u8; 36]) -> &'b str {
+                self.0.as_hyphenated().encode_lower(place)
+            }
+
             /// Of the sixteen bytes; nothing of the zero GUID.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {

@@ -19,8 +19,8 @@ mod target;
 
 pub use contact::{Contact, Email, Link};
 pub use decision::{
-    Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Permit, Remembered,
-    Shadow, ShadowSet, Verdict, Versions,
+    Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Owners, Permit,
+    Remembered, Shadow, ShadowSet, Verdict, Versions,
 };
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};

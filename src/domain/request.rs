@@ -10,7 +10,7 @@ use super::{Denial, Host, Method, Path, Reason};
 /// line is made canonical by [`RequestLine::of`], the credentials are judged by
 /// the token verifier. Forwarding headers (`x-forwarded-*`, `x-original-*`,
 /// method overrides) are not in it, so nothing can be decided by them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method as received.
     pub method: &'a str,

@@ -4,20 +4,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::denial::{Denials, Rendered};
-use super::proto::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
-};
+use super::header::{append, set};
 use super::settings::{AnswerSettings, IdentityHeaders};
+use super::warning::{self, warnings};
+use super::wire::Back;
 use crate::domain::{Challenge, Decision, Denial, Reason, Request};
+
+// Fields of `OkHttpResponse` and `DeniedHttpResponse`; `headers` is the same in both.
+const SET: u32 = 2;
+const BODY: u32 = 3;
+const REMOVE: u32 = 5;
+const ADD: u32 = 6;
 
 /// What replies are made with: prepared once, from the configuration.
 #[derive(Clone, Debug)]
 pub struct Answer {
     names: IdentityHeaders,
-    remove_authorization: bool,
-    /// The identity headers with `_` for some or all `-`: many backends read both as
-    /// one name.
-    underscored: Vec<String>,
+    /// What every allow takes away from the upstream, as fields of the answer:
+    /// `authorization`, where it is to go, and the identity headers with `_` for some or all
+    /// `-`, since many backends read both as one name.
+    remove: Box<[u8]>,
     /// Where a client signs in, for the challenge.
     authorization_uri: Option<String>,
     denials: Denials,
@@ -29,15 +35,17 @@ impl Answer {
     #[must_use]
     pub fn new(settings: AnswerSettings, authorization_uri: Option<&url::Url>) -> Self {
         let names = settings.headers;
-        let underscored =
-            [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id]
-                .into_iter()
-                .flat_map(|name| underscored(name))
-                .collect();
+        let mut remove = Back::with_capacity(1024);
+        if settings.remove_authorization {
+            remove.text(REMOVE, "authorization");
+        }
+        for name in [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id]
+        {
+            underscored(name).iter().for_each(|name| remove.text(REMOVE, name));
+        }
         Self {
             names,
-            remove_authorization: settings.remove_authorization,
-            underscored,
+            remove: remove.finish().as_ref().into(),
             authorization_uri: authorization_uri.map(ToString::to_string),
             denials: Denials::default(),
         }
@@ -49,62 +57,71 @@ impl Answer {
         Self { denials, ..self }
     }
 
-    /// What an allow sets for the upstream, and what it takes away. Every identity
-    /// header is in exactly one of the two, so none that the client sent survives;
-    /// Envoy removes after it sets, so none may be in both.
-    pub(super) fn upstream_headers(
+    /// Writes the fields of an `OkHttpResponse`: what an allow sets for the upstream, what it
+    /// takes away, and what it adds to the upstream's answer. Every identity header is either
+    /// set or taken away, so that a client can bring none of its own.
+    pub(super) fn write_allow(
         &self,
+        out: &mut Back,
         decision: &Decision,
-    ) -> (Vec<HeaderValueOption>, Vec<String>) {
+        decision_id: &str,
+        explanation: Option<(&str, &str)>,
+    ) {
+        if let Some((name, value)) = explanation {
+            set(out, ADD, name, value);
+        }
+        for value in warnings(&decision.notes.warnings).rev() {
+            append(out, ADD, warning::NAME, &value);
+        }
         let identity = decision.principal.identity();
         let entity = decision.target.as_ref().and_then(|target| target.resource.as_ref());
-        let fields = [
-            (&self.names.subject, identity.map(|identity| identity.object.to_string())),
-            (&self.names.tenant, identity.map(|identity| identity.tenant.to_string())),
-            (&self.names.kind, Some(decision.principal.kind().to_owned())),
-            (&self.names.entity, entity.map(ToString::to_string)),
-            (&self.names.decision_id, Some(decision.id.to_string())),
-        ];
-        let mut headers = Vec::with_capacity(fields.len());
-        let mut remove = self.underscored.clone();
-        for (name, value) in fields {
-            match value {
-                Some(value) => headers.push(set(name, &value)),
-                None => remove.push(name.clone()),
-            }
+        if entity.is_none() {
+            out.text(REMOVE, &self.names.entity);
         }
-        if self.remove_authorization {
-            remove.push("authorization".to_owned());
+        if identity.is_none() {
+            out.text(REMOVE, &self.names.tenant);
+            out.text(REMOVE, &self.names.subject);
         }
-        (headers, remove)
+        out.bytes(&self.remove);
+        set(out, SET, &self.names.decision_id, decision_id);
+        if let Some(entity) = entity {
+            set(out, SET, &self.names.entity, entity.as_str());
+        }
+        set(out, SET, &self.names.kind, decision.principal.kind());
+        if let Some(identity) = identity {
+            let mut id = [0; 36];
+            set(out, SET, &self.names.tenant, identity.tenant.write(&mut id));
+            set(out, SET, &self.names.subject, identity.object.write(&mut id));
+        }
     }
 
-    /// The headers and the body of a denial, for the client.
-    pub(super) fn denial(
+    /// Writes the headers and the body of a `DeniedHttpResponse`, for the client.
+    pub(super) fn write_denial(
         &self,
-        decision: &Decision,
-        denial: &Denial,
+        out: &mut Back,
+        (decision, denial): (&Decision, &Denial),
+        decision_id: &str,
         request: Option<&Request<'_>>,
-    ) -> (Vec<HeaderValueOption>, String) {
-        let mut headers = self.denial_headers(decision, denial);
+        explanation: Option<(&str, &str)>,
+    ) {
         // Envoy gives a gRPC client its own content type.
-        if request.is_some_and(Request::is_grpc) {
-            return (headers, plain(decision, denial));
+        let rendered = if request.is_some_and(Request::is_grpc) {
+            Rendered { body: plain(denial, decision_id), headers: Vec::new() }
+        } else {
+            self.denials.render(decision, denial, request)
+        };
+        out.text(BODY, &rendered.body);
+        if let Some((name, value)) = explanation {
+            set(out, SET, name, value);
         }
-        let Rendered { body, headers: of_body } = self.denials.render(decision, denial, request);
-        headers.extend(of_body.iter().map(|(name, value)| set(name, value)));
-        (headers, body)
-    }
-
-    fn denial_headers(&self, decision: &Decision, denial: &Denial) -> Vec<HeaderValueOption> {
-        let mut headers = vec![
-            set(&self.names.decision_id, &decision.id.to_string()),
-            set("cache-control", "no-store"),
-        ];
+        for (name, value) in rendered.headers.iter().rev() {
+            set(out, SET, name, value);
+        }
         if denial.reason.status() == 401 || denial.reason == Reason::TokenScopeMissing {
-            headers.push(set("www-authenticate", &self.challenge(denial)));
+            set(out, SET, "www-authenticate", &self.challenge(denial));
         }
-        headers
+        set(out, SET, "cache-control", "no-store");
+        set(out, SET, &self.names.decision_id, decision_id);
     }
 
     /// RFC 6750 section 3, with the address that Microsoft's client libraries read.
@@ -141,8 +158,8 @@ impl Answer {
 
 /// The body for gRPC clients: Envoy makes it the `grpc-message`, so it is one short line
 /// of plain ASCII.
-fn plain(decision: &Decision, denial: &Denial) -> String {
-    format!("{}: {} (decision {})", denial.reason.code(), denial.reason.sentence(), decision.id)
+fn plain(denial: &Denial, decision_id: &str) -> String {
+    format!("{}: {} (decision {decision_id})", denial.reason.code(), denial.reason.sentence())
 }
 
 /// The claims request that a client passes on to Entra, in base64.
@@ -172,17 +189,4 @@ fn underscored(name: &str) -> Vec<String> {
     }
     spellings.retain(|spelling| spelling != name);
     spellings
-}
-
-/// A header that replaces whatever stands there.
-pub(super) fn set(name: &str, value: &str) -> HeaderValueOption {
-    HeaderValueOption {
-        header: Some(HeaderValue {
-            key: name.to_owned(),
-            value: value.to_owned(),
-            ..Default::default()
-        }),
-        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..Default::default()
-    }
 }

@@ -2,7 +2,8 @@
 
 mod answer;
 mod denial;
-mod guard;
+mod endpoint;
+mod header;
 mod metadata;
 pub mod proto;
 mod reply;
@@ -12,14 +13,16 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod warning;
+mod wire;
 
 pub use answer::Answer;
 pub use denial::{
     Audience, Denials, Direction, Language, Languages, Page, ReasonTexts, Tell, TemplateError,
     Texts,
 };
-pub use guard::{Guard, OnGuarded};
+pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
 pub use reply::Reply;
 pub use request::request;
 pub use service::{CheckService, Decided, Record};
 pub use settings::{AnswerSettings, CheckSettings, IdentityHeaders};
+pub use wire::read;

@@ -23,15 +23,15 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
         method: &http.method,
         host: &http.host,
         path: &http.path,
-        credentials: headers.credentials(),
-        content_type: headers.single("content-type"),
+        credentials: headers.find("authorization").credentials(),
+        content_type: headers.find("content-type").single(),
         accept: headers.list("accept"),
         accept_language: headers.list("accept-language"),
-        traceparent: headers.single("traceparent"),
-        tracestate: headers.single("tracestate"),
-        request_id: headers.single("x-request-id"),
+        traceparent: headers.find("traceparent").single(),
+        tracestate: headers.find("tracestate").one(),
+        request_id: headers.find("x-request-id").single(),
         justification: headers.words(justification),
-        debug: headers.single(DEBUG_HEADER).is_some_and(|value| value == "1"),
+        debug: headers.find(DEBUG_HEADER).single().is_some_and(|value| value == "1"),
         source_principal: principal(attributes.source.as_ref()),
         destination_principal: principal(attributes.destination.as_ref()),
         context_extensions: attributes
@@ -43,7 +43,7 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
 }
 
 /// Asks for the explanation of the decision.
-const DEBUG_HEADER: &str = "x-stagedoor-debug";
+pub(super) const DEBUG_HEADER: &str = "x-stagedoor-debug";
 /// A reason is a sentence, not a document.
 const MAX_JUSTIFICATION: usize = 256;
 
@@ -62,12 +62,56 @@ enum Headers<'a> {
 }
 
 /// What a header of one name holds.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     Nothing,
     /// One value; what is not UTF-8 in it stands as `!`, as in Envoy's map.
     One(Cow<'a, str>),
     /// More than one header of the name.
     Several,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn of_text(text: &'a str) -> Self {
+        Self::One(Cow::Borrowed(text))
+    }
+
+    pub(super) fn credentials(self) -> Credentials<'a> {
+        match self {
+            Self::Nothing => Credentials::Absent,
+            Self::Several => Credentials::Repeated,
+            Self::One(value) => match memchr::memchr2(b',', b'!', value.as_bytes()) {
+                None => Credentials::One(value),
+                // The map joins repeated headers with a comma, and no credential that
+                // is accepted holds one.
+                Some(_) if value.contains(',') => Credentials::Repeated,
+                // No credential that is accepted holds the replacement either.
+                Some(_) => Credentials::NotText,
+            },
+        }
+    }
+
+    /// What a person wrote, without the blanks around it; nothing where that is nothing, or
+    /// too much.
+    pub(super) fn words(self) -> Option<Cow<'a, str>> {
+        let words = match self.one()? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        (1..=MAX_JUSTIFICATION).contains(&words.len()).then_some(words)
+    }
+
+    /// A header that nothing is decided by: unusable is the same as absent.
+    pub(super) fn single(self) -> Option<Cow<'a, str>> {
+        self.one().filter(|value| !value.contains(','))
+    }
+
+    /// The one value, which may be a list.
+    pub(super) fn one(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::Nothing | Self::Several => None,
+        }
+    }
 }
 
 impl<'a> Headers<'a> {
@@ -87,7 +131,7 @@ impl<'a> Headers<'a> {
                 let mut found = map.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
                 match (found.next(), found.next()) {
                     (None, _) => Found::Nothing,
-                    (Some((_, value)), None) => Found::One(Cow::Borrowed(value)),
+                    (Some((_, value)), None) => Found::of_text(value),
                     (Some(_), Some(_)) => Found::Several,
                 }
             }
@@ -103,25 +147,9 @@ impl<'a> Headers<'a> {
         }
     }
 
-    fn credentials(&self) -> Credentials<'a> {
-        match self.find("authorization") {
-            Found::Nothing => Credentials::Absent,
-            Found::Several => Credentials::Repeated,
-            // The map joins repeated headers with a comma, and no credential that
-            // is accepted holds one.
-            Found::One(value) if value.contains(',') => Credentials::Repeated,
-            // No credential that is accepted holds the replacement either.
-            Found::One(value) if value.contains('!') => Credentials::NotText,
-            Found::One(value) => Credentials::One(value),
-        }
-    }
-
-    /// What a person wrote, without the blanks around it; nothing where that is nothing, or
-    /// too much. Repeated headers read as Envoy joins them.
+    /// As [`Found::words`]. Repeated headers read as Envoy joins them.
     fn words(&self, name: &str) -> Option<Cow<'a, str>> {
         let found = match (self.find(name), self) {
-            (Found::Nothing, _) => return None,
-            (Found::One(value), _) => value,
             // No map can say which of two spellings came first.
             (Found::Several, Self::Map(_)) => return None,
             (Found::Several, Self::Raw(headers)) => {
@@ -131,45 +159,35 @@ impl<'a> Headers<'a> {
                     let Found::One(value) = value(header) else { return None };
                     values.push(value);
                 }
-                Cow::Owned(values.join(","))
+                Found::One(Cow::Owned(values.join(",")))
             }
+            (found, _) => found,
         };
-        let words = match found {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-        };
-        (1..=MAX_JUSTIFICATION).contains(&words.len()).then_some(words)
+        found.words()
     }
 
     /// A header that is a list, and by which nothing is decided: repeated, it is one list.
     fn list(&self, name: &str) -> Option<Cow<'a, str>> {
         match (self.find(name), self) {
-            (Found::One(value), _) => Some(value),
             (Found::Several, Self::Raw(headers)) => {
                 let same = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
-                let values = same.filter_map(|header| match value(header) {
-                    Found::One(value) => Some(value),
-                    _ => None,
-                });
+                let values = same.filter_map(|header| value(header).one());
                 Some(Cow::Owned(values.collect::<Vec<_>>().join(",")))
             }
-            _ => None,
-        }
-    }
-
-    /// A header that nothing is decided by: unusable is the same as absent.
-    fn single(&self, name: &str) -> Option<Cow<'a, str>> {
-        match self.find(name) {
-            Found::One(value) if !value.contains(',') || name == "tracestate" => Some(value),
-            _ => None,
+            (found, _) => found.one(),
         }
     }
 }
 
 fn value(header: &HeaderValue) -> Found<'_> {
-    match (header.value.is_empty(), header.raw_value.is_empty()) {
-        (_, true) => Found::One(Cow::Borrowed(&header.value)),
-        (true, false) => Found::One(sanitized(&header.raw_value)),
+    raw_value(&header.value, &header.raw_value)
+}
+
+/// The value of a header that has room for a text and for bytes.
+pub(super) fn raw_value<'a>(text: &'a str, raw: &'a [u8]) -> Found<'a> {
+    match (text.is_empty(), raw.is_empty()) {
+        (_, true) => Found::of_text(text),
+        (true, false) => Found::One(sanitized(raw)),
         // The two are one field in two forms; both set is nothing Envoy does.
         (false, false) => Found::Several,
     }

@@ -1,12 +1,16 @@
 //! The service that Envoy calls.
 
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
+use prost::Message as _;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Response, Status};
 
 use super::answer::Answer;
@@ -16,6 +20,7 @@ use super::proto::envoy::service::auth::v3::{
 use super::reply::Reply;
 use super::request::request;
 use super::settings::CheckSettings;
+use super::wire;
 use crate::authorizer::Decide;
 use crate::clock::Now;
 use crate::domain::{Decision, Denial, Reason, Request};
@@ -24,14 +29,14 @@ use crate::domain::{Decision, Denial, Reason, Request};
 /// not block.
 pub trait Record: Send + Sync + 'static {
     /// A decision was made.
-    fn decided(&self, decided: &Decided<'_>);
+    fn decided(&self, decided: Decided<'_>);
 }
 
 /// A decision and its circumstances.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Decided<'a> {
     /// The decision.
-    pub decision: &'a Decision,
+    pub decision: Decision,
     /// The request, unless there was nothing to read.
     pub request: Option<&'a Request<'a>>,
     /// The HTTP status that the client gets; 200 for an allow.
@@ -75,46 +80,80 @@ impl<D: Decide> CheckService<D> {
 
     /// Decides one check as of `now`: whatever happens, the outcome is a reply.
     pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
+        let request = request(check, &self.shared.settings.justification_header);
+        self.shared.reply(request.as_ref(), SystemTime::now(), now).await
+    }
+
+    /// Decides the check that a message asks for. What comes back is a gRPC message in its
+    /// frame, whatever happens.
+    ///
+    /// # Errors
+    /// It is no `CheckRequest`.
+    pub async fn answer(&self, message: &[u8]) -> Result<Bytes, prost::DecodeError> {
         let started = SystemTime::now();
+        let now = Now::of(started);
         let shared = &*self.shared;
-        let request = request(check, &shared.settings.justification_header);
-        let mut decision = match &request {
-            Some(request) => shared.decide(request, now).await,
-            None => shared.deny(Reason::RequestMalformed, "the request has no HTTP attributes"),
+        let request = match wire::read(message, &shared.settings.justification_header) {
+            Some(request) => request,
+            None => {
+                let check = CheckRequest::decode(message)?;
+                return Ok(guarded(self.reply(&check, now)).await.into_frame());
+            }
         };
-        // Evaluation doesn't yield, so a timer can't end it: an answer that comes too
-        // late for Envoy is a denial, even if it would have been an allow.
-        if now.instant.elapsed() > shared.settings.deadline && decision.is_allow() {
-            decision = shared.deny(Reason::Timeout, "the decision came after its deadline");
-        }
-        let mut reply = Reply::of(&decision, &shared.answer, request.as_ref());
-        shared.record.decided(&Decided {
-            decision: &decision,
-            request: request.as_ref(),
-            status: reply.status(),
-            started,
-            took: now.instant.elapsed(),
-        });
-        if let Some(request) = request.as_ref().filter(|request| request.debug)
-            && let Some(explanation) = shared.explain(request, &decision, now).await
-        {
-            reply.explain(&explanation);
-        }
-        reply
+        let reply = guarded(shared.reply(request.as_ref(), started, now)).await;
+        Ok(reply.into_frame())
+    }
+}
+
+/// Making the reply, or its record, could have a defect as well.
+async fn guarded(reply: impl Future<Output = Reply>) -> Reply {
+    AssertUnwindSafe(reply).catch_unwind().await.unwrap_or_default()
+}
+
+/// The outcome of a future, if there is one in time. Most have theirs at once, so the timer is
+/// made for those only that wait.
+pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
     }
 }
 
 impl<D: Decide> Shared<D> {
+    async fn reply(&self, request: Option<&Request<'_>>, started: SystemTime, now: Now) -> Reply {
+        let mut decision = match request {
+            Some(request) => self.decide(request, now).await,
+            None => self.deny(Reason::RequestMalformed, "the request has no HTTP attributes"),
+        };
+        let mut took = now.instant.elapsed();
+        // Evaluation doesn't yield, so a timer can't end it: an answer that comes too
+        // late for Envoy is a denial, even if it would have been an allow.
+        if took > self.settings.deadline && decision.is_allow() {
+            decision = self.deny(Reason::Timeout, "the decision came after its deadline");
+        }
+        let mut reply = Reply::of(&decision, &self.answer, request);
+        if let Some(request) = request.filter(|request| request.debug) {
+            took = now.instant.elapsed();
+            if let Some(explanation) = self.explain(request, &decision, now).await {
+                reply = Reply::explained(&decision, &self.answer, Some(request), &explanation);
+            }
+        }
+        let status = reply.status();
+        self.record.decided(Decided { decision, request, status, started, took });
+        reply
+    }
+
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         let Some(_turn) = self.turn().await else {
             return self.deny(Reason::Overloaded, "no turn became free in time");
         };
-        let left = self.settings.deadline.saturating_sub(now.instant.elapsed());
-        let decision = AssertUnwindSafe(timeout(left, self.decider.decide(request, now)));
-        match decision.catch_unwind().await {
-            Ok(Ok(decision)) => decision,
-            Ok(Err(_)) => self.deny(Reason::Timeout, "the decision missed its deadline"),
-            Err(panic) => self.deny(Reason::Internal, cause(panic.as_ref())),
+        let decision = AssertUnwindSafe(self.decider.decide(request, now)).catch_unwind();
+        let left = self.settings.deadline;
+        match within(left, decision).await {
+            Some(Ok(decision)) => decision,
+            None => self.deny(Reason::Timeout, "the decision missed its deadline"),
+            Some(Err(panic)) => self.deny(Reason::Internal, cause(panic.as_ref())),
         }
     }
 
@@ -128,8 +167,8 @@ impl<D: Decide> Shared<D> {
     ) -> Option<String> {
         let left = self.settings.deadline.saturating_sub(now.instant.elapsed());
         let explanation = self.decider.explain(request, decision, now);
-        let explanation = AssertUnwindSafe(timeout(left, explanation)).catch_unwind().await;
-        serde_json::to_string(&explanation.ok()?.ok()??).ok()
+        let explanation = AssertUnwindSafe(explanation).catch_unwind();
+        serde_json::to_string(&within(left, explanation).await?.ok()??).ok()
     }
 
     /// Waits for a turn, for a short while.
@@ -137,7 +176,7 @@ impl<D: Decide> Shared<D> {
         if let Ok(turn) = self.turns.try_acquire() {
             return Some(turn);
         }
-        timeout(self.settings.queue_timeout, self.turns.acquire()).await.ok()?.ok()
+        within(self.settings.queue_timeout, self.turns.acquire()).await?.ok()
     }
 
     fn deny(&self, reason: Reason, detail: &str) -> Decision {
@@ -161,8 +200,6 @@ impl<D: Decide> Authorization for CheckService<D> {
         request: tonic::Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let check = request.into_inner();
-        // Making the reply could have a defect as well.
-        let reply = AssertUnwindSafe(self.reply(&check, Now::read())).catch_unwind().await;
-        Ok(Response::new(reply.unwrap_or_default().into_message()))
+        Ok(Response::new(guarded(self.reply(&check, Now::read())).await.into_message()))
     }
 }

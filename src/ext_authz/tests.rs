@@ -14,7 +14,7 @@ use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
     Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind,
-    Notes, Notice, Owner, Permit, Principal, Reason, Request, Target, TokenFacts, Verdict,
+    Notes, Notice, Owner, Owners, Permit, Principal, Reason, Request, Target, TokenFacts, Verdict,
     Versions,
 };
 use reply::legal;
@@ -97,7 +97,7 @@ fn decision(rng: &mut SmallRng) -> Decision {
         verdict,
         principal: if rng.random() { Principal::Verified(identity) } else { Principal::Anonymous },
         target: rng.random::<bool>().then_some(target),
-        owners: vec![Owner {
+        owners: smallvec::smallvec![Owner {
             entity: EntityRef::parse("group:default/payments-team").unwrap(),
             title: hostile(rng),
             contact: None,
@@ -172,7 +172,7 @@ fn challenges_say_what_to_do() {
             verdict: Verdict::Deny(reason.into()),
             principal: Principal::Anonymous,
             target: None,
-            owners: Vec::new(),
+            owners: Owners::new(),
             versions: Versions::default(),
             notes: Notes::default(),
         };
@@ -222,7 +222,7 @@ fn an_allow_follows_its_settings() {
         verdict: Verdict::Allow(Permit::by_public_gate(&target).unwrap()),
         principal: Principal::Anonymous,
         target: Some(target),
-        owners: Vec::new(),
+        owners: Owners::new(),
         versions: Versions::default(),
         notes: Notes::default(),
     };

@@ -1,21 +1,19 @@
 //! What an allowed caller is warned of, on the upstream's answer.
 
 use super::denial::percent_encoded;
-use super::proto::envoy::config::core::v3::{
-    HeaderValue, HeaderValueOption, header_value_option::HeaderAppendAction,
-};
 use crate::domain::Notice;
 
-const NAME: &str = "x-stagedoor-warning";
+/// The header that carries a warning.
+pub(super) const NAME: &str = "x-stagedoor-warning";
 /// More warnings than this nobody reads.
 const MAX_WARNINGS: usize = 5;
 /// A longer one is cut.
 const MAX_CHARS: usize = 300;
 
-/// A header for each warning: the policy, and what it says. What is not plain ASCII is
-/// percent-encoded UTF-8, and so is `%` itself.
-pub(super) fn warnings(notices: &[Notice]) -> Vec<HeaderValueOption> {
-    notices.iter().take(MAX_WARNINGS).map(|notice| added(&value(notice))).collect()
+/// The value of a header for each warning: the policy, and what it says. What is not plain
+/// ASCII is percent-encoded UTF-8, and so is `%` itself.
+pub(super) fn warnings(notices: &[Notice]) -> impl DoubleEndedIterator<Item = String> + use<'_> {
+    notices.iter().take(MAX_WARNINGS).map(value)
 }
 
 fn value(notice: &Notice) -> String {
@@ -24,17 +22,4 @@ fn value(notice: &Notice) -> String {
     let text: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_CHARS).collect();
     percent_encoded(text.trim(), |b| (b' '..=b'~').contains(&b) && b != b'%')
-}
-
-/// A header that stands beside others of its name.
-fn added(value: &str) -> HeaderValueOption {
-    HeaderValueOption {
-        header: Some(HeaderValue {
-            key: NAME.to_owned(),
-            value: value.to_owned(),
-            ..Default::default()
-        }),
-        append_action: HeaderAppendAction::AppendIfExistsOrAdd.into(),
-        ..Default::default()
-    }
 }

@@ -127,7 +127,7 @@ impl Outcome {
 
 fn verdict(outcome: &Outcome, question: &Question<'_>) -> Result<Permit, Denial> {
     match outcome {
-        Outcome::Permitted { policies, .. } => Permit::by_policies(policies.clone())
+        Outcome::Permitted { policies, .. } => Permit::by_policies(Arc::clone(policies))
             .ok_or_else(|| Denial::with_detail(Reason::Internal, "allowed by no policy")),
         Outcome::NotPermitted => Err(Reason::NotPermitted.into()),
         Outcome::Failed { policies, detail } => Err(Denial {

@@ -41,7 +41,7 @@ pub(super) struct Selection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// These permit it, and none forbids it.
-    Permitted { policies: Vec<Arc<str>>, alerts: Vec<Notice> },
+    Permitted { policies: Arc<[Arc<str>]>, alerts: Vec<Notice> },
     /// None permits it.
     NotPermitted,
     /// These forbid it.
@@ -213,7 +213,7 @@ impl Engine {
             Cedar::Allow if policies.is_empty() => {
                 return Err(failed(&"allowed by no policy"));
             }
-            Cedar::Allow => Outcome::Permitted { policies, alerts },
+            Cedar::Allow => Outcome::Permitted { policies: policies.into(), alerts },
             Cedar::Deny if policies.is_empty() => Outcome::NotPermitted,
             Cedar::Deny => {
                 let mut forbids: Vec<&PolicyInfo> = infos().collect();
@@ -244,9 +244,8 @@ impl Outcome {
     /// The policies behind it.
     pub(super) fn policies(&self) -> &[Arc<str>] {
         match self {
-            Self::Permitted { policies, .. }
-            | Self::Forbidden { policies, .. }
-            | Self::Failed { policies, .. } => policies,
+            Self::Permitted { policies, .. } => policies,
+            Self::Forbidden { policies, .. } | Self::Failed { policies, .. } => policies,
             Self::NotPermitted => &[],
         }
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::ServeStats;
-use super::listener::{Listener, Stream};
+use super::listener::{Accepted, Listener};
 use crate::seldom::Seldom;
 
 /// The first wait after an error, and the longest.
@@ -21,10 +21,19 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// test that is hard to bring about in a system.
 pub(super) trait Accept {
     /// A connection.
-    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Io: Handover;
 
     /// The next connection.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Io>>;
+}
+
+/// A connection on its way from the runtime that accepted it to the one that serves it.
+pub(super) trait Handover: Send + 'static {
+    /// The connection on a runtime.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Takes it in on the runtime of the caller.
+    fn take(self) -> io::Result<Self::Io>;
 }
 
 /// All listeners of a server, taken in turn.
@@ -41,9 +50,9 @@ impl Listeners {
 }
 
 impl Accept for Listeners {
-    type Io = Stream;
+    type Io = Accepted;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         // Each call begins with another, so that a busy one starves nobody.
         let count = self.listeners.len();
         self.first = (self.first + 1) % count.max(1);

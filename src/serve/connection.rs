@@ -6,17 +6,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::{Rng, RngExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
-use tower::util::{Oneshot, ServiceExt};
+use tonic::codegen::StdError;
+use tower::util::ServiceExt;
 
 use super::preface::Prefaced;
 use super::stall::Stalling;
@@ -29,30 +32,43 @@ const PENDING_RESETS: usize = 20;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What the listeners serve: a tower service with tonic's bodies that has an answer
-/// to everything. [`tonic::service::Routes`] is one. Every such type is this trait.
-pub trait GrpcService:
-    tower::Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + 'static
-{
+/// What the listeners serve. It has an answer to everything, and each request gets a clone of
+/// it.
+pub trait GrpcService: Clone + Send + Sync + 'static {
+    /// The body of its responses.
+    type Body: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + 'static;
+
+    /// Answers one request.
+    fn call(
+        self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 }
 
-impl<S> GrpcService for S where
-    S: tower::Service<
-            Request<Body>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + 'static
+/// Serves a tower service with tonic's bodies, such as [`tonic::service::Routes`].
+#[derive(Clone, Debug)]
+pub struct Tower<S>(pub S);
+
+impl<S> GrpcService for Tower<S>
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
 {
+    type Body = Body;
+
+    fn call(
+        self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        let answer = self.0.oneshot(request.map(Body::new));
+        async move {
+            match answer.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    }
 }
 
 /// How a connection ended.
@@ -133,7 +149,11 @@ impl Terms {
             () = &mut closing => return Ended::Finished,
         };
 
-        let connection = self.http2.serve_connection(TokioIo::new(io), Adapter { service });
+        let answer = service_fn(move |request| {
+            let answer = service.clone().call(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = self.http2.serve_connection(TokioIo::new(io), answer);
         let mut connection = pin!(connection);
         let aged = tokio::select! {
             biased;
@@ -187,21 +207,6 @@ where
                 tracing::error!("a request panicked outside the service's own guard");
             }
         });
-    }
-}
-
-/// Shows a tower service to hyper.
-struct Adapter<S> {
-    service: S,
-}
-
-impl<S: GrpcService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Oneshot<S, Request<Body>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.service.clone().oneshot(request.map(Body::new))
     }
 }
 

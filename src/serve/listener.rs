@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use super::ListenAddress;
+use super::accept::Handover;
 
 /// Connections that the kernel holds until they are accepted (it may hold fewer).
 const BACKLOG: u32 = 1024;
@@ -40,6 +41,9 @@ pub enum BindError {
         /// The system's words.
         cause: io::Error,
     },
+    /// A thread that connections are served on can't be started.
+    #[error("cannot start the threads that connections are served on: {0}")]
+    Workers(io::Error),
     /// Something answers at the path: another process serves there.
     #[error("cannot listen on `{}`: another process serves there", path.display())]
     UnixInUse {
@@ -71,6 +75,24 @@ pub(super) enum Listener {
     Unix(SocketFile, UnixListener),
 }
 
+/// A connection of any kind of listener, on no runtime.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Handover for Accepted {
+    type Io = Stream;
+
+    fn take(self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+}
+
 /// A connection of any kind of listener.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -96,18 +118,20 @@ impl Listener {
         }
     }
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        match self {
-            Self::Tcp(_, listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
-                // Answers are small and awaited. That it can fail only means that
-                // the connection is gone already, as the first read will tell.
-                let _ = stream.set_nodelay(true);
-                Stream::Tcp(stream)
-            }),
-            Self::Unix(_, listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, _)| Stream::Unix(stream))
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let accepted = match self {
+            Self::Tcp(_, listener) => {
+                std::task::ready!(listener.poll_accept(cx)).and_then(|(stream, _)| {
+                    // Answers are small and awaited. That it can fail only means that
+                    // the connection is gone already, as the first read will tell.
+                    let _ = stream.set_nodelay(true);
+                    stream.into_std().map(Accepted::Tcp)
+                })
             }
-        }
+            Self::Unix(_, listener) => std::task::ready!(listener.poll_accept(cx))
+                .and_then(|(stream, _)| stream.into_std().map(Accepted::Unix)),
+        };
+        Poll::Ready(accepted)
     }
 }
 

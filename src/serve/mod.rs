@@ -20,8 +20,9 @@ mod server;
 mod settings;
 mod stall;
 mod stats;
+mod workers;
 
-pub use connection::GrpcService;
+pub use connection::{GrpcService, Tower};
 pub use listener::{BindError, BoundAddress};
 pub use server::{DrainReport, Server};
 pub use settings::*;

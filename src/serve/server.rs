@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
-use super::accept::{Accept, Door, Listeners};
+use super::accept::{Accept, Door, Handover, Listeners};
 use super::connection::{Ended, GrpcService, Terms};
 use super::listener::Listener;
+use super::workers::Workers;
 use super::{BindError, BoundAddress, ServeSettings, ServeStats};
 use crate::shutdown::Shutdown;
 
@@ -23,6 +24,7 @@ const RESERVED_DESCRIPTORS: usize = 64;
 pub struct Server {
     settings: ServeSettings,
     listeners: Listeners,
+    workers: Workers,
     addresses: Vec<BoundAddress>,
     stats: Arc<ServeStats>,
 }
@@ -55,7 +57,8 @@ impl Server {
         let addresses = listeners.iter().map(Listener::address).collect();
         settings.max_connections = affordable(settings.max_connections, descriptor_limit());
         let listeners = Listeners::new(listeners);
-        Ok(Self { settings, listeners, addresses, stats: Arc::default() })
+        let workers = Workers::start(settings.workers).map_err(BindError::Workers)?;
+        Ok(Self { settings, listeners, workers, addresses, stats: Arc::default() })
     }
 
     /// Where the listeners really are, in the order of the settings.
@@ -84,13 +87,15 @@ impl Server {
     where
         S: GrpcService,
     {
-        serve(self.listeners, &self.settings, service, &shutdown, &self.stats).await
+        let (accept, workers) = (self.listeners, self.workers);
+        serve(accept, &workers, &self.settings, service, &shutdown, &self.stats).await
     }
 }
 
 /// [`Server::run`] with connections from anywhere.
 pub(super) async fn serve<A, S>(
     accept: A,
+    workers: &Workers,
     settings: &ServeSettings,
     service: S,
     shutdown: &Shutdown,
@@ -121,8 +126,8 @@ where
             }
             io = door.next(), if connections.tasks.len() < settings.max_connections => {
                 stats.opened();
-                let terms = terms.clone();
-                connections.tasks.spawn(terms.serve(io, service.clone(), closing.clone()));
+                let (terms, service) = (terms.clone(), service.clone());
+                connections.start(workers, serve_one(io, terms, service, closing.clone()));
             }
         }
     };
@@ -157,7 +162,44 @@ struct Connections {
     stats: Arc<ServeStats>,
 }
 
+/// Serves a connection on whatever runtime this runs.
+async fn serve_one<H: Handover, S: GrpcService>(
+    io: H,
+    terms: Terms,
+    service: S,
+    closing: watch::Receiver<bool>,
+) -> Ended {
+    match io.take() {
+        Ok(io) => terms.serve(io, service, closing).await,
+        Err(error) => {
+            tracing::warn!(%error, "a connection was accepted and cannot be served");
+            Ended::Cut
+        }
+    }
+}
+
 impl Connections {
+    /// Runs a connection where the fewest are.
+    fn start(
+        &mut self,
+        workers: &Workers,
+        connection: impl Future<Output = Ended> + Send + 'static,
+    ) {
+        match workers.least_busy() {
+            Some((runtime, place)) => {
+                let connection = async move {
+                    let ended = connection.await;
+                    drop(place);
+                    ended
+                };
+                self.tasks.spawn_on(connection, runtime);
+            }
+            None => {
+                self.tasks.spawn(connection);
+            }
+        }
+    }
+
     fn settle(&self, ended: Result<Ended, JoinError>) -> Ended {
         self.stats.closed();
         ended.unwrap_or_else(|error| {

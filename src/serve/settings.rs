@@ -9,6 +9,9 @@ use std::time::Duration;
 pub struct ServeSettings {
     /// The listeners; at least one.
     pub listeners: Vec<ListenAddress>,
+    /// Threads that connections are served on, each with a runtime of its own. With 0 they
+    /// are served on the runtime that [`Server::run`](super::Server::run) is called on.
+    pub workers: usize,
     /// Connections at a time over all listeners.
     pub max_connections: usize,
     /// Streams at a time on one connection.

@@ -9,7 +9,8 @@ use crate::audit::form::CatalogWhat;
 use crate::audit::{PseudonymKey, PseudonymSettings};
 use crate::domain::{
     Action, ClientAuth, Decision, DecisionId, Denial, EntityRef, Gate, IdentityKind, Notes, Owner,
-    Permit, Principal, Reason, Remembered, Request, ShadowSet, Target, TokenFacts, Versions,
+    Owners, Permit, Principal, Reason, Remembered, Request, ShadowSet, Target, TokenFacts,
+    Versions,
 };
 
 const PLAIN: ContentSettings = ContentSettings { facts: true, mask: Vec::new(), pseudonyms: None };
@@ -63,7 +64,7 @@ fn everything() -> Decision {
         ),
         principal: person(),
         target: Some(target),
-        owners: vec![Owner {
+        owners: smallvec::smallvec![Owner {
             entity: entity("group:default/team-a"),
             title: "Team A".into(),
             contact: None,
@@ -113,7 +114,10 @@ fn line(decision: &Decision, request: &Request<'_>) -> Value {
 fn line_with(settings: &ContentSettings, decision: &Decision, request: &Request<'_>) -> Value {
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     let latency = Duration::from_nanos(41_999);
-    written(settings, &Entry::Decision(Box::new(AuditRecord::of(decision, request, time, latency))))
+    written(
+        settings,
+        &Entry::Decision(Box::new(AuditRecord::of(decision.clone(), request, time, latency))),
+    )
 }
 
 /// What is written of it. Whatever that is, it follows the schema, and is read as it was.
@@ -135,7 +139,7 @@ fn denied(denial: Denial) -> Decision {
         verdict: Verdict::Deny(denial),
         principal: Principal::Anonymous,
         target: None,
-        owners: Vec::new(),
+        owners: Owners::new(),
         versions: Versions::default(),
         notes: Notes::default(),
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::audit::{AuditRecord, AuditStats, line};
 use crate::domain::{
-    Decision, DecisionId, Denial, Notes, Principal, Reason, Request, Verdict, Versions,
+    Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -18,12 +18,12 @@ fn record(name: usize) -> AuditRecord {
         verdict: Verdict::Deny(Denial::from(Reason::NoRoute)),
         principal: Principal::Anonymous,
         target: None,
-        owners: Vec::new(),
+        owners: Owners::new(),
         versions: Versions::default(),
         notes: Notes::default(),
     };
     let request = Request { request_id: Some(name.to_string().into()), ..Request::default() };
-    AuditRecord::of(&decision, &request, SystemTime::now(), Duration::ZERO)
+    AuditRecord::of(decision, &request, SystemTime::now(), Duration::ZERO)
 }
 
 fn plain() -> Presenter {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::Instant;
 
+use super::super::connection::Tower;
 use super::*;
 
 #[test]
@@ -49,9 +50,18 @@ impl Accept for Scripted {
     }
 }
 
+impl Handover for DuplexStream {
+    type Io = Self;
+
+    fn take(self) -> io::Result<Self> {
+        Ok(self)
+    }
+}
+
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: Vec::new(),
+        workers: 0,
         max_connections: 10,
         max_concurrent_streams: 100,
         max_message_bytes: 64 * 1024,
@@ -75,9 +85,10 @@ async fn serve_for(
     let accept = Scripted { given: given.into(), then, asked: Arc::clone(&asked) };
     let stats = Arc::new(ServeStats::default());
     let (handle, shutdown) = Shutdown::new();
-    let service = tower::service_fn(|_| std::future::pending::<Result<_, Infallible>>());
+    let service = Tower(tower::service_fn(|_| std::future::pending::<Result<_, Infallible>>()));
+    let workers = Workers::start(0).expect("none");
     let settings = ServeSettings { pre_stop: Duration::ZERO, ..settings() };
-    let serving = serve(accept, &settings, service, &shutdown, &stats);
+    let serving = serve(accept, &workers, &settings, service, &shutdown, &stats);
     let (report, ()) = tokio::join!(serving, async {
         tokio::time::sleep(long).await;
         handle.drain();
