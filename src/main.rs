@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// By measurement: `docs/performance.md` compares it with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     stagedoor::cli::main()
 }
