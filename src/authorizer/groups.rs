@@ -99,7 +99,8 @@ impl Authorizer {
             }
             OverageSource::Graph(graph) => {
                 let matter = graph.matter(snapshot, policy);
-                graph.resolver.groups(identity, &matter, now).await.map(Some)
+                // Few callers have so many groups: not a part of every request's future.
+                Box::pin(graph.resolver.groups(identity, &matter, now)).await.map(Some)
             }
         }
     }

@@ -25,13 +25,17 @@ use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use super::reply::Reply;
-use super::service::{CheckService, within};
+use super::service::CheckService;
+use super::within::within;
 use crate::authorizer::Decide;
 use crate::domain::Reason;
 use crate::serve::GrpcService;
 
 /// The method that is answered here.
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+/// The longest piece that an answer is sent in. h2 gathers the frames that are shorter than
+/// 1024 bytes, of many answers, and writes them at once.
+const MAX_PIECE: usize = 1000;
 /// gRPC puts a flag and a length before each message.
 const PREFIX: usize = 5;
 
@@ -219,9 +223,10 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         let this = self.get_mut();
         Poll::Ready(match std::mem::replace(this, Self::End) {
-            Self::Message(frame) => {
-                *this = Self::Trailers;
-                Some(Ok(Frame::data(frame)))
+            Self::Message(mut rest) => {
+                let piece = rest.split_to(rest.len().min(MAX_PIECE));
+                *this = if rest.is_empty() { Self::Trailers } else { Self::Message(rest) };
+                Some(Ok(Frame::data(piece)))
             }
             Self::Trailers => Some(Ok(Frame::trailers(trailers()))),
             Self::End => None,

@@ -14,6 +14,7 @@ mod settings;
 mod tests;
 mod warning;
 mod wire;
+mod within;
 
 pub use answer::Answer;
 pub use denial::{

@@ -1,10 +1,7 @@
 //! The service that Envoy calls.
 
-use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -21,6 +18,7 @@ use super::reply::Reply;
 use super::request::request;
 use super::settings::CheckSettings;
 use super::wire;
+use super::within::within;
 use crate::authorizer::Decide;
 use crate::clock::Now;
 use crate::domain::{Decision, Denial, Reason, Request};
@@ -97,7 +95,7 @@ impl<D: Decide> CheckService<D> {
             Some(request) => request,
             None => {
                 let check = CheckRequest::decode(message)?;
-                return Ok(guarded(self.reply(&check, now)).await.into_frame());
+                return Ok(Box::pin(guarded(self.reply(&check, now))).await.into_frame());
             }
         };
         let reply = guarded(shared.reply(request.as_ref(), started, now)).await;
@@ -106,18 +104,8 @@ impl<D: Decide> CheckService<D> {
 }
 
 /// Making the reply, or its record, could have a defect as well.
-async fn guarded(reply: impl Future<Output = Reply>) -> Reply {
-    AssertUnwindSafe(reply).catch_unwind().await.unwrap_or_default()
-}
-
-/// The outcome of a future, if there is one in time. Most have theirs at once, so the timer is
-/// made for those only that wait.
-pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
-    }
+fn guarded(reply: impl Future<Output = Reply>) -> impl Future<Output = Reply> {
+    AssertUnwindSafe(reply).catch_unwind().map(Result::unwrap_or_default)
 }
 
 impl<D: Decide> Shared<D> {
@@ -135,7 +123,8 @@ impl<D: Decide> Shared<D> {
         let mut reply = Reply::of(&decision, &self.answer, request);
         if let Some(request) = request.filter(|request| request.debug) {
             took = now.instant.elapsed();
-            if let Some(explanation) = self.explain(request, &decision, now).await {
+            // Seldom asked for, and large: not a part of every request's future.
+            if let Some(explanation) = Box::pin(self.explain(request, &decision, now)).await {
                 reply = Reply::explained(&decision, &self.answer, Some(request), &explanation);
             }
         }

@@ -150,7 +150,9 @@ impl Terms {
         };
 
         let answer = service_fn(move |request| {
-            let answer = service.clone().call(request);
+            // hyper and tokio move what they run several times before it runs, and most of a
+            // request's future is room for what seldom happens.
+            let answer = Box::pin(service.clone().call(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);

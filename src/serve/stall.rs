@@ -64,17 +64,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stalling<I> {
         self.judge(cx, progress)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.judge(cx, progress)
-    }
-
+    // Not vectored: h2 then copies every frame of less than a kilobyte into one buffer and
+    // writes it once, where otherwise each answer would be a call of the system of its own.
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
