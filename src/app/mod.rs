@@ -46,6 +46,7 @@ const LAST_CHANCE: Duration = Duration::from_millis(20);
 /// A server that is bound and not yet running.
 pub struct App {
     server: Server,
+    check: CheckService<Explainer>,
     service: Endpoint<Explainer, Recorder>,
     admin: TcpListener,
     admin_address: SocketAddr,
@@ -145,7 +146,7 @@ impl App {
             .build_v1()
             .map_err(|e| AppError::start("gRPC reflection", e))?;
         let others = Services::new(health_service).add_service(reflection).prepare();
-        let service = Endpoint::new(check, Arc::new(recorder), limits, others);
+        let service = Endpoint::new(check.clone(), Arc::new(recorder), limits, others);
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
@@ -165,6 +166,7 @@ impl App {
         let admin_address = admin.local_addr().map_err(|e| AppError::start("listen.admin", e))?;
         Ok(Self {
             server,
+            check,
             service,
             admin,
             admin_address,
@@ -193,6 +195,12 @@ impl App {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// What decides, to be asked without a connection.
+    #[must_use]
+    pub fn check(&self) -> CheckService<Explainer> {
+        self.check.clone()
     }
 
     /// The catalog's handle, to have it read again now.

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use devtenant::service::Echo;
 use devtenant::tenant::{Tenant, TenantOptions};
 use stagedoor::app::{App, AppError};
+use stagedoor::authorizer::explain::Explainer;
 use stagedoor::config::Config;
+use stagedoor::ext_authz::CheckService;
 use stagedoor::serve::{BoundAddress, DrainReport};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tempfile::TempDir;
@@ -151,6 +153,8 @@ pub(crate) struct Stagedoor {
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) catalog: stagedoor::catalog::Catalog,
+    /// What decides, without a connection.
+    pub(crate) check: CheckService<Explainer>,
     /// What SIGHUP does.
     pub(crate) reload: std::sync::Arc<tokio::sync::Notify>,
     pub(crate) running: JoinHandle<Result<DrainReport, AppError>>,
@@ -169,10 +173,20 @@ impl Stagedoor {
         let app = App::build(config).await?;
         let address = app.addresses().first().context("a listener")?.clone();
         let (admin, catalog, reload) = (app.admin_address(), app.catalog().clone(), app.reload());
+        let check = app.check();
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(shutdown));
-        let stagedoor =
-            Self { tenant, folder, address, admin, shutdown: handle, catalog, reload, running };
+        let stagedoor = Self {
+            tenant,
+            folder,
+            address,
+            admin,
+            shutdown: handle,
+            catalog,
+            check,
+            reload,
+            running,
+        };
         if options.wait {
             stagedoor.await_ready().await?;
         }
