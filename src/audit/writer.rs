@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::catalog::Entry;
 use super::lines::Lines;
@@ -27,6 +27,9 @@ use crate::seldom::Seldom;
 
 /// Records in one write.
 const BATCH: usize = 64;
+/// How long records are left to gather once there were few: who sends one while the writer
+/// waits for it has to wake it, which costs more than the record.
+const GATHER: Duration = Duration::from_millis(5);
 /// Between two tries on a sink that is set not to block.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -129,9 +132,11 @@ impl AuditWriter {
         presenter: Presenter,
         queue: usize,
     ) -> Result<(AuditSender, AuditTask), AuditError> {
-        // Of no use here but to wait; it has neither timers nor sockets.
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().build().map_err(AuditError::Thread)?;
+        // Of no use here but to wait.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(AuditError::Thread)?;
         let (sender, receiver) = mpsc::channel(queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS));
         let counters = Arc::new(Counters::default());
         let control = Arc::new(Control::default());
@@ -164,22 +169,25 @@ impl AuditWriter {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut stoppable = true;
+        let mut gather = false;
         loop {
             tokio::select! {
                 biased;
                 order = &mut stopped, if stoppable => {
-                    stoppable = false;
+                    (stoppable, gather) = (false, false);
                     // A task that was dropped without an order lets the writer run.
                     if order.is_ok() {
                         self.queue.close();
                     }
                 }
-                count = self.queue.recv_many(&mut batch, BATCH) => {
+                () = sleep(GATHER), if gather => gather = false,
+                count = self.queue.recv_many(&mut batch, BATCH), if !gather => {
                     // At the end only what is yet to be said of a gap.
                     self.write(&mut batch);
                     if count == 0 {
                         return;
                     }
+                    gather = count < BATCH && stoppable;
                 }
             }
         }

@@ -79,14 +79,12 @@ impl<'a> Found<'a> {
         match self {
             Self::Nothing => Credentials::Absent,
             Self::Several => Credentials::Repeated,
-            Self::One(value) => match memchr::memchr2(b',', b'!', value.as_bytes()) {
-                None => Credentials::One(value),
-                // The map joins repeated headers with a comma, and no credential that
-                // is accepted holds one.
-                Some(_) if value.contains(',') => Credentials::Repeated,
-                // No credential that is accepted holds the replacement either.
-                Some(_) => Credentials::NotText,
-            },
+            Self::One(value) if !holds_either(&value, b',', b'!') => Credentials::One(value),
+            // The map joins repeated headers with a comma, and no credential that
+            // is accepted holds one.
+            Self::One(value) if value.contains(',') => Credentials::Repeated,
+            // No credential that is accepted holds the replacement either.
+            Self::One(_) => Credentials::NotText,
         }
     }
 
@@ -177,6 +175,14 @@ impl<'a> Headers<'a> {
             (found, _) => found.one(),
         }
     }
+}
+
+/// Whether one of two characters is there. A credential is kilobytes long: many bytes are
+/// looked at at a time.
+fn holds_either(text: &str, one: u8, other: u8) -> bool {
+    let in_chunk =
+        |bytes: &[u8]| bytes.iter().fold(false, |any, b| any | (*b == one) | (*b == other));
+    text.as_bytes().chunks(64).any(in_chunk)
 }
 
 fn value(header: &HeaderValue) -> Found<'_> {

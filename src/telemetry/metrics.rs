@@ -7,17 +7,17 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::domain::{Decision, Reason};
+use super::latency::Latency;
+use crate::domain::{Decision, Grant, Reason, Verdict};
 
 /// The counters of decisions. Cheap to clone; a request touches two atomics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     allowed: [Counter; ALLOW_CODES.len()],
     denied: Vec<Counter>,
-    duration: Histogram,
+    duration: Latency,
     guarded: Counter,
     alerts: Alerts,
 }
@@ -50,7 +50,7 @@ impl Alerts {
     }
 }
 
-/// The codes of an allow, as [`Decision::code`] gives them.
+/// The codes of an allow, as [`Decision::code`] gives them, in the order of the counters.
 const ALLOW_CODES: [&str; 3] = ["permitted", "public_route", "authenticated_route"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,9 +72,7 @@ impl Metrics {
         let denied = Reason::ALL.iter().map(|reason| counter("deny", reason.code())).collect();
         registry.register("stagedoor_decisions", "Decisions by outcome and reason", decisions);
 
-        // 16 µs to half a second, in doublings.
-        let buckets = (0..16).map(|power| 16e-6 * f64::from(1_u32 << power));
-        let duration = Histogram::new(buckets);
+        let duration = Latency::default();
         registry.register(
             "stagedoor_decision_duration_seconds",
             "Time from the decoded request to the reply",
@@ -94,19 +92,18 @@ impl Metrics {
 
     /// Counts a decision.
     pub fn decided(&self, decision: &Decision, took: Duration) {
-        let code = decision.code();
-        let counter = if decision.is_allow() {
-            ALLOW_CODES.iter().position(|known| *known == code).and_then(|at| self.allowed.get(at))
-        } else {
-            Reason::ALL
-                .iter()
-                .position(|reason| reason.code() == code)
-                .and_then(|at| self.denied.get(at))
+        let counter = match &decision.verdict {
+            Verdict::Allow(permit) => self.allowed.get(match permit.grant() {
+                Grant::Policies(_) => 0,
+                Grant::PublicRoute => 1,
+                Grant::AuthenticatedRoute => 2,
+            }),
+            Verdict::Deny(denial) => self.denied.get(denial.reason as usize),
         };
         if let Some(counter) = counter {
             counter.inc();
         }
-        self.duration.observe(took.as_secs_f64());
+        self.duration.observe(took);
         for alert in &decision.notes.alerts {
             self.alerts.count(&alert.policy);
         }
@@ -121,6 +118,49 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{DecisionId, Denial, Notes, Owners, Permit, Principal, Target, Versions};
+
+    fn decision(verdict: Verdict) -> Decision {
+        Decision {
+            id: DecisionId::new(),
+            verdict,
+            principal: Principal::Anonymous,
+            target: None,
+            owners: Owners::new(),
+            versions: Versions::default(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// Each answer is counted as itself.
+    #[test]
+    fn every_code_has_its_counter() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let target = |gate| Target {
+            resource: None,
+            action: crate::domain::Action::Read,
+            gate,
+            route: "r".into(),
+            demands: None,
+        };
+        let public = Permit::by_public_gate(&target(crate::domain::Gate::Public));
+        let policies = Permit::by_policies(vec!["p".into()]);
+        let allowed = [public, policies].map(|permit| Verdict::Allow(permit.expect("a permit")));
+        let denied = Reason::ALL.iter().map(|reason| Verdict::Deny(Denial::from(*reason)));
+        for verdict in allowed.into_iter().chain(denied) {
+            let decision = decision(verdict);
+            let sample = format!(
+                "stagedoor_decisions_total{{decision=\"{}\",reason=\"{}\"}} 1\n",
+                if decision.is_allow() { "allow" } else { "deny" },
+                decision.code()
+            );
+            metrics.decided(&decision, Duration::from_micros(20));
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+            assert!(text.contains(&sample), "{sample} in {text}");
+        }
+    }
 
     #[test]
     fn only_so_many_policies_have_a_label() {

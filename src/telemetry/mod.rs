@@ -1,5 +1,6 @@
 //! What an operator can see: logs, metrics, traces.
 
+mod latency;
 mod log;
 mod metrics;
 mod settings;

@@ -27,6 +27,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, nothing at the end, or an error where this is no message.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Unsure> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -59,7 +60,18 @@ impl<'a> Reader<'a> {
         Ok(Value::Fixed)
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Unsure> {
+        match self.rest.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Unsure> {
         let mut value = 0;
         for at in 0..10_u32 {
             let (byte, rest) = self.rest.split_first().ok_or(Unsure)?;
