@@ -177,12 +177,14 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// Whether one of two characters is there. A credential is kilobytes long: many bytes are
-/// looked at at a time.
+/// Whether one of two characters is there. A credential is kilobytes long: written like
+/// this, the compiler looks at many bytes at a time.
 fn holds_either(text: &str, one: u8, other: u8) -> bool {
-    let in_chunk =
-        |bytes: &[u8]| bytes.iter().fold(false, |any, b| any | (*b == one) | (*b == other));
-    text.as_bytes().chunks(64).any(in_chunk)
+    let found = |bytes: &[u8]| {
+        bytes.iter().fold(0, |any, b| any | u8::from(*b == one) | u8::from(*b == other)) != 0
+    };
+    let (chunks, rest) = text.as_bytes().as_chunks::<64>();
+    chunks.iter().any(|chunk| found(chunk)) || found(rest)
 }
 
 fn value(header: &HeaderValue) -> Found<'_> {
