@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Authorizer, Context, Entities, Request};
-use stagedoor::domain::{Action, EntityRef, GroupId, Identity, IdentityKind, TokenFacts};
+use stagedoor::domain::{Action, EntityRef, GroupId, Holder, Identity, IdentityKind, TokenFacts};
 use stagedoor::policy::{Facts, PolicySet, PolicySource, Question, RequestFacts, ResourceFacts};
 
 /// How long each figure is measured, several times.
@@ -170,7 +170,7 @@ fn show((rate, spread): (f64, f64)) -> String {
 }
 
 fn identity() -> Identity {
-    Identity {
+    Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind: IdentityKind::User,
@@ -187,6 +187,7 @@ fn identity() -> Identity {
         expires_at: 0,
         facts: TokenFacts::default(),
     }
+    .into()
 }
 
 /// A service with an owner, and a caller in twenty groups.

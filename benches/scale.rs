@@ -21,7 +21,7 @@ use stagedoor::catalog::{
     SourceSettings, load_with_progress, read_snapshot, write_snapshot,
 };
 use stagedoor::clock::Now;
-use stagedoor::domain::{EntityRef, Identity, IdentityKind, TokenFacts};
+use stagedoor::domain::{EntityRef, Holder, Identity, IdentityKind, TokenFacts};
 use stagedoor::fetch::HttpClient;
 
 const SERVE: &str = "--serve-generated";
@@ -155,7 +155,7 @@ impl Asking {
             let (began, now) = (Instant::now(), Now::read());
             let CatalogState::Fresh(snapshot) = self.catalog.current(now) else { continue };
             let entity = snapshot.entity(&entity).unwrap();
-            let groups = snapshot.groups_of(&caller, &caller.groups, Membership::Token);
+            let groups = snapshot.groups_of(&caller, &caller.groups(), Membership::Token);
             let owns = entity.owners().any(|owner| groups.contains(&owner));
             std::hint::black_box(owns);
             drop(snapshot);
@@ -166,7 +166,7 @@ impl Asking {
 }
 
 fn caller(group: usize) -> Identity {
-    Identity {
+    Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: Generated::user_id(group).parse().unwrap(),
         kind: IdentityKind::User,
@@ -181,6 +181,7 @@ fn caller(group: usize) -> Identity {
         expires_at: 0,
         facts: TokenFacts::default(),
     }
+    .into()
 }
 
 fn row(mut took: Vec<u64>) -> String {

@@ -17,7 +17,7 @@ use stagedoor::catalog::{
     Snapshot, SourceSettings, load_folder, load_once,
 };
 use stagedoor::clock::Now;
-use stagedoor::domain::{EntityRef, Identity, IdentityKind, TokenFacts};
+use stagedoor::domain::{EntityRef, Holder, Identity, IdentityKind, TokenFacts};
 use stagedoor::fetch::{Exchange, FetchError, Incoming, Limits, Outgoing};
 use stagedoor::shutdown::Shutdown;
 use url::Url;
@@ -128,7 +128,7 @@ fn entity(text: &str) -> EntityRef {
 fn identity(oid: &str, groups: &[&str]) -> Identity {
     let mut groups: Vec<_> = groups.iter().map(|id| id.parse().unwrap()).collect();
     groups.sort_unstable();
-    Identity {
+    Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: oid.parse().unwrap(),
         kind: IdentityKind::User,
@@ -143,11 +143,12 @@ fn identity(oid: &str, groups: &[&str]) -> Identity {
         expires_at: 0,
         facts: TokenFacts::default(),
     }
+    .into()
 }
 
 fn groups(snapshot: &Snapshot, identity: &Identity, membership: Membership) -> Vec<String> {
     snapshot
-        .groups_of(identity, &identity.groups, membership)
+        .groups_of(identity, &identity.groups(), membership)
         .iter()
         .map(ToString::to_string)
         .collect()
@@ -231,8 +232,12 @@ fn check_acme(snapshot: &Snapshot) {
     assert_eq!(groups(snapshot, &team_b, Membership::Either), with_own(&all));
     assert_eq!(groups(snapshot, &team_b, Membership::Both), with_own(&common));
     // An application is nobody's user, whatever its object id.
-    let robot =
-        Identity { kind: IdentityKind::Workload, delegated: false, ..identity(breanna, &[]) };
+    let robot = Holder {
+        kind: IdentityKind::Workload,
+        delegated: false,
+        ..identity(breanna, &[]).holder()
+    }
+    .into();
     assert!(groups(snapshot, &robot, Membership::Either).is_empty());
 }
 

@@ -13,9 +13,9 @@ use proptest::prelude::*;
 use scraper::{ElementRef, Html, Selector};
 use serde_json::{Value, json};
 use stagedoor::domain::{
-    Action, Contact, Decision, DecisionId, Denial, Email, EntityRef, Gate, Identity, IdentityKind,
-    Link, Notes, Notice, Owner, Permit, Principal, Reason, Request, Target, TokenFacts, Verdict,
-    Versions,
+    Action, Contact, Decision, DecisionId, Denial, Email, EntityRef, Gate, Holder, Identity,
+    IdentityKind, Link, Notes, Notice, Owner, Permit, Principal, Reason, Request, Target,
+    TokenFacts, Verdict, Versions,
 };
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use stagedoor::ext_authz::{
@@ -81,7 +81,7 @@ impl Words {
 }
 
 fn identity() -> Arc<Identity> {
-    Arc::new(Identity {
+    Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind: IdentityKind::User,
@@ -95,7 +95,8 @@ fn identity() -> Arc<Identity> {
         issued_at: 0,
         expires_at: 0,
         facts: TokenFacts::default(),
-    })
+    }
+    .into()
 }
 
 fn denied(reason: Reason, words: &Words, owners: usize) -> Decision {

@@ -14,7 +14,7 @@ use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use devtenant::token::{CLIENT, TokenBuilder};
 use serde_json::json;
 use stagedoor::clock::Now;
-use stagedoor::domain::{ClientAuth, Credentials, Identity, IdentityKind, Reason};
+use stagedoor::domain::{ClientAuth, Credentials, Identity, IdentityKind, OpaqueId, Reason};
 use stagedoor::entra::{
     Authenticator, EntraSettings, RevocationError, SettingsError, TenantSettings, Tenants,
     distrust_key,
@@ -212,11 +212,11 @@ async fn groups_beside_an_overage_are_nobodys() {
         tenant.token().groups(&[group]).claim("hasgroups", json!("true")),
     ] {
         let identity = running.ask(&token).await.unwrap();
-        assert!(identity.groups_elsewhere && identity.groups.is_empty());
+        assert!(identity.groups_elsewhere && identity.groups().is_empty());
     }
     let plain = tenant.token().groups(&[group]).claim("hasgroups", json!(false));
     let identity = running.ask(&plain).await.unwrap();
-    assert!(!identity.groups_elsewhere && identity.groups.len() == 1);
+    assert!(!identity.groups_elsewhere && identity.groups().len() == 1);
 }
 
 #[tokio::test]
@@ -290,8 +290,8 @@ async fn what_else_a_token_says() {
     assert_eq!(*facts.auth_contexts, ["c1".into(), "c2".into()]);
     assert_eq!(facts.client_auth, Some(ClientAuth::Certificate));
     assert_eq!(
-        (facts.session.as_deref(), facts.token_id.as_deref()),
-        (Some("session"), Some("token"))
+        (&identity.session, &identity.token_id),
+        (&Some(OpaqueId::of("session")), &Some(OpaqueId::of("token")))
     );
     assert_eq!(identity.client, Some(CLIENT.parse().unwrap()));
     // Not a guest: the provider is the issuer itself, or names the own tenant.

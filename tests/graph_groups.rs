@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use stagedoor::clock::Now;
-use stagedoor::domain::{GroupId, Identity, IdentityKind, Reason, TokenFacts};
+use stagedoor::domain::{GroupId, Holder, Identity, IdentityKind, Reason, TokenFacts};
 use stagedoor::entra::{
     CredentialSettings, EntraSettings, GraphSettings, GroupResolver, IdentityEndpoint,
     TenantSettings, Tenants,
@@ -39,7 +39,7 @@ fn ids(numbers: impl IntoIterator<Item = usize>) -> Vec<GroupId> {
 }
 
 fn identity(tenant: &str, oid: &str, delegated: bool) -> Identity {
-    Identity {
+    Holder {
         tenant: tenant.parse().unwrap(),
         object: oid.parse().unwrap(),
         kind: if delegated { IdentityKind::User } else { IdentityKind::Workload },
@@ -54,6 +54,7 @@ fn identity(tenant: &str, oid: &str, delegated: bool) -> Identity {
         expires_at: 0,
         facts: TokenFacts::default(),
     }
+    .into()
 }
 
 /// A tenant whose Graph knows somebody, and a resolver that asks it.

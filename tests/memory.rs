@@ -55,7 +55,7 @@ fn a_flood_of_valid_tokens_reaches_a_plateau() {
         .issued(NOW - 60)
         .claim("exp", json!(NOW + 3600))
         .claim("groups", json!(groups));
-    // The plateau is reached once both generations were full; from there on nothing grows.
+    // The plateau is reached once the cache was full; from there on nothing grows.
     let settled = count / 2;
     let mut at_settled = 0;
     for number in 0..count {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use cedar_policy::{
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use stagedoor::domain::{Action, EntityRef, GroupId, Identity, IdentityKind, Reason, TokenFacts};
+use stagedoor::domain::{
+    Action, EntityRef, GroupId, Holder, Identity, IdentityKind, Reason, TokenFacts,
+};
 use stagedoor::policy::{Facts, PolicySet, PolicySource, Question, RequestFacts, ResourceFacts};
 
 /// Of each of the four tests: a hundred thousand questions in all.
@@ -290,8 +293,8 @@ impl Caller {
         uid(kind, &format!("{}/{}", self.identity.tenant, self.identity.object))
     }
 
-    fn entra_groups(&self) -> &[GroupId] {
-        self.listed.as_deref().unwrap_or(&self.identity.groups)
+    fn entra_groups(&self) -> Cow<'_, [GroupId]> {
+        self.listed.as_deref().map_or_else(|| self.identity.groups(), Cow::Borrowed)
     }
 }
 
@@ -363,7 +366,7 @@ impl World {
             (true, _) => IdentityKind::User,
             (false, _) => IdentityKind::Workload,
         };
-        let identity = Identity {
+        let holder = Holder {
             tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
             object: format!("bbbbbbbb-0000-0000-0000-00000000000{n}").parse().unwrap(),
             kind,
@@ -389,7 +392,7 @@ impl World {
             },
         };
         Caller {
-            identity: Arc::new(identity),
+            identity: holder.into(),
             listed: rng.random_ratio(1, 3).then(|| listed.into()),
             groups: if delegated {
                 (0..8).filter(|_| rng.random_ratio(1, 6)).collect()
@@ -478,7 +481,8 @@ impl World {
         }
         for caller in &self.callers {
             let identity = &caller.identity;
-            let entra = caller.entra_groups().iter().map(|id| uid("EntraGroup", &id.to_string()));
+            let listed = caller.entra_groups();
+            let entra = listed.iter().map(|id| uid("EntraGroup", &id.to_string()));
             let parents = entra.chain(caller.groups.iter().map(group)).collect();
             let strings = |all: &[Box<str>]| texts(all.iter().map(|text| &**text).collect());
             let mut attributes = HashMap::from([
@@ -519,7 +523,7 @@ impl Facts for Known<'_> {
     fn groups(&self) -> Vec<&EntityRef> {
         let world = self.world;
         let mut all: BTreeSet<usize> = self.caller.groups.iter().copied().collect();
-        for id in self.caller.entra_groups() {
+        for id in self.caller.entra_groups().iter() {
             let at = world.directory.iter().position(|other| other == id).unwrap();
             all.extend(world.bound[at]);
         }

@@ -188,7 +188,7 @@ impl Presenter {
             agent_parent: agents_parent.map(Cow::Owned),
             roles: texts(&identity.roles),
             scopes: texts(&identity.scopes),
-            groups: identity.groups.iter().map(|group| group.to_string().into()).collect(),
+            groups: identity.groups().iter().map(|group| group.to_string().into()).collect(),
             groups_elsewhere: identity.groups_elsewhere,
             directory_roles: texts(&facts.directory_roles),
             auth_contexts: texts(&facts.auth_contexts),

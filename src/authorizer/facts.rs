@@ -59,7 +59,14 @@ pub(super) fn request<'a>(
 
 impl Facts for CatalogFacts<'_> {
     fn groups(&self) -> Vec<&EntityRef> {
-        let listed = self.listed.map_or(&*self.identity.groups, |listed| listed);
+        let own;
+        let listed: &[GroupId] = match self.listed {
+            Some(listed) => listed,
+            None => {
+                own = self.identity.groups();
+                &own
+            }
+        };
         self.snapshot.groups_of(self.identity, listed, self.membership)
     }
 

@@ -7,7 +7,8 @@ use super::facts::{self, CatalogFacts};
 use crate::catalog::{Entity, Membership, Snapshot};
 use crate::clock::Now;
 use crate::domain::{
-    Action, GroupId, Identity, IdentityKind, ObjectId, Request, RequestLine, TenantId, TokenFacts,
+    Action, GroupId, Holder, Identity, IdentityKind, ObjectId, Request, RequestLine, TenantId,
+    TokenFacts,
 };
 use crate::policy::PolicySet;
 
@@ -34,7 +35,7 @@ impl Supposition<'_> {
     #[must_use]
     pub fn may(&self, action: Action, entity: Entity<'_>) -> bool {
         let groups = self.snapshot.directory_groups_of(&self.object).unwrap_or_default();
-        let identity = Arc::new(self.identity(groups));
+        let identity = self.identity(groups);
         let method = match action {
             Action::Read => "GET",
             Action::Write | Action::Admin => "POST",
@@ -52,9 +53,9 @@ impl Supposition<'_> {
         self.policy.decide(&facts.question(action, request)).is_ok()
     }
 
-    fn identity(&self, mut groups: Vec<GroupId>) -> Identity {
+    fn identity(&self, mut groups: Vec<GroupId>) -> Arc<Identity> {
         groups.sort_unstable();
-        Identity {
+        Holder {
             tenant: self.tenant,
             object: self.object,
             kind: IdentityKind::User,
@@ -69,5 +70,6 @@ impl Supposition<'_> {
             expires_at: self.now.unix.saturating_add(3600),
             facts: TokenFacts::default(),
         }
+        .into()
     }
 }

@@ -191,7 +191,7 @@ fn groups(identity: &Identity, snapshot: Option<&Snapshot>) -> Vec<String> {
     if identity.groups_elsewhere {
         lines.push("  not in the token: it has too many to list them".to_owned());
     }
-    for id in &identity.groups {
+    for id in identity.groups().iter() {
         lines.push(format!("  {id}  {}", bound(id, snapshot)));
     }
     for name in &identity.group_names {

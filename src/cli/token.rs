@@ -73,7 +73,7 @@ pub(super) fn principal(identity: &Identity) -> serde_json::Value {
         "tenant": identity.tenant.to_string(),
         "object": identity.object.to_string(),
         "client": identity.client.map(|client| client.to_string()),
-        "groups": identity.groups.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "groups": identity.groups().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "group_names": identity.group_names,
         "groups_elsewhere": identity.groups_elsewhere,
         "roles": identity.roles,

@@ -1,9 +1,10 @@
 //! Who is asking.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{ClientId, GroupId, ObjectId, TenantId};
+use super::{ClientId, GroupId, Identity, ObjectId, TenantId};
 
 /// The caller of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,13 +36,13 @@ impl Principal {
     }
 }
 
-/// What a verified token says about its bearer, reduced to what may decide.
+/// What a token says about its bearer, reduced to what may decide: the plain form of an
+/// [`Identity`], to make one of.
 ///
-/// Made only by the token verifier ([`crate::entra`]); a value of this type is
-/// the proof that a token was verified. Names and e-mail addresses are left out:
-/// they can be changed and reused, so nothing may be decided by them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Identity {
+/// Names and e-mail addresses are left out: they can be changed and reused, so nothing may
+/// be decided by them.
+#[derive(Clone, PartialEq)]
+pub struct Holder {
     /// The directory that vouches: `tid`.
     pub tenant: TenantId,
     /// The principal in it: `oid`. Of a delegated token the user, also where an agent
@@ -95,6 +96,32 @@ pub struct TokenFacts {
     pub token_id: Option<Box<str>>,
     /// Whose keys verified it: the issuer's place among the configured ones.
     pub issuer: Option<usize>,
+}
+
+impl Holder {
+    pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("tenant", &self.tenant)
+            .field("object", &self.object)
+            .field("kind", &self.kind)
+            .field("delegated", &self.delegated)
+            .field("client", &self.client)
+            .field("groups", &self.groups)
+            .field("group_names", &self.group_names)
+            .field("groups_elsewhere", &self.groups_elsewhere)
+            .field("roles", &self.roles)
+            .field("scopes", &self.scopes)
+            .field("issued_at", &self.issued_at)
+            .field("expires_at", &self.expires_at)
+            .field("facts", &self.facts)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_as("Holder", f)
+    }
 }
 
 /// A group named in a token instead of identified.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::rules::{Claims, Lifetime, Version, invalid, text};
 use super::settings::{Overage, TenantSettings};
 use crate::domain::{
-    ClientAuth, ClientId, Denial, GroupId, GroupName, Identity, IdentityKind, ObjectId, Reason,
+    ClientAuth, ClientId, Denial, GroupId, GroupName, Holder, IdentityKind, ObjectId, Reason,
     TenantId, TokenFacts,
 };
 
@@ -15,14 +15,14 @@ const MAX_LISTED: usize = 1000;
 const MAX_TEXT: usize = 4096;
 
 /// Who the token is for, after everything else is proven.
-pub(super) fn identity(
+pub(super) fn holder(
     claims: &Claims,
     version: Version,
     lifetime: Lifetime,
     tenant: TenantId,
     settings: &TenantSettings,
     overage: Overage,
-) -> Result<Identity, Denial> {
+) -> Result<Holder, Denial> {
     let client = client(claims, version, settings)?;
     let object = object(claims)?;
     let (scopes, roles) = grants(claims)?;
@@ -53,7 +53,7 @@ pub(super) fn identity(
         // Known to who verified the token.
         issuer: None,
     };
-    Ok(Identity {
+    Ok(Holder {
         tenant,
         object,
         kind,

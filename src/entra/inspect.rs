@@ -248,7 +248,7 @@ impl Shared {
         let trusted = self.revocations.load().key(&jwt.key_id);
         list.add("key is trusted", "entra.keys.distrusted, entra.revocations_file", trusted, "");
         let key = match issuer.key(&jwt.key_id, now) {
-            Ok(key) => key,
+            Ok((_, key)) => key,
             Err(denial) => {
                 list.add("key is published", "entra.keys", Err(denial), "");
                 return list.unasked("signature");
@@ -314,15 +314,16 @@ impl Shared {
             },
         }
         let judge = |overage: Overage| {
-            holder::identity(claims, issuer.version, lifetime, tenant, settings, overage)
+            holder::holder(claims, issuer.version, lifetime, tenant, settings, overage)
         };
         let strict = judge(self.settings.overage).map(drop);
         match judge(Overage::Accept) {
-            Ok(identity) => {
+            Ok(holder) => {
+                let identity = Identity::from(holder);
                 let detail = if identity.groups_elsewhere {
                     "it points to them instead of listing them".to_owned()
                 } else {
-                    format!("{} are listed", identity.groups.len())
+                    format!("{} are listed", identity.group_count())
                 };
                 list.add("groups", "entra.overage", strict, detail);
                 let revoked = self.revocations.load().holder(&identity);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -32,6 +32,8 @@ pub(super) struct Issuer {
     pub(super) authority: Url,
     settings: KeySettings,
     published: ArcSwapOption<Published>,
+    /// The number of the next key.
+    next_number: AtomicU32,
     last_error: ArcSwap<Option<String>>,
     /// Orders a fetch now.
     pub(super) wanted: Notify,
@@ -75,9 +77,17 @@ impl Drop for WaitingRoom<'_> {
 #[derive(Debug)]
 struct Published {
     keys: KeySet,
+    /// The keys by their numbers: a key has one for as long as it is listed.
+    numbered: Box<[(u32, Arc<Key>)]>,
     /// Names the set: kept as long as the keys are the same.
     version: Arc<str>,
     at: Instant,
+}
+
+impl Published {
+    fn number(&self, key: &Arc<Key>) -> Option<(u32, Arc<Key>)> {
+        self.numbered.iter().find(|(_, listed)| Arc::ptr_eq(listed, key)).cloned()
+    }
 }
 
 /// How usable an issuer's keys are.
@@ -146,6 +156,7 @@ impl Issuer {
             authority,
             settings,
             published: ArcSwapOption::empty(),
+            next_number: AtomicU32::new(0),
             last_error: ArcSwap::from_pointee(None),
             wanted: Notify::new(),
             attempts: AtomicU64::new(0),
@@ -169,23 +180,27 @@ impl Issuer {
         text.parse::<TenantId>().ok().filter(|tenant| tenant.to_string() == text)
     }
 
-    /// The key of this id.
-    pub(super) fn key(&self, id: &str, now: Now) -> Result<Arc<Key>, Denial> {
+    /// The key of this id, and its number.
+    pub(super) fn key(&self, id: &str, now: Now) -> Result<(u32, Arc<Key>), Denial> {
         let published = self.published.load();
         let published = published.as_ref().ok_or_else(|| Denial::from(Reason::KeysUnavailable))?;
         if self.age(published, now) > self.settings.max_age {
             return Err(Reason::KeysExpired.into());
         }
-        published.keys.key(id).map(Arc::clone).ok_or_else(|| {
+        published.keys.key(id).and_then(|key| published.number(key)).ok_or_else(|| {
             Denial::with_detail(Reason::TokenKeyUnknown, "no key of this id is published")
         })
     }
 
-    /// Whether the very key can still be used.
-    pub(super) fn vouches(&self, key: &Key, now: Now) -> bool {
-        self.published.load().as_ref().is_some_and(|published| {
-            self.age(published, now) <= self.settings.max_age && published.keys.holds(key)
-        })
+    /// What `ask` says of the very key of this number, if that can still be used.
+    pub(super) fn vouches<R>(&self, key: u32, now: Now, ask: impl FnOnce(&Key) -> R) -> Option<R> {
+        let published = self.published.load();
+        let published = published.as_ref()?;
+        if self.age(published, now) > self.settings.max_age {
+            return None;
+        }
+        let (_, key) = published.numbered.iter().find(|(number, _)| *number == key)?;
+        Some(ask(key))
     }
 
     /// Names the key set that is in force.
@@ -211,7 +226,20 @@ impl Issuer {
             Some(before) if !changed => Arc::clone(&before.version),
             _ => keys.version(&self.name),
         };
-        self.published.store(Some(Arc::new(Published { keys, version, at })));
+        let kept = |key: &Key| {
+            let before = before.as_ref()?;
+            let (number, _) = before.number(before.keys.same_as(key)?)?;
+            Some(number)
+        };
+        let numbered = keys
+            .keys()
+            .map(|key| {
+                let number =
+                    kept(key).unwrap_or_else(|| self.next_number.fetch_add(1, Ordering::Relaxed));
+                (number, Arc::clone(key))
+            })
+            .collect();
+        self.published.store(Some(Arc::new(Published { keys, numbered, version, at })));
         self.last_error.store(Arc::new(None));
     }
 

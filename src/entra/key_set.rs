@@ -98,14 +98,19 @@ impl KeySet {
         self.keys.get(id)
     }
 
-    /// Whether it lists the very key.
-    pub(super) fn holds(&self, key: &Key) -> bool {
-        self.keys.get(&key.id).is_some_and(|listed| listed.fingerprint == key.fingerprint)
+    /// The very key, as it is listed here.
+    pub(super) fn same_as(&self, key: &Key) -> Option<&Arc<Key>> {
+        self.keys.get(&key.id).filter(|listed| listed.fingerprint == key.fingerprint)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.values()
     }
 
     /// Whether both list the very same keys.
     pub(super) fn same(&self, other: &Self) -> bool {
-        self.keys.len() == other.keys.len() && self.keys.values().all(|key| other.holds(key))
+        self.keys.len() == other.keys.len()
+            && self.keys.values().all(|key| other.same_as(key).is_some())
     }
 
     /// Names the set, as `issuer`'s: the same keys have the same name in every process, in

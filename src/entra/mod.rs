@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
-pub use cache::CacheStats;
+pub use cache::{CacheStats, NoRandomness};
 pub use graph::{
     CredentialSettings, DirectoryGroup, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
     MACHINE_ENDPOINT, directory_groups,
@@ -43,7 +43,7 @@ pub use settings::{AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSett
 pub use source::SourceError;
 pub use supposed::{claims_of, suppose};
 
-use cache::{Entry, TokenCache};
+use cache::{Entry, TokenCache, TokenHash};
 use issuer::Issuer;
 use jwt::Jwt;
 use revocation::RevocationList;
@@ -73,6 +73,9 @@ pub enum SettingsError {
     /// What was revoked can't be known.
     #[error("entra.revocations_file: {0}")]
     Revocations(#[from] RevocationError),
+    /// Tokens can't be cached safely.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// No tenant accepts any version.
     #[error("no tenant is configured")]
     NoTenant,
@@ -151,7 +154,7 @@ impl Authenticator {
         if issuers.is_empty() {
             return Err(SettingsError::NoTenant);
         }
-        let cache = TokenCache::new(settings.cache);
+        let cache = TokenCache::new(settings.cache)?;
         let revocations =
             RevocationList::new(settings.revocations.clone(), &settings.distrusted_keys)?;
         Ok(Self { shared: Arc::new(Shared { settings, issuers, cache, revocations }) })
@@ -297,27 +300,37 @@ impl Shared {
         if token.len() > self.settings.max_token_bytes {
             return Err(Denial::from(Reason::TokenTooLarge).into());
         }
-        let hash = cache::hash(token).ok_or_else(|| Denial::from(Reason::Internal))?;
-        if let Some(entry) = self.cache.find(&hash) {
-            let vouched = self
-                .issuers
-                .get(entry.issuer)
-                .is_some_and(|issuer| issuer.vouches(&entry.key, now));
-            if vouched {
-                let (skew, age) = (self.settings.clock_skew, self.settings.max_token_age);
-                entry.lifetime.covers(now.unix, skew, age)?;
-                let revoked = self.revocations.load();
-                revoked.key(&entry.key.id)?;
-                revoked.holder(&entry.identity)?;
-                return Ok(Proven { identity: entry.identity, remembered: true });
-            }
-            // Judged anew, which says why.
-            self.cache.remove(&hash);
+        let hash = self.cache.hash(token).ok_or_else(|| Denial::from(Reason::Internal))?;
+        if let Some(known) = self.recall(&hash, now) {
+            return known.map(|identity| Proven { identity, remembered: true }).map_err(Into::into);
         }
         let entry = self.verify(token, now)?;
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
         Ok(Proven { identity, remembered: false })
+    }
+
+    /// What becomes of a token that was verified before, or nothing where it wasn't, or is
+    /// to be judged anew. Allocates nothing, and waits for nobody but another thread that
+    /// looks at the same part of the cache.
+    fn recall(&self, hash: &TokenHash, now: Now) -> Option<Result<Arc<Identity>, Denial>> {
+        let entry = self.cache.find(hash)?;
+        let revoked = self.revocations.load();
+        let issuer = entry.identity.facts.issuer.and_then(|index| self.issuers.get(index));
+        let key =
+            issuer.and_then(|issuer| issuer.vouches(entry.key, now, |key| revoked.key(&key.id)));
+        let Some(key) = key else {
+            // Judged anew, which says why.
+            self.cache.remove(hash);
+            return None;
+        };
+        let (skew, age) = (self.settings.clock_skew, self.settings.max_token_age);
+        let stands = entry
+            .lifetime()
+            .covers(now.unix, skew, age)
+            .and(key)
+            .and_then(|()| revoked.holder(&entry.identity));
+        Some(stands.map(|()| entry.identity))
     }
 
     /// The issuer that a token names: its place, itself, its entry of the settings, and the
@@ -357,7 +370,7 @@ impl Shared {
         revoked.key(&jwt.key_id)?;
         // Counted before the key is looked up: a fetch that ends in between is seen.
         let attempts = issuer.attempts();
-        let key = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
+        let (number, key) = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
             unknown_key: (denial.reason == Reason::TokenKeyUnknown).then_some((index, attempts)),
             denial,
         })?;
@@ -367,10 +380,11 @@ impl Shared {
         }
         // Proven from here on: only now is anybody somebody.
         let overage = self.settings.overage;
-        let mut identity =
-            holder::identity(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
-        identity.facts.issuer = Some(index);
-        revoked.holder(&identity)?;
-        Ok(Entry { identity: Arc::new(identity), lifetime, issuer: index, key })
+        let mut holder =
+            holder::holder(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
+        holder.facts.issuer = Some(index);
+        let entry = self.cache.entry(holder, &lifetime, number);
+        revoked.holder(&entry.identity)?;
+        Ok(entry)
     }
 }

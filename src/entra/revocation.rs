@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::jwt::is_key_id;
-use crate::domain::{Denial, Identity, ObjectId, Reason};
+use crate::domain::{Denial, Identity, ObjectId, OpaqueId, Reason};
 
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -58,8 +58,8 @@ pub enum RevocationError {
 pub(super) struct Revocations {
     keys: HashSet<Box<str>>,
     objects: HashSet<ObjectId>,
-    sessions: HashSet<Box<str>>,
-    tokens: HashSet<Box<str>>,
+    sessions: HashSet<OpaqueId>,
+    tokens: HashSet<OpaqueId>,
     issued_before: Option<i64>,
 }
 
@@ -96,8 +96,8 @@ impl Revocations {
                 let id = value.parse().map_err(|error| format!("`{value}`: {error}"))?;
                 self.objects.insert(id);
             }
-            "session" => drop(self.sessions.insert(value.into())),
-            "token" => drop(self.tokens.insert(value.into())),
+            "session" => drop(self.sessions.insert(OpaqueId::of(value))),
+            "token" => drop(self.tokens.insert(OpaqueId::of(value))),
             "issued-before" => {
                 let time = chrono::DateTime::parse_from_rfc3339(value).map_err(|_| {
                     format!("`{value}`: expected a time such as `2026-03-01T09:30:00Z`")
@@ -131,16 +131,16 @@ impl Revocations {
     /// Whether the holder, the session or the token was revoked.
     pub(super) fn holder(&self, identity: &Identity) -> Result<(), Denial> {
         let revoked = |what: &str| Err(Denial::with_detail(Reason::TokenRevoked, what));
-        let listed = |set: &HashSet<Box<str>>, id: &Option<Box<str>>| {
+        let listed = |set: &HashSet<OpaqueId>, id: &Option<OpaqueId>| {
             id.as_ref().is_some_and(|id| set.contains(id))
         };
         if self.objects.contains(&identity.object) {
             return revoked("the object is listed");
         }
-        if listed(&self.sessions, &identity.facts.session) {
+        if listed(&self.sessions, &identity.session) {
             return revoked("the session is listed");
         }
-        if listed(&self.tokens, &identity.facts.token_id) {
+        if listed(&self.tokens, &identity.token_id) {
             return revoked("the token is listed");
         }
         if self.issued_before.is_some_and(|time| identity.issued_at < time) {

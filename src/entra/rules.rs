@@ -136,6 +136,11 @@ impl Lifetime {
         Ok(lifetime)
     }
 
+    /// From when the token is valid.
+    pub(super) fn begins(&self) -> i64 {
+        self.not_before.unwrap_or(self.issued_at).max(self.issued_at)
+    }
+
     /// Whether the token is valid at `now`, give or take the skew, and not older than
     /// `max_age`.
     pub(super) fn covers(
@@ -151,7 +156,7 @@ impl Lifetime {
                 format_args!("`exp` is {}, now is {now}", self.expires_at),
             ));
         }
-        let begins = self.not_before.unwrap_or(self.issued_at).max(self.issued_at);
+        let begins = self.begins();
         if now < begins.saturating_sub(skew) {
             return Err(Denial::with_detail(
                 Reason::TokenNotYetValid,

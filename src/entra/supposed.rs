@@ -50,7 +50,7 @@ pub fn suppose(
     };
     let lifetime = Lifetime::of(claims, Duration::MAX)?;
     let judge = |settings: &TenantSettings| {
-        holder::identity(claims, version, lifetime, tenant, settings, overage)
+        holder::holder(claims, version, lifetime, tenant, settings, overage).map(Identity::from)
     };
     match settings {
         Some(settings) => judge(settings),

@@ -13,9 +13,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use super::*;
 use crate::domain::{
-    Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Identity, IdentityKind,
-    Notes, Notice, Owner, Owners, Permit, Principal, Reason, Request, Target, TokenFacts, Verdict,
-    Versions,
+    Action, Challenge, Decision, DecisionId, Denial, EntityRef, Gate, Holder, Identity,
+    IdentityKind, Notes, Notice, Owner, Owners, Permit, Principal, Reason, Request, Target,
+    TokenFacts, Verdict, Versions,
 };
 use reply::legal;
 
@@ -47,7 +47,7 @@ const HOSTILE: &[&str] = &[
 
 fn decision(rng: &mut SmallRng) -> Decision {
     let hostile = |rng: &mut SmallRng| -> Arc<str> { (*HOSTILE.choose(rng).unwrap()).into() };
-    let identity = Arc::new(Identity {
+    let identity: Arc<Identity> = Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind: if rng.random() { IdentityKind::User } else { IdentityKind::Workload },
@@ -61,7 +61,8 @@ fn decision(rng: &mut SmallRng) -> Decision {
         issued_at: 0,
         expires_at: 0,
         facts: TokenFacts::default(),
-    });
+    }
+    .into();
     let target = Target {
         resource: rng
             .random::<bool>()

@@ -104,7 +104,7 @@ impl Index {
         if !self.entra_groups.is_empty() {
             // One of the directory's groups is in Backstage's only, so nobody is in one over
             // another.
-            for id in question.entra_groups() {
+            for id in question.entra_groups().iter() {
                 add(self.entra_groups.get(id));
             }
         }

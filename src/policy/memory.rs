@@ -277,7 +277,7 @@ fn seen<'a>(member: Member, facts: &RequestFacts<'a>) -> Seen<'a> {
 
 impl Weigh for Arc<Plan> {
     fn bytes(&self) -> usize {
-        let identity = size_of::<Identity>() + self.identity.groups.len() * 16;
+        let identity = size_of::<Identity>() + self.identity.group_count() * 16;
         let listed = self.listed.as_ref().map_or(0, |listed| listed.len() * 16);
         let settled = match &self.settled {
             Settled::Always(_) => 256,

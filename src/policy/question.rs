@@ -4,6 +4,7 @@
 //! catalog: whoever asks brings them. They are asked for only where an answer is not
 //! remembered.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::domain::{Action, EntityRef, GroupId, Identity};
@@ -95,8 +96,8 @@ pub struct RequestFacts<'a> {
 impl Question<'_> {
     /// The directory's groups of the principal, sorted.
     #[must_use]
-    pub fn entra_groups(&self) -> &[GroupId] {
-        self.listed.map_or(&self.identity.groups, |listed| listed)
+    pub fn entra_groups(&self) -> Cow<'_, [GroupId]> {
+        self.listed.map_or_else(|| self.identity.groups(), |listed| Cow::Borrowed(listed))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::{
-    Action, ClientAuth, EntityRef, Grant, GroupId, Identity, IdentityKind, Notice, Reason,
+    Action, ClientAuth, EntityRef, Grant, GroupId, Holder, Identity, IdentityKind, Notice, Reason,
     ShadowSet, TokenFacts,
 };
 
@@ -12,8 +12,8 @@ fn entity(text: &str) -> EntityRef {
     EntityRef::parse(text).unwrap()
 }
 
-fn identity(kind: IdentityKind, roles: &[&str]) -> Identity {
-    Identity {
+fn identity(kind: IdentityKind, roles: &[&str]) -> Holder {
+    Holder {
         tenant: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
         object: "bbbbbbbb-0000-0000-0000-000000000001".parse().unwrap(),
         kind,
@@ -113,7 +113,7 @@ impl Facts for Shop {
 }
 
 fn ask(set: &PolicySet, case: &Case) -> Result<Grant, (Reason, Vec<String>)> {
-    ask_as(set, case, &identity(case.kind, case.roles))
+    ask_as(set, case, &identity(case.kind, case.roles).into())
 }
 
 fn ask_as(
@@ -127,7 +127,7 @@ fn ask_as(
 }
 
 fn judge(set: &PolicySet, case: &Case) -> Judgement {
-    judge_as(set, case, &identity(case.kind, case.roles))
+    judge_as(set, case, &identity(case.kind, case.roles).into())
 }
 
 fn judge_as(set: &PolicySet, case: &Case, identity: &Identity) -> Judgement {
@@ -347,7 +347,7 @@ fn policies_see_what_the_token_says() {
         };
     "#;
     let set = set(text).unwrap();
-    let full = Identity {
+    let full = Holder {
         kind: IdentityKind::Agent,
         delegated: true,
         facts: TokenFacts {
@@ -361,11 +361,11 @@ fn policies_see_what_the_token_says() {
         },
         ..identity(IdentityKind::User, &[])
     };
-    assert_eq!(ask_as(&set, &CASE, &full), permitted(&["all"]));
-    let less = |change: fn(&mut Identity)| {
+    assert_eq!(ask_as(&set, &CASE, &full.clone().into()), permitted(&["all"]));
+    let less = |change: fn(&mut Holder)| {
         let mut identity = full.clone();
         change(&mut identity);
-        ask_as(&set, &CASE, &identity)
+        ask_as(&set, &CASE, &identity.into())
     };
     let nothing = denied(Reason::NotPermitted, &[]);
     assert_eq!(less(|identity| identity.delegated = false), nothing);
@@ -383,9 +383,9 @@ fn policies_see_what_the_token_says() {
 fn builtin_lets_no_agent_in() {
     let builtin = PolicySet::of(&[]).unwrap();
     let owner = identity(IdentityKind::User, &[]);
-    assert!(ask_as(&builtin, &CASE, &owner).is_ok());
-    let agent = Identity { kind: IdentityKind::Agent, ..owner };
-    assert_eq!(ask_as(&builtin, &CASE, &agent), denied(Reason::NotPermitted, &[]));
+    assert!(ask_as(&builtin, &CASE, &owner.clone().into()).is_ok());
+    let agent = Holder { kind: IdentityKind::Agent, ..owner };
+    assert_eq!(ask_as(&builtin, &CASE, &agent.into()), denied(Reason::NotPermitted, &[]));
 }
 
 /// What is generated is what is shipped and documented.
@@ -425,7 +425,7 @@ fn slices_keep_to_the_schema() {
     for (facts, kind) in
         [(TokenFacts::default(), IdentityKind::Workload), (full, IdentityKind::User)]
     {
-        let identity = Arc::new(Identity { facts, ..identity(kind, &["r"]) });
+        let identity: Arc<Identity> = Holder { facts, ..identity(kind, &["r"]) }.into();
         let shop = Shop {
             groups: vec![entity("group:default/team-a")],
             resource: entity("component:default/payments"),
@@ -479,8 +479,8 @@ fn an_answer_is_remembered_by_all_that_it_depends_on() {
         @id("b") permit (principal, action == Action::"write", resource)
         when { principal in resource.owners && context.time < datetime("2030-01-01") };"#;
     let set = set(text).unwrap();
-    let user = Arc::new(identity(IdentityKind::User, &[]));
-    let other = Arc::new(Identity { kind: IdentityKind::Agent, ..(*user).clone() });
+    let user: Arc<Identity> = identity(IdentityKind::User, &[]).into();
+    let other: Arc<Identity> = Holder { kind: IdentityKind::Agent, ..user.holder() }.into();
     let read = Case { action: Action::Read, ..CASE };
     let nobody = Case { groups: &[], ..read };
     let late = 1_893_456_000;
@@ -516,8 +516,8 @@ fn a_hash_alone_never_answers() {
         @id("b") permit (principal, action == Action::"write", resource) when { principal.agent };"#;
     let mut set = set(text).unwrap();
     set.enforced.memory.mask = 0;
-    let user = Arc::new(identity(IdentityKind::User, &[]));
-    let agent = Arc::new(Identity { kind: IdentityKind::Agent, ..(*user).clone() });
+    let user: Arc<Identity> = identity(IdentityKind::User, &[]).into();
+    let agent: Arc<Identity> = Holder { kind: IdentityKind::Agent, ..user.holder() }.into();
     let late = 1_893_456_000;
     let other = Case { resource: "component:default/orders", ..CASE };
     for _ in 0..2 {

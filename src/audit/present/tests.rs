@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -8,8 +7,8 @@ use super::*;
 use crate::audit::form::CatalogWhat;
 use crate::audit::{PseudonymKey, PseudonymSettings};
 use crate::domain::{
-    Action, ClientAuth, Decision, DecisionId, Denial, EntityRef, Gate, IdentityKind, Notes, Owner,
-    Owners, Permit, Principal, Reason, Remembered, Request, ShadowSet, Target, TokenFacts,
+    Action, ClientAuth, Decision, DecisionId, Denial, EntityRef, Gate, Holder, IdentityKind, Notes,
+    Owner, Owners, Permit, Principal, Reason, Remembered, Request, ShadowSet, Target, TokenFacts,
     Versions,
 };
 
@@ -20,31 +19,34 @@ fn entity(text: &str) -> EntityRef {
 }
 
 fn person() -> Principal {
-    Principal::Verified(Arc::new(Identity {
-        tenant: "11111111-2222-3333-4444-555555555555".parse().expect("guid"),
-        object: "AAAAAAAA-2222-3333-4444-555555555555".parse().expect("guid"),
-        kind: IdentityKind::User,
-        delegated: true,
-        client: Some("99999999-2222-3333-4444-555555555555".parse().expect("guid")),
-        groups: ["bbbbbbbb-2222-3333-4444-555555555555".parse().expect("guid")].into(),
-        group_names: Box::default(),
-        groups_elsewhere: false,
-        roles: ["Role".into()].into(),
-        scopes: ["read".into(), "write".into()].into(),
-        issued_at: 1_700_000_000,
-        expires_at: 1_700_003_600,
-        facts: TokenFacts {
-            guest: true,
-            home_tenant: Some("22222222-2222-3333-4444-555555555555".parse().expect("guid")),
-            directory_roles: ["role".into()].into(),
-            auth_contexts: ["c1".into()].into(),
-            client_auth: Some(ClientAuth::Certificate),
-            agent_parent: Some("77777777-2222-3333-4444-555555555555".parse().expect("guid")),
-            session: Some("secret-session".into()),
-            token_id: Some("secret-token".into()),
-            issuer: Some(0),
-        },
-    }))
+    Principal::Verified(
+        Holder {
+            tenant: "11111111-2222-3333-4444-555555555555".parse().expect("guid"),
+            object: "AAAAAAAA-2222-3333-4444-555555555555".parse().expect("guid"),
+            kind: IdentityKind::User,
+            delegated: true,
+            client: Some("99999999-2222-3333-4444-555555555555".parse().expect("guid")),
+            groups: ["bbbbbbbb-2222-3333-4444-555555555555".parse().expect("guid")].into(),
+            group_names: Box::default(),
+            groups_elsewhere: false,
+            roles: ["Role".into()].into(),
+            scopes: ["read".into(), "write".into()].into(),
+            issued_at: 1_700_000_000,
+            expires_at: 1_700_003_600,
+            facts: TokenFacts {
+                guest: true,
+                home_tenant: Some("22222222-2222-3333-4444-555555555555".parse().expect("guid")),
+                directory_roles: ["role".into()].into(),
+                auth_contexts: ["c1".into()].into(),
+                client_auth: Some(ClientAuth::Certificate),
+                agent_parent: Some("77777777-2222-3333-4444-555555555555".parse().expect("guid")),
+                session: Some("secret-session".into()),
+                token_id: Some("secret-token".into()),
+                issuer: Some(0),
+            },
+        }
+        .into(),
+    )
 }
 
 /// A decision that has something of everything.
@@ -287,10 +289,8 @@ fn what_the_client_sent_is_bounded_and_without_secrets() {
 #[test]
 fn groups_that_are_not_in_the_token_are_marked() {
     let Principal::Verified(identity) = person() else { panic!("a person") };
-    let mut identity = (*identity).clone();
-    identity.groups = Box::default();
-    identity.groups_elsewhere = true;
-    let decision = Decision { principal: Principal::Verified(Arc::new(identity)), ..everything() };
+    let holder = Holder { groups: Box::default(), groups_elsewhere: true, ..identity.holder() };
+    let decision = Decision { principal: Principal::Verified(holder.into()), ..everything() };
     let facts = line(&decision, &ASKED)["facts"].clone();
     assert_eq!(facts["groups_elsewhere"], true);
     assert_eq!(facts.get("groups"), None);

@@ -1,11 +1,12 @@
 //! Where a caller's groups come from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::model::GroupPart;
 use crate::authorizer::facts::CatalogFacts;
 use crate::catalog::{Group, User};
-use crate::domain::{EntityRef, GroupId};
+use crate::domain::EntityRef;
 use crate::policy::Facts as _;
 
 /// Every group that the caller is in, with where it comes from.
@@ -52,9 +53,9 @@ pub(super) fn direct<'a>(facts: &'a CatalogFacts<'_>) -> Vec<Group<'a>> {
 
 /// By the token, or by what it points to.
 fn listed<'a>(facts: &'a CatalogFacts<'_>) -> Vec<(Group<'a>, String)> {
-    let (ids, where_from): (&[GroupId], _) = match facts.listed {
-        Some(listed) => (listed, "the directory's"),
-        None => (&facts.identity.groups, "the token's"),
+    let (ids, where_from) = match facts.listed {
+        Some(listed) => (Cow::Borrowed(&**listed), "the directory's"),
+        None => (facts.identity.groups(), "the token's"),
     };
     ids.iter()
         .filter_map(|id| Some((facts.snapshot.group_bound_to(id)?, format!("{where_from} `{id}`"))))

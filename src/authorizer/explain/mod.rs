@@ -53,7 +53,7 @@ impl Explainer {
             return false;
         }
         let Ok(snapshot) = self.authorizer.snapshot(now) else { return false };
-        let theirs = snapshot.groups_of(identity, &identity.groups, self.authorizer.membership);
+        let theirs = snapshot.groups_of(identity, &identity.groups(), self.authorizer.membership);
         self.groups.iter().any(|group| theirs.contains(&group))
     }
 

@@ -91,9 +91,9 @@ fn principal(
     let identity: &Identity = question.identity;
     let listed: HashSet<_> = match reads.entra_groups.is_empty() {
         true => HashSet::new(),
-        false => question.entra_groups().iter().collect(),
+        false => question.entra_groups().iter().copied().collect(),
     };
-    let named = reads.entra_groups.iter().filter(|id| listed.contains(id));
+    let named = reads.entra_groups.iter().filter(|id| listed.contains(*id));
     let groups = question.facts.groups();
     let parents: HashSet<EntityUid> = named
         .map(|group| names.entra_group(group))

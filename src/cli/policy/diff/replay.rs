@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::audit::form::{DecisionForm, FactsForm, PrincipalForm};
 use crate::authorizer::Recorded;
 use crate::catalog::{Membership, Snapshot};
-use crate::domain::{Action, ClientAuth, EntityRef, GroupId, Identity, IdentityKind, TokenFacts};
+use crate::domain::{
+    Action, ClientAuth, EntityRef, GroupId, Holder, Identity, IdentityKind, TokenFacts,
+};
 use crate::policy::{PolicySet, RequestFacts};
 
 /// The answers of both sets.
@@ -100,41 +102,44 @@ fn identity(principal: &PrincipalForm<'_>, facts: &FactsForm<'_>) -> Option<Iden
         groups.push(group.parse().ok()?);
     }
     groups.sort_unstable();
-    Some(Identity {
-        tenant: principal.tenant.parse().ok()?,
-        object: principal.object.parse().ok()?,
-        kind: principal.kind.parse::<IdentityKind>().ok()?,
-        delegated: facts.delegated,
-        client: match &principal.client {
-            Some(client) => Some(client.parse().ok()?),
-            None => None,
-        },
-        groups: groups.into(),
-        group_names: Box::default(),
-        groups_elsewhere: facts.groups_elsewhere,
-        roles: boxed(&facts.roles),
-        scopes: boxed(&facts.scopes),
-        issued_at: facts.token_issued_at,
-        expires_at: i64::MAX,
-        facts: TokenFacts {
-            guest: facts.guest,
-            home_tenant: match &facts.home_tenant {
-                Some(tenant) => Some(tenant.parse().ok()?),
+    Some(
+        Holder {
+            tenant: principal.tenant.parse().ok()?,
+            object: principal.object.parse().ok()?,
+            kind: principal.kind.parse::<IdentityKind>().ok()?,
+            delegated: facts.delegated,
+            client: match &principal.client {
+                Some(client) => Some(client.parse().ok()?),
                 None => None,
             },
-            directory_roles: boxed(&facts.directory_roles),
-            auth_contexts: boxed(&facts.auth_contexts),
-            client_auth: match facts.client_auth.as_deref() {
-                Some(text) => Some(client_auth(text)?),
-                None => None,
+            groups: groups.into(),
+            group_names: Box::default(),
+            groups_elsewhere: facts.groups_elsewhere,
+            roles: boxed(&facts.roles),
+            scopes: boxed(&facts.scopes),
+            issued_at: facts.token_issued_at,
+            expires_at: i64::MAX,
+            facts: TokenFacts {
+                guest: facts.guest,
+                home_tenant: match &facts.home_tenant {
+                    Some(tenant) => Some(tenant.parse().ok()?),
+                    None => None,
+                },
+                directory_roles: boxed(&facts.directory_roles),
+                auth_contexts: boxed(&facts.auth_contexts),
+                client_auth: match facts.client_auth.as_deref() {
+                    Some(text) => Some(client_auth(text)?),
+                    None => None,
+                },
+                agent_parent: match &facts.agent_parent {
+                    Some(parent) => Some(parent.parse().ok()?),
+                    None => None,
+                },
+                ..TokenFacts::default()
             },
-            agent_parent: match &facts.agent_parent {
-                Some(parent) => Some(parent.parse().ok()?),
-                None => None,
-            },
-            ..TokenFacts::default()
-        },
-    })
+        }
+        .into(),
+    )
 }
 
 fn client_auth(text: &str) -> Option<ClientAuth> {

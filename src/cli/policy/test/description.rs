@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalog::Snapshot;
 use crate::cli::policy::fields::{Fields, Mistakes, Placed, unknown};
 use crate::domain::{
-    ClientAuth, ClientId, EntityRef, GroupId, Identity, IdentityKind, ObjectId, TenantId,
+    ClientAuth, ClientId, EntityRef, GroupId, Holder, Identity, IdentityKind, ObjectId, TenantId,
     TokenFacts,
 };
 use crate::nearest::nearest;
@@ -145,21 +145,24 @@ impl Description {
         groups.dedup();
         let issued_at = self.issued_at.unwrap_or(at);
         let client = self.client.or_else(|| SOME_CLIENT.parse().ok());
-        Some(Arc::new(Identity {
-            tenant: tenant?,
-            object,
-            kind: self.kind,
-            delegated: self.delegated,
-            client,
-            groups: groups.into(),
-            group_names: Box::new([]),
-            groups_elsewhere: false,
-            roles: boxed(self.roles.clone()),
-            scopes: boxed(self.scopes.clone()),
-            issued_at,
-            expires_at: issued_at.saturating_add(3600),
-            facts: self.facts.clone(),
-        }))
+        Some(
+            Holder {
+                tenant: tenant?,
+                object,
+                kind: self.kind,
+                delegated: self.delegated,
+                client,
+                groups: groups.into(),
+                group_names: Box::new([]),
+                groups_elsewhere: false,
+                roles: boxed(self.roles.clone()),
+                scopes: boxed(self.scopes.clone()),
+                issued_at,
+                expires_at: issued_at.saturating_add(3600),
+                facts: self.facts.clone(),
+            }
+            .into(),
+        )
     }
 
     fn object(&self, snapshot: &Snapshot, mistakes: &mut Mistakes) -> Option<ObjectId> {
