@@ -43,6 +43,22 @@ screenshots: ## Take the pictures of a denial's page and check it in a browser (
 bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some minutes)
 	python3 tests/backstage/bench.py
 
+# Figures are of the release; PROFILE=bench builds in a third of the time.
+PROFILE ?= release
+
+.PHONY: bench
+bench: envoy ## Measure (PARTS=raw,envoy,forged,growth,memory,start; PASSES=5; QUICK=1: a smoke test; DOCS=1: into docs/)
+	$(CARGO) build --locked --profile $(PROFILE) --package stagedoor --bin stagedoor
+	@mkdir -p target/bench && cp target/release/stagedoor target/bench/
+	$(CARGO) run --locked --profile $(PROFILE) --package stagedoor-bench -- run \
+		--binaries target/bench --envoy "$$(scripts/envoy)" \
+		$(if $(PARTS),--parts $(PARTS)) $(if $(PASSES),--passes $(PASSES)) \
+		$(if $(QUICK),--quick) $(if $(DOCS),--docs)
+
+.PHONY: bench-steps
+bench-steps: ## Measure each step of a decision by itself
+	$(CARGO) bench --locked --bench micro
+
 .PHONY: check
 check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
 

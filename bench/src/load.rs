@@ -183,4 +183,3 @@ fn code(answer: &[u8]) -> Option<u8> {
         _ => None,
     }
 }
-

@@ -94,9 +94,8 @@ where
     S: Send + 'static,
     I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let incoming = stream::poll_fn(move |context| {
-        receiver.poll_recv(context).map(|stream| stream.map(take))
-    });
+    let incoming =
+        stream::poll_fn(move |context| receiver.poll_recv(context).map(|stream| stream.map(take)));
     let incoming: Pin<Box<dyn stream::Stream<Item = io::Result<I>> + Send>> = Box::pin(incoming);
     // It ends with the process.
     let _ = Server::builder()

@@ -1,0 +1,127 @@
+//! Raw gRPC: what a request costs the server.
+
+use anyhow::{Result, ensure};
+use tokio::runtime::Runtime;
+
+use super::{Plan, cost, per_second, percentiles};
+use crate::load::{Load, Message, Target};
+use crate::process::Process;
+use crate::report::Table;
+use crate::world::{Setup, World, host, messages};
+
+const REQUESTS: usize = 60_000;
+const YES: &str = "always yes";
+const WARM: &str = "Stagedoor, 1 token";
+
+/// One server, and what it is asked.
+struct Contender {
+    name: String,
+    server: usize,
+    messages: std::sync::Arc<[Message]>,
+    allowed: bool,
+}
+
+/// Compares them.
+pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
+    let mut servers: Vec<(Process, Target)> = Vec::new();
+    let mut contenders = Vec::new();
+    let one = messages(&world.tokens(1, 0), &host(0));
+    let thousand = messages(&world.tokens(1000, 0), &host(0));
+    let many = messages(&world.tokens(plan.requests(100_000), 0), &host(0));
+    let others = messages(&world.tokens(1, 7), &host(0));
+    for (workers, unix, note) in
+        [(1, false, ""), (1, true, ", Unix socket"), (2, false, ", 2 workers")]
+    {
+        let mut add = |name: &str, server: usize, messages: &std::sync::Arc<[Message]>, allowed| {
+            let (name, messages) = (format!("{name}{note}"), std::sync::Arc::clone(messages));
+            contenders.push(Contender { name, server, messages, allowed });
+        };
+        add(YES, servers.len(), &one, true);
+        servers.push(runtime.block_on(world.yes(workers, unix))?);
+        let setup = Setup { workers, unix, ..Setup::default() };
+        let name = format!("raw-{}", servers.len());
+        let stagedoor = runtime.block_on(world.stagedoor(&name, &setup))?;
+        add(WARM, servers.len(), &one, true);
+        if note.is_empty() {
+            add("Stagedoor, 1,000 tokens", servers.len(), &thousand, true);
+            add("Stagedoor, 100,000 tokens", servers.len(), &many, true);
+            add("Stagedoor, denied", servers.len(), &others, false);
+        }
+        servers.push((stagedoor.process, stagedoor.target));
+    }
+    let setup = Setup { audit: true, ..Setup::default() };
+    let stagedoor = runtime.block_on(world.stagedoor("raw-audit", &setup))?;
+    contenders.push(Contender {
+        name: "Stagedoor, 1 token, each on record in a file".to_owned(),
+        server: servers.len(),
+        messages: one,
+        allowed: true,
+    });
+    servers.push((stagedoor.process, stagedoor.target));
+
+    let mut table = Table::new(
+        "raw",
+        "raw gRPC",
+        &[
+            ("CPU µs", 2),
+            ("requests/s", 0),
+            ("p50 µs", 0),
+            ("p90 µs", 0),
+            ("p99 µs", 0),
+            ("p99.9 µs", 0),
+        ],
+    );
+    let mut aims = Table::new("raw-ratios", "ratio of CPU time", &[("ratio", 2)]);
+    // Everything is warm before anything is measured.
+    for pass in 0..=plan.passes {
+        for contender in &contenders {
+            let Some((process, target)) = servers.get(contender.server) else { continue };
+            let many = contender.messages.len();
+            let load = Load {
+                target: target.clone(),
+                connections: 2,
+                streams: 16,
+                requests: if pass == 0 { many.max(5000) } else { plan.requests(REQUESTS) },
+                rate: None,
+            };
+            let next = |number: usize| {
+                contender
+                    .messages
+                    .get(number % many)
+                    .cloned()
+                    .unwrap_or_else(|| Message { frame: bytes::Bytes::new(), is_forged: true })
+            };
+            let cost = cost(process, &load, &next)?;
+            let expected =
+                if contender.allowed { cost.outcome.allowed } else { cost.outcome.denied };
+            ensure!(expected == load.requests, "{}: {:?}", contender.name, cost.outcome.allowed);
+            if pass > 0 {
+                let [p50, p90, p99, p999] = percentiles(&cost.outcome.good);
+                let rate = per_second(load.requests, cost.outcome.took);
+                table.add(&contender.name, &[cost.micros, rate, p50, p90, p99, p999]);
+            }
+        }
+    }
+    for (name, of, by) in [
+        ("a warm decision ÷ always yes (aim: at most 0.75)", WARM.to_owned(), YES.to_owned()),
+        (
+            "the same over a Unix socket",
+            format!("{WARM}, Unix socket"),
+            format!("{YES}, Unix socket"),
+        ),
+        ("the same with 2 workers", format!("{WARM}, 2 workers"), format!("{YES}, 2 workers")),
+        ("a denial ÷ an allow (aim: at most 1.1)", "Stagedoor, denied".to_owned(), WARM.to_owned()),
+        (
+            "on record in a file ÷ not on record",
+            "Stagedoor, 1 token, each on record in a file".to_owned(),
+            WARM.to_owned(),
+        ),
+    ] {
+        let (over, under) = (table.figure(&of, 0)?, table.figure(&by, 0)?);
+        // The median of ratios would need pairs; extremes against extremes bound it.
+        aims.add(name, &[over.least() / under.most()]);
+        aims.add(name, &[over.median() / under.median()]);
+        aims.add(name, &[over.most() / under.least()]);
+    }
+    Ok(vec![table, aims])
+}

@@ -1,0 +1,54 @@
+//! What a cached token takes, all in.
+
+use anyhow::{Result, ensure};
+use tokio::runtime::Runtime;
+
+use super::Plan;
+use crate::load::{Load, Message, run};
+use crate::report::Table;
+use crate::world::{Setup, World, host, messages};
+
+const TOKENS: usize = 100_000;
+
+/// Resident memory before and after many tokens, each seen once.
+pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
+    let tokens = world.tokens(plan.requests(TOKENS), 0);
+    let mut table = Table::new("memory", "resident memory", &[("bytes a token", 0)]);
+    for (name, host) in [
+        ("a token of 20 groups (aim: at most 350)", "whoami.example.com".to_owned()),
+        ("a token, and a decision about one service", host(0)),
+    ] {
+        for pass in 0..plan.passes.min(3) {
+            let setup = Setup::default();
+            let name_of = format!("memory-{}-{pass}", table.rows.len());
+            let stagedoor = runtime.block_on(world.stagedoor(&name_of, &setup))?;
+            let all = messages(&tokens, &host);
+            let send = |from: usize, requests: usize| {
+                let load = Load {
+                    target: stagedoor.target.clone(),
+                    connections: 2,
+                    streams: 4,
+                    requests,
+                    rate: None,
+                };
+                let next = |number: usize| {
+                    all.get((from + number) % all.len())
+                        .cloned()
+                        .unwrap_or_else(|| Message { frame: bytes::Bytes::new(), is_forged: true })
+                };
+                run(&load, &next)
+            };
+            // Buffers, threads and the first tokens are there before.
+            let first = all.len() / 50;
+            send(0, first)?;
+            let before = stagedoor.process.resident()?;
+            let outcome = send(first, all.len() - first)?;
+            ensure!(outcome.allowed == all.len() - first, "{} allowed", outcome.allowed);
+            let grown = stagedoor.process.resident()?.saturating_sub(before);
+            let each =
+                f64::from(u32::try_from(grown)?) / f64::from(u32::try_from(all.len() - first)?);
+            table.add(name, &[each]);
+        }
+    }
+    Ok(vec![table])
+}

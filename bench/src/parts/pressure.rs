@@ -1,0 +1,62 @@
+//! Known callers while others send tokens that nobody signed.
+
+use anyhow::{Result, ensure};
+use tokio::runtime::Runtime;
+
+use super::{Plan, cost, percentiles};
+use crate::load::{Load, Message};
+use crate::report::Table;
+use crate::world::{Setup, World, forged, host, messages};
+
+/// Requests of known callers a second.
+const RATE: f64 = 5000.0;
+const REQUESTS: usize = 30_000;
+
+/// The latency of the known ones, without and with the others.
+pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
+    let stagedoor = runtime.block_on(world.stagedoor("forged", &Setup::default()))?;
+    let good = messages(&world.tokens(1000, 0), &host(0));
+    let token = world.tokens(1, 0).pop().unwrap_or_default();
+    let mut table = Table::new(
+        "forged",
+        "known callers, 5,000 requests a second of theirs",
+        &[("p50 µs", 0), ("p90 µs", 0), ("p99 µs", 0), ("p99.9 µs", 0), ("shed", 0)],
+    );
+    let good_at = |number: usize| good.get(number % good.len()).cloned();
+    let none = || Message { frame: bytes::Bytes::new(), is_forged: true };
+    let mut made = 0;
+    for pass in 0..=plan.passes {
+        for (name, share) in [("nothing else", 0_usize), ("and 30 % of all are forged", 3)] {
+            let requests = plan.requests(REQUESTS) * 10 / (10 - share);
+            let known = f64::from(u32::try_from(10 - share)?);
+            let load = Load {
+                target: stagedoor.target.clone(),
+                connections: 2,
+                streams: 64,
+                requests,
+                rate: Some(RATE * 10.0 / known),
+            };
+            // Made beforehand, each once: the load must cost no more with them.
+            let bad: Vec<Message> = (0..requests * share / 10 + 1)
+                .map(|number| forged(&token, &host(0), made + number))
+                .collect();
+            made += bad.len();
+            let next = |number: usize| {
+                if number % 10 < share {
+                    bad.get(number / 10 * share + number % 10).cloned().unwrap_or_else(none)
+                } else {
+                    good_at(number).unwrap_or_else(none)
+                }
+            };
+            let outcome = cost(&stagedoor.process, &load, &next)?.outcome;
+            let forged = usize::try_from(outcome.forged.len())?;
+            ensure!(outcome.allowed == requests - forged, "{}: {}", name, outcome.allowed);
+            if pass > 0 {
+                let [p50, p90, p99, p999] = percentiles(&outcome.good);
+                let shed = f64::from(u32::try_from(outcome.unavailable)?);
+                table.add(name, &[p50, p90, p99, p999, shed]);
+            }
+        }
+    }
+    Ok(vec![table])
+}

@@ -1,0 +1,101 @@
+//! Through a real Envoy with one worker: what a request costs in all.
+
+use anyhow::Result;
+use tokio::runtime::Runtime;
+
+use super::{Plan, per_second, percentiles};
+use crate::envoy::{Asked, Envoy};
+use crate::load::Target;
+use crate::process::Process;
+use crate::report::Table;
+use crate::world::{GROUPS, Setup, World, host};
+
+const REQUESTS: usize = 32_000;
+const CONNECTIONS: usize = 32;
+/// Services, routes and rules.
+const RULES: usize = 1000;
+
+/// Envoy is started anew for each measurement: where its memory comes to lie makes a
+/// difference that would otherwise look like one between the contenders.
+pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
+    let (yes, yes_at) = runtime.block_on(world.yes(1, false))?;
+    let setup = Setup { services: RULES, ..Setup::default() };
+    let tcp = runtime.block_on(world.stagedoor("envoy-tcp", &setup))?;
+    let setup = Setup { unix: true, ..setup };
+    let unix = runtime.block_on(world.stagedoor("envoy-unix", &setup))?;
+    let native = |cached, spread| Asked::Native { rules: RULES, cached, spread };
+    let asked = |target: &Target| Asked::ExtAuthz(target.clone());
+    let contenders: [(&str, Asked, Option<&Process>); 8] = [
+        ("nobody is asked", Asked::Nobody, None),
+        ("always yes", asked(&yes_at), Some(&yes)),
+        ("Stagedoor", asked(&tcp.target), Some(&tcp.process)),
+        ("Stagedoor, Unix socket", asked(&unix.target), Some(&unix.process)),
+        ("jwt_authn cached, rbac flat", native(true, false), None),
+        ("jwt_authn cached, rbac spread over routes", native(true, true), None),
+        ("jwt_authn not cached, rbac flat", native(false, false), None),
+        ("jwt_authn not cached, rbac spread over routes", native(false, true), None),
+    ];
+    let token = world.tokens(1, 0).pop().unwrap_or_default();
+    // What the caller may: every fiftieth of the thousand.
+    let hosts: Vec<String> = (0..GROUPS).map(|at| host(at * 50)).collect();
+    let mut table = Table::new(
+        "envoy",
+        "through Envoy, 1,000 services",
+        &[
+            ("Envoy CPU µs", 0),
+            ("server CPU µs", 1),
+            ("requests/s", 0),
+            ("p50 µs", 0),
+            ("p90 µs", 0),
+            ("p99 µs", 0),
+            ("p99.9 µs", 0),
+        ],
+    );
+    for _ in 0..plan.passes {
+        for (name, asked, server) in &contenders {
+            let figures = runtime.block_on(async {
+                let folder = world.folder.path();
+                let envoy = Envoy::start(&plan.envoy, folder, &world.tenant, asked).await?;
+                let requests = plan.requests(REQUESTS);
+                envoy.load(CONNECTIONS, requests / 4, &token, &hosts).await?;
+                let cpu = |process: &Process| process.cpu();
+                let before = (cpu(&envoy.process)?, server.map(cpu).transpose()?);
+                let (took, latencies) = envoy.load(CONNECTIONS, requests, &token, &hosts).await?;
+                let after = (cpu(&envoy.process)?, server.map(cpu).transpose()?);
+                let each = 1e6 / f64::from(u32::try_from(requests)?);
+                let of_envoy = (after.0 - before.0).as_secs_f64() * each;
+                let of_server = match (after.1, before.1) {
+                    (Some(after), Some(before)) => (after - before).as_secs_f64() * each,
+                    _ => 0.0,
+                };
+                let [p50, p90, p99, p999] = percentiles(&latencies);
+                let rate = per_second(requests, took);
+                anyhow::Ok([of_envoy, of_server, rate, p50, p90, p99, p999])
+            })?;
+            table.add(name, &figures);
+        }
+    }
+    let mut ratios = Table::new("envoy-ratios", "ratio of medians", &[("ratio", 2)]);
+    for (name, column, of, by) in [
+        ("requests/s, Stagedoor ÷ always yes (aim: at least 0.95)", 2, "Stagedoor", "always yes"),
+        ("p99, Stagedoor ÷ always yes", 5, "Stagedoor", "always yes"),
+        (
+            "requests/s, Stagedoor ÷ native cached, flat (aim: at least 1.2)",
+            2,
+            "Stagedoor",
+            "jwt_authn cached, rbac flat",
+        ),
+        (
+            "requests/s, Stagedoor ÷ native cached, spread",
+            2,
+            "Stagedoor",
+            "jwt_authn cached, rbac spread over routes",
+        ),
+    ] {
+        let (over, under) = (table.figure(of, column)?, table.figure(by, column)?);
+        ratios.add(name, &[over.least() / under.most()]);
+        ratios.add(name, &[over.median() / under.median()]);
+        ratios.add(name, &[over.most() / under.least()]);
+    }
+    Ok(vec![table, ratios])
+}
