@@ -2,6 +2,8 @@
 //!
 //! `make bench` builds and runs it; `docs/performance.md` says what it measures.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints what it found")]
+
 mod envoy;
 mod load;
 mod parts;

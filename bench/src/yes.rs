@@ -51,7 +51,7 @@ pub(crate) fn serve(address: &str, workers: usize) -> Result<()> {
                 Ok(async move || {
                     let (stream, _) = listener.accept().await?;
                     stream.set_nodelay(true)?;
-                    Ok(stream.into_std()?)
+                    stream.into_std()
                 })
             };
             spread(workers, accept, tokio::net::TcpStream::from_std)
