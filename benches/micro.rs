@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that fails ends")]
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::string_slice, reason = "as above")]
-#![allow(missing_docs, reason = "criterion's own macros")]
+#![allow(clippy::print_stdout, reason = "a benchmark says what it measures")]
 
 #[path = "../tests/support/message.rs"]
 mod message;

@@ -2,6 +2,7 @@
 //! its metric and its audit record included.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 #[path = "support/message.rs"]
 mod message;

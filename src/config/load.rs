@@ -13,7 +13,7 @@ use super::{Config, schema};
 use crate::yaml::{self, Node, Position};
 
 /// A configuration is text that people write; more than this is a mistake.
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 32 << 20;
 
 pub(super) fn load(file: &Path) -> Result<Config, Problems> {
     let name = shown(&file.to_string_lossy());

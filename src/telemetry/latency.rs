@@ -70,7 +70,7 @@ mod tests {
         assert_eq!((bucket(0), bucket(1)), (0, 0));
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
         for at in 0..BUCKETS - 1 {
-            let bound = FIRST * 1000 << at;
+            let bound = (FIRST * 1000) << at;
             assert_eq!((bucket(bound), bucket(bound + 1)), (at, at + 1), "{bound} ns");
             let seconds = Duration::from_nanos(bound).as_secs_f64();
             assert!((super::bound(at) - seconds).abs() < 1e-12);
