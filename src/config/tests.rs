@@ -93,6 +93,7 @@ const FULL: &str = r#"
 listen:
   grpc: ["127.0.0.1:9191", "unix:/run/stagedoor/stagedoor.sock", "0.0.0.0:9393"]
   unix_socket_mode: "0660"
+  workers: 3
   admin: "127.0.0.1:9192"
   allow_plaintext_on: ["0.0.0.0:9393"]
 entra:
@@ -252,6 +253,7 @@ fn everything() {
     let folder = folder();
     let config = Config::parse(FULL, folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.serve.listeners.len(), 3);
+    assert_eq!(config.serve.workers, 3);
     assert_eq!(
         config.serve.listeners[1],
         ListenAddress::Unix { path: "/run/stagedoor/stagedoor.sock".into(), mode: 0o660 }
