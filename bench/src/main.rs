@@ -53,6 +53,9 @@ enum What {
         /// A smoke test: few requests, and no figure that means anything.
         #[arg(long)]
         quick: bool,
+        /// Of the part `raw` only this row: for a profiler that watches.
+        #[arg(long)]
+        only: Option<String>,
         /// Writes tables and plots into `docs/`.
         #[arg(long)]
         docs: bool,
@@ -62,9 +65,9 @@ enum What {
 fn main() -> Result<()> {
     match Command::parse().what {
         What::Yes { address, workers } => yes::serve(&address, workers),
-        What::Run { parts, binaries, envoy, passes, quick, docs } => {
+        What::Run { parts, binaries, envoy, passes, quick, only, docs } => {
             let passes = if quick { 1 } else { passes };
-            let plan = parts::Plan { binaries, envoy, passes, quick };
+            let plan = parts::Plan { binaries, envoy, passes, quick, only };
             let tables = plan.run(&parts)?;
             let machine = machine()?;
             println!("{machine}\n");

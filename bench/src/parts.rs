@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) envoy: PathBuf,
     pub(crate) passes: usize,
     pub(crate) quick: bool,
+    /// Of raw gRPC only this row, for a profiler that watches.
+    pub(crate) only: Option<String>,
 }
 
 impl Plan {

@@ -1,5 +1,6 @@
 //! What is decided about: a tenant, its tokens, a catalog, routes and policies.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -259,8 +260,9 @@ fn policies(setup: &Setup) -> String {
 }
 
 /// Checks as Envoy sends them with the configurations in `envoy/`: of about 3 kB.
-pub(crate) fn messages(tokens: &[String], host: &str) -> Arc<[Message]> {
-    tokens.iter().map(|token| Message { frame: frame(token, host), is_forged: false }).collect()
+pub(crate) fn messages(tokens: &[String], host: &str, sends: Sends) -> Arc<[Message]> {
+    let message = |token: &String| Message { frame: frame(token, host, sends), is_forged: false };
+    tokens.iter().map(message).collect()
 }
 
 /// The same with a signature that nobody made.
@@ -269,10 +271,47 @@ pub(crate) fn forged(token: &str, host: &str, number: usize) -> Message {
     let mut signature = signature.to_owned();
     let mark = format!("{number:016x}");
     signature.replace_range(..mark.len(), &mark);
-    Message { frame: frame(&format!("{signed}.{signature}"), host), is_forged: true }
+    let token = format!("{signed}.{signature}");
+    Message { frame: frame(&token, host, Sends::All), is_forged: true }
 }
 
-fn frame(token: &str, host: &str) -> Bytes {
+const PATH: &str = "/v1/orders?x=1";
+
+/// What a browser's script sends beside what is used, and what Envoy adds.
+const OTHERS: &[(&str, &str)] = &[
+    (":scheme", "https"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("cache-control", "no-cache"),
+    ("content-type", "application/json"),
+    ("origin", "https://portal.example.com"),
+    ("priority", "u=1, i"),
+    ("referer", "https://portal.example.com/orders/open?sort=newest"),
+    ("sec-ch-ua", "\"Chromium\";v=\"156\", \"Not)A;Brand\";v=\"24\""),
+    ("sec-ch-ua-mobile", "?0"),
+    ("sec-ch-ua-platform", "\"Linux\""),
+    ("sec-fetch-dest", "empty"),
+    ("sec-fetch-mode", "cors"),
+    ("sec-fetch-site", "same-site"),
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 \
+         Safari/537.36",
+    ),
+    ("x-envoy-external-address", "192.0.2.17"),
+    ("x-forwarded-for", "192.0.2.17"),
+    ("x-forwarded-proto", "https"),
+];
+
+/// Which headers of a request Envoy sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sends {
+    /// All of them, as it does by itself.
+    All,
+    /// Those that are used, as the configurations in `envoy/` have it.
+    Used,
+}
+
+fn frame(token: &str, host: &str, sends: Sends) -> Bytes {
     let header = |key: &str, value: &str| HeaderValue {
         key: key.to_owned(),
         value: String::new(),
@@ -288,21 +327,35 @@ fn frame(token: &str, host: &str) -> Bytes {
         }),
         ..Peer::default()
     };
-    let headers = vec![
-        header("authorization", &format!("Bearer {token}")),
-        header("accept", "application/json"),
-        header("accept-language", "en-GB,en;q=0.9"),
-        header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        header("x-request-id", "6a1f0d2e-1c57-9f0f-a1f3-2f4c57a0b1c2"),
+    let bearer = format!("Bearer {token}");
+    let used = [
+        ("authorization", &*bearer),
+        ("accept", "application/json"),
+        ("accept-language", "en-GB,en;q=0.9"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("x-request-id", "6a1f0d2e-1c57-9f0f-a1f3-2f4c57a0b1c2"),
     ];
+    let (headers, header_map) = match sends {
+        Sends::Used => {
+            let headers = used.iter().map(|(key, value)| header(key, value)).collect();
+            (HashMap::new(), Some(HeaderMap { headers }))
+        }
+        Sends::All => {
+            let others = [(":authority", host), (":path", PATH), (":method", "GET")];
+            let all = used.iter().chain(&others).chain(OTHERS);
+            let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            (all.map(owned).collect(), None)
+        }
+    };
     let http = HttpRequest {
         id: "12884901893748575411".to_owned(),
         method: "GET".to_owned(),
-        path: "/v1/orders?x=1".to_owned(),
+        path: PATH.to_owned(),
         host: host.to_owned(),
         scheme: "https".to_owned(),
         protocol: "HTTP/1.1".to_owned(),
-        header_map: Some(HeaderMap { headers }),
+        headers,
+        header_map,
         ..HttpRequest::default()
     };
     let time = Some(Timestamp { seconds: 1_800_000_000, nanos: 7 });

@@ -7,11 +7,13 @@ use super::{Plan, cost, per_second, percentiles};
 use crate::load::{Load, Message, Target};
 use crate::process::Process;
 use crate::report::Table;
-use crate::world::{Setup, World, host, messages};
+use crate::world::{Sends, Setup, World, host, messages};
 
 const REQUESTS: usize = 60_000;
 const YES: &str = "always yes";
 const WARM: &str = "Stagedoor, 1 token";
+const YES_FEW: &str = "always yes, few headers";
+const FEW: &str = "Stagedoor, 1 token, few headers";
 
 /// One server, and what it is asked.
 struct Contender {
@@ -25,10 +27,10 @@ struct Contender {
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
     let mut servers: Vec<(Process, Target)> = Vec::new();
     let mut contenders = Vec::new();
-    let one = messages(&world.tokens(1, 0), &host(0));
-    let thousand = messages(&world.tokens(1000, 0), &host(0));
-    let many = messages(&world.tokens(plan.requests(100_000), 0), &host(0));
-    let others = messages(&world.tokens(1, 7), &host(0));
+    let with = |tokens: usize, first| messages(&world.tokens(tokens, first), &host(0), Sends::All);
+    let (one, thousand, many) = (with(1, 0), with(1000, 0), with(plan.requests(100_000), 0));
+    let others = with(1, 7);
+    let few = messages(&world.tokens(1, 0), &host(0), Sends::Used);
     for (workers, unix, note) in
         [(1, false, ""), (1, true, ", Unix socket"), (2, false, ", 2 workers")]
     {
@@ -37,12 +39,16 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             contenders.push(Contender { name, server, messages, allowed });
         };
         add(YES, servers.len(), &one, true);
+        if note.is_empty() {
+            add(YES_FEW, servers.len(), &few, true);
+        }
         servers.push(runtime.block_on(world.yes(workers, unix))?);
         let setup = Setup { workers, unix, ..Setup::default() };
         let name = format!("raw-{}", servers.len());
         let stagedoor = runtime.block_on(world.stagedoor(&name, &setup))?;
         add(WARM, servers.len(), &one, true);
         if note.is_empty() {
+            add(FEW, servers.len(), &few, true);
             add("Stagedoor, 1,000 tokens", servers.len(), &thousand, true);
             add("Stagedoor, 100,000 tokens", servers.len(), &many, true);
             add("Stagedoor, denied", servers.len(), &others, false);
@@ -72,6 +78,7 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
         ],
     );
     let mut aims = Table::new("raw-ratios", "ratio of CPU time", &[("ratio", 2)]);
+    contenders.retain(|contender| plan.only.as_ref().is_none_or(|only| contender.name == *only));
     // Everything is warm before anything is measured.
     for pass in 0..=plan.passes {
         for contender in &contenders {
@@ -102,8 +109,12 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             }
         }
     }
+    if plan.only.is_some() {
+        return Ok(vec![table]);
+    }
     for (name, of, by) in [
         ("a warm decision ÷ always yes (aim: at most 0.75)", WARM.to_owned(), YES.to_owned()),
+        ("the same with only the headers that are used", FEW.to_owned(), YES_FEW.to_owned()),
         (
             "the same over a Unix socket",
             format!("{WARM}, Unix socket"),

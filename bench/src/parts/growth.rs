@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use super::{Plan, cost};
 use crate::load::{Load, Message};
 use crate::report::Table;
-use crate::world::{GROUPS, Setup, Stagedoor, World, group_id, host, messages};
+use crate::world::{GROUPS, Sends, Setup, Stagedoor, World, group_id, host, messages};
 
 const REQUESTS: usize = 40_000;
 
@@ -16,7 +16,7 @@ const REQUESTS: usize = 40_000;
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     let token = world.tokens(1, 0);
-    let one = |host: &str, tokens: &[String]| messages(tokens, host).first().cloned();
+    let one = |host: &str, tokens: &[String]| messages(tokens, host, Sends::All).first().cloned();
 
     let mut contenders = Vec::new();
     for routes in [10, 1000, 10_000, 100_000] {

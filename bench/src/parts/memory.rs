@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use super::Plan;
 use crate::load::{Load, Message, run};
 use crate::report::Table;
-use crate::world::{Setup, World, host, messages};
+use crate::world::{Sends, Setup, World, host, messages};
 
 const TOKENS: usize = 100_000;
 
@@ -22,7 +22,7 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             let setup = Setup::default();
             let name_of = format!("memory-{}-{pass}", table.rows.len());
             let stagedoor = runtime.block_on(world.stagedoor(&name_of, &setup))?;
-            let all = messages(&tokens, &host);
+            let all = messages(&tokens, &host, Sends::All);
             let send = |from: usize, requests: usize| {
                 let load = Load {
                     target: stagedoor.target.clone(),

@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use super::{Plan, cost, percentiles};
 use crate::load::{Load, Message};
 use crate::report::Table;
-use crate::world::{Setup, World, forged, host, messages};
+use crate::world::{Sends, Setup, World, forged, host, messages};
 
 /// Requests of known callers a second.
 const RATE: f64 = 5000.0;
@@ -15,7 +15,7 @@ const REQUESTS: usize = 30_000;
 /// The latency of the known ones, without and with the others.
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
     let stagedoor = runtime.block_on(world.stagedoor("forged", &Setup::default()))?;
-    let good = messages(&world.tokens(1000, 0), &host(0));
+    let good = messages(&world.tokens(1000, 0), &host(0), Sends::All);
     let token = world.tokens(1, 0).pop().unwrap_or_default();
     let mut table = Table::new(
         "forged",

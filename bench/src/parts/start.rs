@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::Plan;
 use crate::load::{Load, run};
 use crate::report::Table;
-use crate::world::{Setup, World, messages};
+use crate::world::{Sends, Setup, World, messages};
 
 /// Twenty thousand entities.
 const CATALOG: Generated = Generated {
@@ -33,7 +33,7 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
         ..Setup::default()
     };
     let tokens = world.tokens_in(1, &[Generated::group_id(CATALOG.owner(0))]);
-    let message = messages(&tokens, "one.example.com");
+    let message = messages(&tokens, "one.example.com", Sends::All);
     let message = message.first().context("a message")?;
     let title = format!("{} entities on disk", CATALOG.total());
     let mut table = Table::new("start", &title, &[("ms", 0)]);
