@@ -128,6 +128,15 @@ fn verification(criterion: &mut Criterion, stagedoor: &Stagedoor) {
     group.bench_function("signature alone", |bench| {
         bench.iter(|| parsed.verify_sig(black_box(signed.as_bytes()), &sent).unwrap());
     });
+    let decoding = jsonwebtoken::DecodingKey::from_rsa_raw_components(&n, &e);
+    let (signed, sent) = tokens[0].rsplit_once('.').unwrap();
+    group.bench_function("signature by jsonwebtoken", |bench| {
+        bench.iter(|| {
+            let signed = black_box(signed.as_bytes());
+            let algorithm = jsonwebtoken::Algorithm::RS256;
+            assert!(jsonwebtoken::crypto::verify(sent, signed, &decoding, algorithm).unwrap());
+        });
+    });
     let credentials: Vec<_> =
         tokens.iter().map(|token| Credentials::One(format!("Bearer {token}").into())).collect();
     let mut next = (0..credentials.len()).cycle();

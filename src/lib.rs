@@ -15,6 +15,7 @@ mod collector;
 pub mod domain;
 pub mod fetch;
 pub(crate) mod nearest;
+mod priority;
 pub mod seldom;
 pub mod shutdown;
 pub mod yaml;

@@ -118,6 +118,7 @@ entra:
     only_catalog_groups: true
   keys: { refresh_every: 12h, min_refresh_interval: 5m, max_age: 24h, unknown_key_wait: 100ms, fetch_timeout: 5s, store: catalog, distrusted: [AbC] }
   token_cache: { max_entries: 100000, max_bytes: 64MiB }
+  verification: { threads: 2, queue: 400, max_wait: 50ms }
   tenants:
     - id: 11111111-2222-3333-4444-555555555555
       cloud: us_government
@@ -449,7 +450,7 @@ fn structure() {
     section(
         "entra",
         &format!("{{client_secret: s3cr3t, tenants: [{{id: {TENANT}, audiences: [a]}}]}}"),
-        "1:9: entra: unknown key `client_secret`: if it is a secret, it is never written here (known here: `clock_skew`, `max_token_lifetime`, `max_token_age`, `max_token_bytes`, `revocations_file`, `overage`, `graph`, `keys`, `token_cache`, `tenants`)",
+        "1:9: entra: unknown key `client_secret`: if it is a secret, it is never written here (known here: `clock_skew`, `max_token_lifetime`, `max_token_age`, `max_token_bytes`, `revocations_file`, `overage`, `graph`, `keys`, `token_cache`, `verification`, `tenants`)",
     );
     good("limits", "{max_connections: 1e3, max_message_bytes: 65536.0}");
 }

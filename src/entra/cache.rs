@@ -67,6 +67,14 @@ pub(super) struct TokenCache {
 #[error("the system gave no random numbers")]
 pub struct NoRandomness;
 
+impl TokenHash {
+    /// One of so many places.
+    pub(super) fn spread(&self, places: usize) -> usize {
+        let places = u64::try_from(places.max(1)).unwrap_or(u64::MAX);
+        usize::try_from(self.1 % places).unwrap_or_default()
+    }
+}
+
 impl TokenCache {
     pub(super) fn new(bounds: Bounds) -> Result<Self, NoRandomness> {
         let mut secret = [0; 16];

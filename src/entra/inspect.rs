@@ -91,7 +91,7 @@ impl Authenticator {
         let mut list = Checks::default();
         let shared = &*self.shared;
         let identity = shared.ask_all(token, claims.as_ref(), now, &mut list);
-        let verdict = shared.judge(token, now).map(drop).map_err(|rejected| rejected.denial);
+        let verdict = shared.judge_here(token, now).map(drop).map_err(|rejected| rejected.denial);
         Inspection { header, claims, checks: list.0, verdict, identity }
     }
 }
@@ -258,7 +258,7 @@ impl Shared {
         let whose = key.issuer.as_deref().unwrap_or("whoever publishes it");
         let owner = rules::key_issuer(key.issuer.as_deref(), &issuer.name, issuer.version, tenant);
         list.add("key is the issuer's", "", owner, format!("for {whose}"));
-        let signed = if key.verifies(jwt.signed, jwt.signature) {
+        let signed = if key.verifies(jwt.signed, &jwt.signature) {
             Ok(())
         } else {
             Err(Reason::TokenSignature.into())

@@ -12,8 +12,8 @@ use crate::domain::{Denial, Reason};
 pub(super) struct Jwt<'a> {
     /// What the signature is over: header and payload as sent.
     pub(super) signed: &'a str,
-    /// The signature, base64url.
-    pub(super) signature: &'a str,
+    /// The signature.
+    pub(super) signature: Vec<u8>,
     /// The key it names.
     pub(super) key_id: String,
     /// Its claims.
@@ -36,7 +36,8 @@ impl<'a> Jwt<'a> {
         let payload = decode(payload).ok_or_else(malformed)?;
         // The header before the signature: of `alg: none`, that is what is wrong.
         let key_id = check_header(&header)?;
-        decode(signature).filter(|bytes| !bytes.is_empty()).ok_or_else(malformed)?;
+        let signature =
+            decode(signature).filter(|bytes| !bytes.is_empty()).ok_or_else(malformed)?;
         let claims = json::object(&payload).ok_or(Reason::TokenJsonInvalid)?;
         Ok(Self { signed, signature, key_id, claims })
     }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
 use super::json;
@@ -32,7 +32,8 @@ pub(super) struct Key {
     pub(super) fingerprint: [u8; 32],
     /// The issuer that the document says it is for; a template or an issuer.
     pub(super) issuer: Option<Box<str>>,
-    decoding: DecodingKey,
+    /// For RS256, and taken apart once: that is a fifth of what a verification costs.
+    public: ParsedPublicKey,
 }
 
 impl fmt::Debug for Key {
@@ -149,9 +150,8 @@ impl KeySet {
 
 impl Key {
     /// Whether the signature over the text is this key's.
-    pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
-        jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.decoding, Algorithm::RS256)
-            .unwrap_or(false)
+    pub(super) fn verifies(&self, signed: &str, signature: &[u8]) -> bool {
+        self.public.verify_sig(signed.as_bytes(), signature).is_ok()
     }
 }
 
@@ -186,8 +186,9 @@ fn usable(jwk: &Map<String, Value>) -> Option<(Box<str>, Key)> {
         context.update(part);
     }
     let fingerprint = context.finish().as_ref().try_into().ok()?;
-    let decoding = DecodingKey::from_rsa_raw_components(modulus, exponent);
-    Some((id.into(), Key { id: id.into(), fingerprint, issuer, decoding }))
+    let public = RsaPublicKeyComponents { n: modulus, e: exponent };
+    let public = public.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
+    Some((id.into(), Key { id: id.into(), fingerprint, issuer, public }))
 }
 
 /// Without leading zeros, which don't change a number.

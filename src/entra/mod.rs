@@ -19,8 +19,10 @@ mod settings;
 mod source;
 mod store;
 mod supposed;
+mod verifiers;
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join_all;
 use rand::rngs::SmallRng;
@@ -39,15 +41,20 @@ pub use issuer::{IssuerStatus, KeyState};
 pub use key_set::{KeySet, KeySetError};
 pub use revocation::{RevocationError, distrust_key};
 pub use rules::is_graph;
-pub use settings::{AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants};
+pub use settings::{
+    AGENT_FACETS, EntraSettings, KeySettings, Overage, TenantSettings, Tenants,
+    VerificationSettings,
+};
 pub use source::SourceError;
 pub use supposed::{claims_of, suppose};
+pub use verifiers::VerifierStats;
 
 use cache::{Entry, TokenCache, TokenHash};
 use issuer::Issuer;
 use jwt::Jwt;
 use revocation::RevocationList;
 use rules::{Lifetime, Version};
+use verifiers::Verifiers;
 
 use crate::clock::Now;
 use crate::domain::{Credentials, Denial, Identity, Reason, TenantId};
@@ -65,6 +72,8 @@ struct Shared {
     issuers: Vec<Issuer>,
     cache: TokenCache,
     revocations: RevocationList,
+    /// Without them a token is verified where it is asked about.
+    verifiers: OnceLock<Verifiers>,
 }
 
 /// Why the settings can't be used.
@@ -101,11 +110,18 @@ pub enum LoadKeysError {
 }
 
 /// Why a token was not accepted, and whether a key that is fetched now could help.
+#[derive(Debug)]
 struct Rejected {
     denial: Denial,
     /// The issuer that doesn't list the key, by its place in the configuration, and
     /// how many fetches had ended when it was looked up.
     unknown_key: Option<(usize, u64)>,
+}
+
+/// A token that was verified before, or what to find it by from now on.
+enum Known {
+    Proven(Proven),
+    New(TokenHash),
 }
 
 /// Who a token proves.
@@ -157,10 +173,39 @@ impl Authenticator {
         let cache = TokenCache::new(settings.cache)?;
         let revocations =
             RevocationList::new(settings.revocations.clone(), &settings.distrusted_keys)?;
-        Ok(Self { shared: Arc::new(Shared { settings, issuers, cache, revocations }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                settings,
+                issuers,
+                cache,
+                revocations,
+                verifiers: OnceLock::new(),
+            }),
+        })
     }
 
-    /// Who the credentials prove. Waits only for a key that nobody has seen yet.
+    /// From now on verifies on threads of their own what is not known, unless it does so
+    /// already.
+    ///
+    /// # Errors
+    /// The threads can't be started.
+    pub fn start_verifiers(&self) -> io::Result<()> {
+        if self.shared.verifiers.get().is_none() {
+            let verifiers = Verifiers::start(self.shared.settings.verification, &self.shared)?;
+            // Whoever was faster has threads of their own; these end.
+            let _ = self.shared.verifiers.set(verifiers);
+        }
+        Ok(())
+    }
+
+    /// What the threads did that verify tokens, where there are any.
+    #[must_use]
+    pub fn verifier_stats(&self) -> VerifierStats {
+        self.shared.verifiers.get().map(Verifiers::stats).unwrap_or_default()
+    }
+
+    /// Who the credentials prove. Waits only for what is not at hand: a token that nobody has
+    /// verified yet, a key that nobody has seen yet.
     ///
     /// # Errors
     /// The rule that the credentials break, or what is missing to judge them.
@@ -180,7 +225,7 @@ impl Authenticator {
         let token = bearer::token(credentials)?;
         let deadline = Instant::now() + self.shared.settings.keys.unknown_key_wait;
         loop {
-            let rejected = match self.shared.judge(token, now) {
+            let rejected = match self.shared.judge(token, now).await {
                 Ok(proven) => return Ok(proven),
                 Err(rejected) => rejected,
             };
@@ -212,7 +257,7 @@ impl Authenticator {
     /// As [`Authenticator::authenticate`].
     pub fn prove_offline(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
-        self.shared.judge(token, now).map_err(|rejected| rejected.denial)
+        self.shared.judge_here(token, now).map_err(|rejected| rejected.denial)
     }
 
     /// Keeps all key sets current until `stop` becomes true.
@@ -295,19 +340,46 @@ impl Authenticator {
 }
 
 impl Shared {
-    fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
+    async fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
+        let hash = match self.known(token, now)? {
+            Known::Proven(proven) => return Ok(proven),
+            Known::New(hash) => hash,
+        };
+        let Some(verifiers) = self.verifiers.get() else { return self.learn(hash, token, now) };
+        // Not a part of the future of those who are known.
+        let entry = Box::pin(verifiers.verify(hash, token, now)).await?;
+        Ok(self.keep(hash, entry))
+    }
+
+    /// As [`Shared::judge`], without waiting for anybody.
+    fn judge_here(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
+        match self.known(token, now)? {
+            Known::Proven(proven) => Ok(proven),
+            Known::New(hash) => self.learn(hash, token, now),
+        }
+    }
+
+    fn known(&self, token: &str, now: Now) -> Result<Known, Rejected> {
         // Size first: not even a hash of what is too large.
         if token.len() > self.settings.max_token_bytes {
             return Err(Denial::from(Reason::TokenTooLarge).into());
         }
         let hash = self.cache.hash(token).ok_or_else(|| Denial::from(Reason::Internal))?;
-        if let Some(known) = self.recall(&hash, now) {
-            return known.map(|identity| Proven { identity, remembered: true }).map_err(Into::into);
+        match self.recall(&hash, now) {
+            Some(known) => Ok(Known::Proven(Proven { identity: known?, remembered: true })),
+            None => Ok(Known::New(hash)),
         }
+    }
+
+    fn learn(&self, hash: TokenHash, token: &str, now: Now) -> Result<Proven, Rejected> {
         let entry = self.verify(token, now)?;
+        Ok(self.keep(hash, entry))
+    }
+
+    fn keep(&self, hash: TokenHash, entry: Entry) -> Proven {
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
-        Ok(Proven { identity, remembered: false })
+        Proven { identity, remembered: false }
     }
 
     /// What becomes of a token that was verified before, or nothing where it wasn't, or is
@@ -315,22 +387,27 @@ impl Shared {
     /// looks at the same part of the cache.
     fn recall(&self, hash: &TokenHash, now: Now) -> Option<Result<Arc<Identity>, Denial>> {
         let entry = self.cache.find(hash)?;
-        let revoked = self.revocations.load();
-        let issuer = entry.identity.facts.issuer.and_then(|index| self.issuers.get(index));
-        let key =
-            issuer.and_then(|issuer| issuer.vouches(entry.key, now, |key| revoked.key(&key.id)));
-        let Some(key) = key else {
+        let Some(stands) = self.stands(&entry, now) else {
             // Judged anew, which says why.
             self.cache.remove(hash);
             return None;
         };
+        Some(stands.map(|()| entry.identity))
+    }
+
+    /// Whether a token that was verified is still good, or nothing where its key is no longer
+    /// its issuer's.
+    fn stands(&self, entry: &Entry, now: Now) -> Option<Result<(), Denial>> {
+        let revoked = self.revocations.load();
+        let issuer = entry.identity.facts.issuer.and_then(|index| self.issuers.get(index));
+        let key = issuer?.vouches(entry.key, now, |key| revoked.key(&key.id))?;
         let (skew, age) = (self.settings.clock_skew, self.settings.max_token_age);
         let stands = entry
             .lifetime()
             .covers(now.unix, skew, age)
             .and(key)
             .and_then(|()| revoked.holder(&entry.identity));
-        Some(stands.map(|()| entry.identity))
+        Some(stands)
     }
 
     /// The issuer that a token names: its place, itself, its entry of the settings, and the
@@ -375,7 +452,7 @@ impl Shared {
             denial,
         })?;
         rules::key_issuer(key.issuer.as_deref(), &issuer.name, issuer.version, tenant)?;
-        if !key.verifies(jwt.signed, jwt.signature) {
+        if !key.verifies(jwt.signed, &jwt.signature) {
             return Err(Denial::from(Reason::TokenSignature).into());
         }
         // Proven from here on: only now is anybody somebody.

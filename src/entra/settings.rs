@@ -28,6 +28,8 @@ pub struct EntraSettings {
     pub graph: Option<GraphSettings>,
     /// The verified-token cache.
     pub cache: Bounds,
+    /// How tokens are verified that nobody has verified yet.
+    pub verification: VerificationSettings,
     /// The life of a key set.
     pub keys: KeySettings,
     /// Where key sets are kept for the next start.
@@ -52,6 +54,7 @@ impl EntraSettings {
             overage: Overage::Deny,
             graph: None,
             cache: Bounds { max_entries: 100_000, max_bytes: 64 << 20 },
+            verification: VerificationSettings { threads: 0, queue: 500, max_wait: second / 10 },
             keys: KeySettings {
                 refresh_every: hour,
                 min_refresh_interval: second * 300,
@@ -64,6 +67,17 @@ impl EntraSettings {
             revocations: None,
         }
     }
+}
+
+/// The threads that verify tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerificationSettings {
+    /// How many; 0 is one.
+    pub threads: usize,
+    /// Tokens that may wait for them, of all together.
+    pub queue: usize,
+    /// How long a token waits before it is turned away.
+    pub max_wait: Duration,
 }
 
 /// What becomes of a token that points to a caller's groups instead of listing them.

@@ -1,17 +1,18 @@
 //! `entra`: which tenants' tokens are accepted, and for how long anything is kept.
 
-use super::{Findings, graph, tenant};
+use super::{Findings, graph, tenant, threads};
 use crate::bounded::Bounds;
-use crate::config::document::{Entra, Overage};
+use crate::config::document::{Check, Entra, Overage};
 use crate::config::problem::below;
 use crate::config::values::{ByteSize, Period};
-use crate::entra::{self, EntraSettings, KeySettings, TenantSettings};
+use crate::entra::{self, EntraSettings, KeySettings, TenantSettings, VerificationSettings};
 
 pub(super) fn settings(
     entra: &Entra,
-    deadline: Period,
+    check: &Check,
     findings: &mut Findings<'_>,
 ) -> Option<EntraSettings> {
+    let deadline = check.deadline;
     let (ms, m, h) = (Period::millis, Period::minutes, Period::hours);
     let (skew, lifetime) = (entra.clock_skew, entra.max_token_lifetime);
     let clock_skew = findings.period("/entra/clock_skew", skew, ms(0), m(5));
@@ -62,11 +63,31 @@ pub(super) fn settings(
         },
         graph: graph?,
         cache,
+        verification: verification(entra, check, findings),
         keys,
         key_store: key_store?,
         distrusted_keys: entra.keys.distrusted.clone(),
         revocations: revocations?,
     })
+}
+
+fn verification(entra: &Entra, check: &Check, findings: &mut Findings<'_>) -> VerificationSettings {
+    let verification = &entra.verification;
+    let (queue, concurrent) = (verification.queue, check.max_concurrent);
+    if queue.is_some_and(|queue| queue >= concurrent) {
+        let message = format!("must be less than `check.max_concurrent` (`{concurrent}`)");
+        findings.say_of("/entra/verification/queue", &["/check/max_concurrent"], message);
+    }
+    let (max_wait, deadline) = (verification.max_wait, check.deadline);
+    if max_wait.is_some_and(|wait| wait >= deadline) {
+        let message = format!("must be less than `check.deadline` (`{deadline}`)");
+        findings.say_of("/entra/verification/max_wait", &["/check/deadline"], message);
+    }
+    VerificationSettings {
+        threads: threads(verification.threads),
+        queue: usize::try_from(queue.unwrap_or(concurrent / 2)).unwrap_or(usize::MAX),
+        max_wait: max_wait.map_or(deadline.0 / 2, |wait| wait.0),
+    }
 }
 
 fn keys(entra: &Entra, deadline: Period, findings: &mut Findings<'_>) -> KeySettings {
