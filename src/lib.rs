@@ -15,7 +15,6 @@ mod collector;
 pub mod domain;
 pub mod fetch;
 pub(crate) mod nearest;
-mod priority;
 pub mod seldom;
 pub mod shutdown;
 pub mod yaml;

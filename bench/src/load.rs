@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use h2::client::SendRequest;
 use hdrhistogram::Histogram;
 use http::Request;
@@ -33,7 +35,8 @@ pub(crate) struct Load {
     pub(crate) streams: usize,
     /// Requests in all.
     pub(crate) requests: usize,
-    /// Requests a second; without it, the next one goes when there is an answer.
+    /// Requests a second, however many are in flight; without it, the next one goes when
+    /// there is an answer.
     pub(crate) rate: Option<f64>,
 }
 
@@ -68,7 +71,6 @@ struct Shared<'a> {
     given: Cell<usize>,
     requests: usize,
     begun: Instant,
-    every: Option<Duration>,
     outcome: RefCell<Outcome>,
 }
 
@@ -98,13 +100,17 @@ async fn send(load: &Load, next: &dyn Fn(usize) -> Message) -> Result<Outcome> {
         given: Cell::new(0),
         requests: load.requests,
         begun: Instant::now(),
-        every: load.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
         outcome: RefCell::new(outcome),
     });
-    let streams = senders.iter().flat_map(|sender| vec![sender.clone(); load.streams]);
-    let all = streams.map(|sender| stream(sender, &shared));
-    for ended in futures_util::future::join_all(all).await {
-        ended?;
+    match load.rate {
+        None => {
+            let streams = senders.iter().flat_map(|sender| vec![sender; load.streams]);
+            let all = streams.map(|sender| stream(sender, &shared));
+            for ended in futures_util::future::join_all(all).await {
+                ended?;
+            }
+        }
+        Some(rate) => paced(&senders, &shared, Duration::from_secs_f64(1.0 / rate)).await?,
     }
     let took = shared.begun.elapsed();
     let shared = Rc::into_inner(shared).context("a stream is left")?;
@@ -128,49 +134,75 @@ where
 }
 
 /// One request after another, until there are no more.
-async fn stream(sender: SendRequest<Bytes>, shared: &Shared<'_>) -> Result<()> {
-    let mut sender = sender.ready().await?;
+async fn stream(sender: &SendRequest<Bytes>, shared: &Shared<'_>) -> Result<()> {
     loop {
         let number = shared.given.get();
         if number >= shared.requests {
             return Ok(());
         }
         shared.given.set(number + 1);
-        let mut due = Instant::now();
-        if let Some(every) = shared.every {
-            // Measured from when it should have gone: who is late because the server is
-            // doesn't make it look fast.
-            due = shared.begun + every.mul_f64(f64::from(u32::try_from(number)?));
-            while Instant::now() < due {
-                yield_now().await;
+        one(sender.clone(), shared, number, Instant::now()).await?;
+    }
+}
+
+/// Each request when it is due, however many are on their way. Latency is measured from then:
+/// who is late because the server is doesn't make it look fast.
+async fn paced(senders: &[SendRequest<Bytes>], shared: &Shared<'_>, every: Duration) -> Result<()> {
+    let mut on_their_way = FuturesUnordered::new();
+    for (number, sender) in (0..shared.requests).zip(senders.iter().cycle()) {
+        let due = shared.begun + every.mul_f64(f64::from(u32::try_from(number)?));
+        loop {
+            // The answers that are there are taken meanwhile.
+            match on_their_way.next().now_or_never() {
+                Some(Some(ended)) => ended?,
+                Some(None) | None => yield_now().await,
+            }
+            if Instant::now() >= due {
+                break;
             }
         }
-        let message = (shared.next)(number);
-        let request = Request::post("http://stagedoor/envoy.service.auth.v3.Authorization/Check")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())?;
-        let (response, mut body) = sender.send_request(request, false)?;
-        body.send_data(message.frame, true)?;
-        let (head, mut body) = response.await?.into_parts();
-        ensure!(head.status == 200, "status {}", head.status);
-        let mut answer = Vec::new();
-        while let Some(data) = body.data().await {
-            let data = data?;
-            body.flow_control().release_capacity(data.len())?;
-            answer.extend_from_slice(&data);
-        }
-        let trailers = body.trailers().await?.context("no trailers")?;
-        ensure!(trailers.get("grpc-status").is_some_and(|code| code == "0"), "{trailers:?}");
-        let nanos = u64::try_from(due.elapsed().as_nanos())?.max(1);
-        let mut outcome = shared.outcome.borrow_mut();
-        if message.is_forged { &mut outcome.forged } else { &mut outcome.good }.record(nanos)?;
-        match code(&answer).context("no answer to a check")? {
-            0 => outcome.allowed += 1,
-            14 => outcome.unavailable += 1,
-            _ => outcome.denied += 1,
-        }
+        on_their_way.push(one(sender.clone(), shared, number, due));
     }
+    while let Some(ended) = on_their_way.next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// One request, and what comes back.
+async fn one(
+    sender: SendRequest<Bytes>,
+    shared: &Shared<'_>,
+    number: usize,
+    due: Instant,
+) -> Result<()> {
+    let message = (shared.next)(number);
+    let request = Request::post("http://stagedoor/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())?;
+    let mut sender = sender.ready().await?;
+    let (response, mut body) = sender.send_request(request, false)?;
+    body.send_data(message.frame, true)?;
+    let (head, mut body) = response.await?.into_parts();
+    ensure!(head.status == 200, "status {}", head.status);
+    let mut answer = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        answer.extend_from_slice(&data);
+    }
+    let trailers = body.trailers().await?.context("no trailers")?;
+    ensure!(trailers.get("grpc-status").is_some_and(|code| code == "0"), "{trailers:?}");
+    let nanos = u64::try_from(due.elapsed().as_nanos())?.max(1);
+    let mut outcome = shared.outcome.borrow_mut();
+    if message.is_forged { &mut outcome.forged } else { &mut outcome.good }.record(nanos)?;
+    match code(&answer).context("no answer to a check")? {
+        0 => outcome.allowed += 1,
+        14 => outcome.unavailable += 1,
+        _ => outcome.denied += 1,
+    }
+    Ok(())
 }
 
 /// `status.code` of a `CheckResponse` in its frame. Both servers write the status first, and

@@ -109,9 +109,6 @@ impl App {
         let overage = overage(config.overage, resolver.as_ref());
         let authenticator =
             Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
-        authenticator
-            .start_verifiers()
-            .map_err(|e| AppError::start("the threads that verify tokens", e))?;
         let catalog = Catalog::new(config.catalog);
         let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref())
             .with_denials(config.denials);

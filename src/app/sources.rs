@@ -75,11 +75,11 @@ impl Collector for Parts {
         let tokens = self.authenticator.cache_stats();
         gauge("stagedoor_token_cache_entries", "Cached tokens", count(tokens.entries))?;
         gauge("stagedoor_token_cache_bytes", "Their size, as counted", count(tokens.bytes))?;
-        let verifiers = self.authenticator.verifier_stats();
+        let verification = self.authenticator.verification_stats();
         gauge(
             "stagedoor_verifications_queued",
             "Tokens that wait to be verified",
-            count(verifiers.queued),
+            count(verification.waiting),
         )?;
 
         gauge(
@@ -161,16 +161,16 @@ impl Collector for Parts {
         counter("stagedoor_groups_failures", "Lookups that failed", groups.failures)?;
         counter("stagedoor_token_cache_hits", "Tokens found verified", tokens.hits)?;
         counter("stagedoor_token_cache_misses", "Tokens that had to be verified", tokens.misses)?;
-        counter("stagedoor_verifications", "Tokens that were verified", verifiers.verified)?;
+        counter("stagedoor_verifications", "Tokens that were verified", verification.verified)?;
         counter(
             "stagedoor_verifications_turned_away",
             "Tokens that were not verified because as many as may were waiting",
-            verifiers.full,
+            verification.full,
         )?;
         counter(
             "stagedoor_verifications_late",
             "Tokens that were not verified in time",
-            verifiers.late,
+            verification.late,
         )?;
         counter("stagedoor_audit_records_written", "Audit records written", audit.written)?;
         counter(

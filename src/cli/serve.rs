@@ -13,9 +13,6 @@ use crate::telemetry;
 
 /// One that compiles a large snapshot leaves another to answer a probe.
 const BACKGROUND_THREADS: usize = 2;
-/// They go after the threads that answer requests (`nice`), and before those that verify
-/// tokens nobody has seen.
-const BACKGROUND_PRIORITY: i32 = 5;
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
@@ -25,7 +22,6 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(BACKGROUND_THREADS)
         .thread_name("background")
-        .on_thread_start(|| crate::priority::lower(BACKGROUND_PRIORITY))
         .enable_all()
         .build()
         .context("the runtime can't be started")?;

@@ -118,7 +118,7 @@ entra:
     only_catalog_groups: true
   keys: { refresh_every: 12h, min_refresh_interval: 5m, max_age: 24h, unknown_key_wait: 100ms, fetch_timeout: 5s, store: catalog, distrusted: [AbC] }
   token_cache: { max_entries: 100000, max_bytes: 64MiB }
-  verification: { threads: 2, queue: 400, max_wait: 50ms }
+  verification: { queue: 400, max_wait: 50ms }
   tenants:
     - id: 11111111-2222-3333-4444-555555555555
       cloud: us_government

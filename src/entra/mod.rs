@@ -19,10 +19,9 @@ mod settings;
 mod source;
 mod store;
 mod supposed;
-mod verifiers;
+mod turns;
 
-use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use rand::rngs::SmallRng;
@@ -47,14 +46,14 @@ pub use settings::{
 };
 pub use source::SourceError;
 pub use supposed::{claims_of, suppose};
-pub use verifiers::VerifierStats;
+pub use turns::VerificationStats;
 
 use cache::{Entry, TokenCache, TokenHash};
 use issuer::Issuer;
 use jwt::Jwt;
 use revocation::RevocationList;
 use rules::{Lifetime, Version};
-use verifiers::Verifiers;
+use turns::Turns;
 
 use crate::clock::Now;
 use crate::domain::{Credentials, Denial, Identity, Reason, TenantId};
@@ -72,8 +71,7 @@ struct Shared {
     issuers: Vec<Issuer>,
     cache: TokenCache,
     revocations: RevocationList,
-    /// Without them a token is verified where it is asked about.
-    verifiers: OnceLock<Verifiers>,
+    turns: Turns,
 }
 
 /// Why the settings can't be used.
@@ -116,12 +114,6 @@ struct Rejected {
     /// The issuer that doesn't list the key, by its place in the configuration, and
     /// how many fetches had ended when it was looked up.
     unknown_key: Option<(usize, u64)>,
-}
-
-/// A token that was verified before, or what to find it by from now on.
-enum Known {
-    Proven(Proven),
-    New(TokenHash),
 }
 
 /// Who a token proves.
@@ -173,35 +165,14 @@ impl Authenticator {
         let cache = TokenCache::new(settings.cache)?;
         let revocations =
             RevocationList::new(settings.revocations.clone(), &settings.distrusted_keys)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                settings,
-                issuers,
-                cache,
-                revocations,
-                verifiers: OnceLock::new(),
-            }),
-        })
+        let turns = Turns::new(settings.verification);
+        Ok(Self { shared: Arc::new(Shared { settings, issuers, cache, revocations, turns }) })
     }
 
-    /// From now on verifies on threads of their own what is not known, unless it does so
-    /// already.
-    ///
-    /// # Errors
-    /// The threads can't be started.
-    pub fn start_verifiers(&self) -> io::Result<()> {
-        if self.shared.verifiers.get().is_none() {
-            let verifiers = Verifiers::start(self.shared.settings.verification, &self.shared)?;
-            // Whoever was faster has threads of their own; these end.
-            let _ = self.shared.verifiers.set(verifiers);
-        }
-        Ok(())
-    }
-
-    /// What the threads did that verify tokens, where there are any.
+    /// How tokens fared that were not known.
     #[must_use]
-    pub fn verifier_stats(&self) -> VerifierStats {
-        self.shared.verifiers.get().map(Verifiers::stats).unwrap_or_default()
+    pub fn verification_stats(&self) -> VerificationStats {
+        self.shared.turns.stats()
     }
 
     /// Who the credentials prove. Waits only for what is not at hand: a token that nobody has
@@ -341,52 +312,54 @@ impl Authenticator {
 
 impl Shared {
     async fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
-        let hash = match self.known(token, now)? {
-            Known::Proven(proven) => return Ok(proven),
-            Known::New(hash) => hash,
-        };
-        let Some(verifiers) = self.verifiers.get() else { return self.learn(hash, token, now) };
+        let hash = self.hash(token)?;
+        if let Some(known) = self.recall(&hash, now, self.cache.find(&hash)) {
+            return Ok(Proven { identity: known?, remembered: true });
+        }
         // Not a part of the future of those who are known.
-        let entry = Box::pin(verifiers.verify(hash, token, now)).await?;
-        Ok(self.keep(hash, entry))
+        let _turn = Box::pin(self.turns.take()).await?;
+        // Meanwhile somebody else may have come with the same token, and gone first.
+        if let Some(known) = self.recall(&hash, now, self.cache.peek(&hash)) {
+            return Ok(Proven { identity: known?, remembered: true });
+        }
+        self.learn(hash, token, now)
     }
 
     /// As [`Shared::judge`], without waiting for anybody.
     fn judge_here(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
-        match self.known(token, now)? {
-            Known::Proven(proven) => Ok(proven),
-            Known::New(hash) => self.learn(hash, token, now),
+        let hash = self.hash(token)?;
+        match self.recall(&hash, now, self.cache.find(&hash)) {
+            Some(known) => Ok(Proven { identity: known?, remembered: true }),
+            None => self.learn(hash, token, now),
         }
     }
 
-    fn known(&self, token: &str, now: Now) -> Result<Known, Rejected> {
+    fn hash(&self, token: &str) -> Result<TokenHash, Denial> {
         // Size first: not even a hash of what is too large.
         if token.len() > self.settings.max_token_bytes {
-            return Err(Denial::from(Reason::TokenTooLarge).into());
+            return Err(Reason::TokenTooLarge.into());
         }
-        let hash = self.cache.hash(token).ok_or_else(|| Denial::from(Reason::Internal))?;
-        match self.recall(&hash, now) {
-            Some(known) => Ok(Known::Proven(Proven { identity: known?, remembered: true })),
-            None => Ok(Known::New(hash)),
-        }
+        self.cache.hash(token).ok_or_else(|| Reason::Internal.into())
     }
 
     fn learn(&self, hash: TokenHash, token: &str, now: Now) -> Result<Proven, Rejected> {
+        self.turns.count();
         let entry = self.verify(token, now)?;
-        Ok(self.keep(hash, entry))
-    }
-
-    fn keep(&self, hash: TokenHash, entry: Entry) -> Proven {
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
-        Proven { identity, remembered: false }
+        Ok(Proven { identity, remembered: false })
     }
 
     /// What becomes of a token that was verified before, or nothing where it wasn't, or is
     /// to be judged anew. Allocates nothing, and waits for nobody but another thread that
     /// looks at the same part of the cache.
-    fn recall(&self, hash: &TokenHash, now: Now) -> Option<Result<Arc<Identity>, Denial>> {
-        let entry = self.cache.find(hash)?;
+    fn recall(
+        &self,
+        hash: &TokenHash,
+        now: Now,
+        found: Option<Entry>,
+    ) -> Option<Result<Arc<Identity>, Denial>> {
+        let entry = found?;
         let Some(stands) = self.stands(&entry, now) else {
             // Judged anew, which says why.
             self.cache.remove(hash);

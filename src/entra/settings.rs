@@ -54,7 +54,7 @@ impl EntraSettings {
             overage: Overage::Deny,
             graph: None,
             cache: Bounds { max_entries: 100_000, max_bytes: 64 << 20 },
-            verification: VerificationSettings { threads: 0, queue: 500, max_wait: second / 10 },
+            verification: VerificationSettings { queue: 500, max_wait: second / 10 },
             keys: KeySettings {
                 refresh_every: hour,
                 min_refresh_interval: second * 300,
@@ -69,12 +69,10 @@ impl EntraSettings {
     }
 }
 
-/// The threads that verify tokens.
+/// What new tokens are held to before they are verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerificationSettings {
-    /// How many; 0 is one.
-    pub threads: usize,
-    /// Tokens that may wait for them, of all together.
+    /// Tokens that may wait for their turn.
     pub queue: usize,
     /// How long a token waits before it is turned away.
     pub max_wait: Duration,

@@ -26,24 +26,28 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
     let none = || Message { frame: bytes::Bytes::new(), is_forged: true };
     let mut made = 0;
     for pass in 0..=plan.passes {
-        for (name, share) in [("nothing else", 0_usize), ("and 30 % of all are forged", 3)] {
-            let requests = plan.requests(REQUESTS) * 10 / (10 - share);
-            let known = f64::from(u32::try_from(10 - share)?);
+        for (name, share) in [
+            ("nothing else", 0_usize),
+            ("and 30 % of all are forged", 6),
+            ("and 75 % of all are forged", 15),
+        ] {
+            let requests = plan.requests(REQUESTS) * 20 / (20 - share);
+            let known = f64::from(u32::try_from(20 - share)?);
             let load = Load {
                 target: stagedoor.target.clone(),
                 connections: 2,
                 streams: 64,
                 requests,
-                rate: Some(RATE * 10.0 / known),
+                rate: Some(RATE * 20.0 / known),
             };
             // Made beforehand, each once: the load must cost no more with them.
-            let bad: Vec<Message> = (0..requests * share / 10 + 1)
+            let bad: Vec<Message> = (0..requests * share / 20 + 20)
                 .map(|number| forged(&token, &host(0), made + number))
                 .collect();
             made += bad.len();
             let next = |number: usize| {
-                if number % 10 < share {
-                    bad.get(number / 10 * share + number % 10).cloned().unwrap_or_else(none)
+                if number % 20 < share {
+                    bad.get(number / 20 * share + number % 20).cloned().unwrap_or_else(none)
                 } else {
                     good_at(number).unwrap_or_else(none)
                 }

@@ -1,6 +1,6 @@
 //! `entra`: which tenants' tokens are accepted, and for how long anything is kept.
 
-use super::{Findings, graph, tenant, threads};
+use super::{Findings, graph, tenant};
 use crate::bounded::Bounds;
 use crate::config::document::{Check, Entra, Overage};
 use crate::config::problem::below;
@@ -84,7 +84,6 @@ fn verification(entra: &Entra, check: &Check, findings: &mut Findings<'_>) -> Ve
         findings.say_of("/entra/verification/max_wait", &["/check/deadline"], message);
     }
     VerificationSettings {
-        threads: threads(verification.threads),
         queue: usize::try_from(queue.unwrap_or(concurrent / 2)).unwrap_or(usize::MAX),
         max_wait: max_wait.map_or(deadline.0 / 2, |wait| wait.0),
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Findings, threads};
+use super::Findings;
 use crate::config::document::{Document, Listen};
 use crate::config::problem::below;
 use crate::config::values::{ByteSize, Period};
@@ -125,6 +125,12 @@ impl ServeLimits {
     }
 }
 
+/// The threads that connections are served on.
+fn workers(configured: Option<u32>) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    configured.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(processors)
+}
+
 pub(super) fn limits(document: &Document, findings: &mut Findings<'_>) -> ServeLimits {
     let limits = &document.limits;
     let (ms, s, m, h) = (Period::millis, Period::seconds, Period::minutes, Period::hours);
@@ -155,7 +161,7 @@ pub(super) fn limits(document: &Document, findings: &mut Findings<'_>) -> ServeL
     let max_header_list = size("max_header_list_bytes", limits.max_header_list_bytes, kib(1 << 10));
     ServeLimits(ServeSettings {
         listeners: Vec::new(),
-        workers: threads(document.listen.workers),
+        workers: workers(document.listen.workers),
         max_connections: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
         max_concurrent_streams: limits.max_concurrent_streams,
         max_message_bytes,

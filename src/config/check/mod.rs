@@ -55,12 +55,6 @@ pub(super) fn policy(document: &Document, base_dir: &Path) -> PolicySettings {
     policy::settings(&document.policy, &mut Findings { base_dir, list: Vec::new() })
 }
 
-/// So many threads, or as many as there are processors.
-fn threads(configured: Option<u32>) -> usize {
-    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-    configured.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(processors)
-}
-
 fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> {
     // Each part is looked at before the first missing one ends it.
     let listeners = listen::listeners(&document.listen, findings);

@@ -31,7 +31,7 @@ pub(in crate::config) struct Entra {
     pub(in crate::config) keys: Keys,
     /// The cache of verified tokens.
     pub(in crate::config) token_cache: TokenCache,
-    /// The threads that verify tokens which are not in the cache.
+    /// What tokens are held to that are not in the cache.
     pub(in crate::config) verification: Verification,
     /// The tenants whose tokens are accepted.
     #[schemars(length(min = 1))]
@@ -114,15 +114,11 @@ impl Default for TokenCache {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Verification {
-    /// The threads that verify tokens which are not in the cache; without it as many as there
-    /// are processors. They have a lower priority than the threads that answer requests.
-    #[schemars(range(min = 1, max = 1024))]
-    pub(in crate::config) threads: Option<u32>,
-    /// At most this many tokens wait; one more is turned away at once with 503. Without it
-    /// half of `check.max_concurrent`, and always less, so that known callers have the rest.
+    /// At most this many new tokens wait to be verified; one more is turned away at once with
+    /// 503. Without it half of `check.max_concurrent`, and always less, so that known callers have the rest.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(in crate::config) queue: Option<u32>,
-    /// A token that waited this long is turned away with 503; without it half of
+    /// A new token that waited this long is turned away with 503; without it half of
     /// `check.deadline`, and always less.
     pub(in crate::config) max_wait: Option<Period>,
 }

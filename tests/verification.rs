@@ -1,5 +1,5 @@
-//! New tokens are verified on threads of their own, as many as there is room for, and those
-//! who are known are answered whatever waits.
+//! New tokens wait for their turn to be verified, as many as there is room for, and those who
+//! are known are answered whatever waits.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
@@ -39,9 +39,6 @@ fn authenticator(key: &SigningKey, verification: VerificationSettings) -> Authen
     let authenticator = Authenticator::new(settings).unwrap();
     let keys = json!({ "keys": [key.jwk(Some(&issuer()))] }).to_string();
     authenticator.load_keys(keys.as_bytes(), Now::at(NOW)).unwrap();
-    authenticator.start_verifiers().unwrap();
-    // A second time changes nothing.
-    authenticator.start_verifiers().unwrap();
     authenticator
 }
 
@@ -74,7 +71,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn the_verdicts_are_the_same_as_on_the_spot() {
     let (key, other) = (signing("k1"), signing("k1"));
-    let settings = VerificationSettings { threads: 2, queue: 100, max_wait: LONG };
+    let settings = VerificationSettings { queue: 100, max_wait: LONG };
     let authenticator = authenticator(&key, settings);
     let now = Now::at(NOW);
     let good = token(&key, 1);
@@ -101,12 +98,12 @@ async fn the_verdicts_are_the_same_as_on_the_spot() {
 #[tokio::test]
 async fn a_flood_is_turned_away_and_who_is_known_is_not() {
     let key = signing("k1");
-    let settings = VerificationSettings { threads: 1, queue: 4, max_wait: LONG };
+    let settings = VerificationSettings { queue: 4, max_wait: LONG };
     let authenticator = authenticator(&key, settings);
     let now = Now::at(NOW);
     let known = bearer(&token(&key, 1));
     authenticator.prove(&known, now).await.unwrap();
-    let before = authenticator.verifier_stats();
+    let before = authenticator.verification_stats();
     assert_eq!((before.verified, before.full, before.late), (1, 0, 0));
 
     let good = token(&key, 2);
@@ -128,9 +125,9 @@ async fn a_flood_is_turned_away_and_who_is_known_is_not() {
     }
     assert!(refused >= 4, "{refused} were verified");
     assert!(turned_away > 0, "{refused} were verified");
-    let stats = authenticator.verifier_stats();
+    let stats = authenticator.verification_stats();
     assert_eq!((stats.verified - 1, stats.full, stats.late), (refused, turned_away, 0));
-    assert_eq!(stats.queued, 0);
+    assert_eq!(stats.waiting, 0);
     // And then there is room again.
     authenticator.prove(&bearer(&good), now).await.unwrap();
 }
@@ -139,7 +136,7 @@ async fn a_flood_is_turned_away_and_who_is_known_is_not() {
 async fn who_waits_too_long_is_turned_away() {
     let key = signing("k1");
     let millisecond = Duration::from_millis(1);
-    let settings = VerificationSettings { threads: 1, queue: 5000, max_wait: millisecond };
+    let settings = VerificationSettings { queue: 5000, max_wait: millisecond };
     let authenticator = authenticator(&key, settings);
     let good = token(&key, 1);
     // No machine verifies as many in that time.
@@ -156,28 +153,28 @@ async fn who_waits_too_long_is_turned_away() {
     }
     assert!(late > 0);
     assert_eq!(Reason::Overloaded.status(), 503);
-    let stats = authenticator.verifier_stats();
+    let stats = authenticator.verification_stats();
     assert_eq!((stats.late, stats.full), (late, 0));
 }
 
 #[tokio::test]
 async fn a_token_that_many_ask_about_is_verified_once() {
     let key = signing("k1");
-    let settings = VerificationSettings { threads: 4, queue: 1000, max_wait: LONG };
+    let settings = VerificationSettings { queue: 1000, max_wait: LONG };
     let authenticator = authenticator(&key, settings);
     let credentials = bearer(&token(&key, 1));
     let asked = (0..200).map(|_| authenticator.prove(&credentials, Now::at(NOW)));
     for proven in join_all(asked).await {
         proven.unwrap();
     }
-    assert_eq!(authenticator.verifier_stats().verified, 1);
+    assert_eq!(authenticator.verification_stats().verified, 1);
 }
 
 /// What is remembered of a token is asked again like everything that is remembered.
 #[tokio::test]
 async fn a_token_that_was_verified_a_moment_ago_can_have_ended() {
     let key = signing("k1");
-    let settings = VerificationSettings { threads: 1, queue: 1000, max_wait: LONG };
+    let settings = VerificationSettings { queue: 1000, max_wait: LONG };
     let authenticator = authenticator(&key, settings);
     let credentials = bearer(&token(&key, 1));
     let asked = (0..50).map(|number| {
