@@ -31,6 +31,10 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Mostly there is nothing to do.
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !c.is_ascii() || c == '\u{7f}') {
             let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));

@@ -26,7 +26,7 @@ use super::{AuditSettings, AuditSink};
 use crate::seldom::Seldom;
 
 /// Records in one write.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// How long records are left to gather once there were few: who sends one while the writer
 /// waits for it has to wake it, which costs more than the record.
 const GATHER: Duration = Duration::from_millis(5);

@@ -69,6 +69,11 @@ impl Labels {
         self.0.len()
     }
 
+    /// Each label, from the left; nothing for a placeholder.
+    pub(super) fn literals(&self) -> impl Iterator<Item = Option<&str>> {
+        self.0.iter().map(Option::as_deref)
+    }
+
     /// Whether a host with as many labels matches.
     pub(super) fn matches(&self, host: &str) -> bool {
         self.0

@@ -14,7 +14,7 @@ pub(super) struct PathShape(Vec<Step>);
 
 /// A segment, or the end. The order of the variants is their rank.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Step {
+pub(super) enum Step {
     Literal(String),
     Placeholder,
     ExactEnd,
@@ -96,6 +96,11 @@ impl PathPattern {
 }
 
 impl PathShape {
+    /// The segments, and the end.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
     /// Whether a path of these segments matches.
     pub(super) fn matches<'s>(&self, mut segments: impl Iterator<Item = &'s str>) -> bool {
         self.0.iter().all(|step| match step {
