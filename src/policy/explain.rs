@@ -9,6 +9,7 @@ use cedar_policy::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::attributes::Attributes;
 use super::index::is_about;
 use super::model::{ModelError, ResourceType, context, slice};
 use super::question::Question;
@@ -118,7 +119,8 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn new(set: &PolicySet, question: &'a Question<'a>) -> Result<Self, ModelError> {
         let failed = |cause: &dyn std::fmt::Display| ModelError::Entities(cause.to_string());
-        let mut reads = Reads { context: Members::EVERY, ..Reads::default() };
+        let (context_members, attributes) = (Members::EVERY, Attributes::EVERY);
+        let mut reads = Reads { context: context_members, attributes, ..Reads::default() };
         for rule in &set.rules {
             reads.extend(&rule.reads);
         }

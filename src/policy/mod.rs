@@ -6,6 +6,7 @@
 //! policies that can apply ([`index`]), builds what they can see ([`model`], [`reads`]), asks
 //! Cedar, and remembers ([`memory`]).
 
+mod attributes;
 mod decide;
 mod engine;
 mod error;

@@ -1,5 +1,5 @@
-//! What policies can see: the members of the context that they read, and the entities that
-//! they name.
+//! What policies can see: the members of the context and the attributes that they read, and
+//! the entities that they name.
 //!
 //! What no policy reads can't change an answer: it need not be built, and an answer is
 //! remembered without it.
@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 use cedar_policy::Policy;
 use serde_json::Value;
 
+use super::attributes::Attributes;
 use crate::domain::{EntityRef, GroupId};
 
 /// What some policies can see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reads {
     pub(super) context: Members,
+    pub(super) attributes: Attributes,
     /// The Backstage groups that are named.
     pub(super) groups: BTreeSet<EntityRef>,
     /// The directory's groups that are named.
@@ -114,14 +116,22 @@ impl Reads {
             }
         }
         match policy.to_json() {
-            Ok(json) => members(json.get("conditions").unwrap_or(&Value::Null), &mut reads.context),
-            Err(_) => reads.context = Members::EVERY,
+            Ok(json) => {
+                let conditions = json.get("conditions").unwrap_or(&Value::Null);
+                members(conditions, &mut reads.context);
+                reads.attributes = Attributes::of(conditions);
+            }
+            Err(_) => {
+                reads.context = Members::EVERY;
+                reads.attributes = Attributes::EVERY;
+            }
         }
         reads
     }
 
     pub(super) fn extend(&mut self, other: &Self) {
         self.context.0 |= other.context.0;
+        self.attributes.extend(other.attributes);
         self.groups.extend(other.groups.iter().cloned());
         self.entra_groups.extend(other.entra_groups.iter().copied());
         self.resources.extend(other.resources.iter().cloned());

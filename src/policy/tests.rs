@@ -456,7 +456,8 @@ fn slices_keep_to_the_schema() {
             version: &version,
         };
         let names = model::Names::new().unwrap();
-        let reads = reads::Reads { context: reads::Members::EVERY, ..Default::default() };
+        let (context, attributes) = (reads::Members::EVERY, attributes::Attributes::EVERY);
+        let reads = reads::Reads { context, attributes, ..Default::default() };
         let slice = model::slice(&names, &question, &reads).unwrap();
         let all: Vec<_> = slice.iter().cloned().collect();
         // Cedar checks types, required attributes, and that there are no others.

@@ -3,6 +3,8 @@
 //! Everything is built as a value, never as text that Cedar would parse: a name
 //! with a quote in it is a name with a quote in it.
 //!
+//! Of callers and resources only those attributes are built that a policy reads.
+//!
 //! Of the caller's groups only those are handed over that a policy names or that own
 //! something in the slice: no other can make a difference, since a policy has no way to
 //! come by one.
@@ -12,7 +14,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use cedar_policy::{Context, Entities, Entity, EntityUid, RestrictedExpression as Value};
 
 use super::names::Names;
-use crate::domain::{ClientAuth, EntityRef, Identity, IdentityKind};
+use crate::domain::{EntityRef, Identity, IdentityKind};
 use crate::policy::question::{Question, RequestFacts, ResourceFacts};
 use crate::policy::reads::{Member, Reads};
 
@@ -77,7 +79,7 @@ pub(in crate::policy) fn slice(
         entities.push(Entity::new_no_attrs(names.entra_group(id), parents));
     }
     for facts in &resources {
-        entities.push(resource(names, facts)?);
+        entities.push(resource(names, facts, reads)?);
     }
     Entities::from_entities(entities, None).map_err(|e| ModelError::Entities(e.to_string()))
 }
@@ -99,61 +101,51 @@ fn principal(
         .map(|group| names.entra_group(group))
         .chain(groups.iter().filter(|group| matter.contains(*group)).map(|g| names.group(g)))
         .collect();
-    let mut attributes = HashMap::from([
-        ("tenant".to_owned(), text(identity.tenant.to_string())),
-        ("object".to_owned(), text(identity.object.to_string())),
-        ("scopes".to_owned(), set(identity.scopes.iter().map(|scope| &**scope))),
-        ("roles".to_owned(), set(identity.roles.iter().map(|role| &**role))),
-    ]);
+    let read = |name: &str| reads.attributes.contains(name);
     let facts = &identity.facts;
-    attributes.extend([
-        ("kind".to_owned(), text(identity.kind.as_str().to_owned())),
-        ("agent".to_owned(), Value::new_bool(identity.kind == IdentityKind::Agent)),
-        ("guest".to_owned(), Value::new_bool(facts.guest)),
-        ("directory_roles".to_owned(), set(facts.directory_roles.iter().map(|role| &**role))),
-        ("auth_contexts".to_owned(), set(facts.auth_contexts.iter().map(|name| &**name))),
-    ]);
-    for (name, value) in [
-        ("client", identity.client.map(|client| client.to_string())),
-        ("client_auth", facts.client_auth.map(ClientAuth::as_str).map(str::to_owned)),
-        ("agent_parent", facts.agent_parent.map(|parent| parent.to_string())),
-        ("home_tenant", facts.home_tenant.map(|tenant| tenant.to_string())),
-    ] {
-        if let Some(value) = value {
-            attributes.insert(name.to_owned(), text(value));
-        }
-    }
-    Entity::new(names.principal(identity), attributes, parents)
+    let mut attributes = Attributes::new(&read);
+    attributes.add("tenant", || text(identity.tenant.to_string()));
+    attributes.add("object", || text(identity.object.to_string()));
+    attributes.add("scopes", || set(identity.scopes.iter().map(|scope| &**scope)));
+    attributes.add("roles", || set(identity.roles.iter().map(|role| &**role)));
+    attributes.add("kind", || text(identity.kind.as_str().to_owned()));
+    attributes.add("agent", || Value::new_bool(identity.kind == IdentityKind::Agent));
+    attributes.add("guest", || Value::new_bool(facts.guest));
+    attributes.add("directory_roles", || set(facts.directory_roles.iter().map(|role| &**role)));
+    attributes.add("auth_contexts", || set(facts.auth_contexts.iter().map(|name| &**name)));
+    attributes.add_some("client", || Some(text(identity.client?.to_string())));
+    attributes.add_some("client_auth", || Some(text(facts.client_auth?.as_str().to_owned())));
+    attributes.add_some("agent_parent", || Some(text(facts.agent_parent?.to_string())));
+    attributes.add_some("home_tenant", || Some(text(facts.home_tenant?.to_string())));
+    Entity::new(names.principal(identity), attributes.found, parents)
         .map_err(|e| ModelError::Entities(e.to_string()))
 }
 
-fn resource(names: &Names, facts: &ResourceFacts<'_>) -> Result<Entity, ModelError> {
+fn resource(names: &Names, facts: &ResourceFacts<'_>, reads: &Reads) -> Result<Entity, ModelError> {
     let uid_of = |entity: &EntityRef| {
         names.resource(entity).ok_or_else(|| ModelError::Kind(entity.kind().to_owned()))
     };
     let parents = facts.part_of.iter().map(|whole| uid_of(whole)).collect::<Result<_, _>>()?;
-    let owners = facts.owners.iter().map(|owner| Value::new_entity_uid(names.group(owner)));
     let entity = facts.entity;
-    let mut attributes = HashMap::from([
-        ("owners".to_owned(), Value::new_set(owners)),
-        ("kind".to_owned(), text(entity.kind().to_owned())),
-        ("namespace".to_owned(), text(entity.namespace().to_owned())),
-        ("name".to_owned(), text(entity.name().to_owned())),
-        ("tags".to_owned(), set(facts.tags.iter().copied())),
-    ]);
-    if let Some(spec_type) = facts.spec_type {
-        attributes.insert("type".to_owned(), text(spec_type.to_owned()));
-    }
-    if let Some(lifecycle) = facts.lifecycle {
-        attributes.insert("lifecycle".to_owned(), text(lifecycle.to_owned()));
-    }
+    let read = |name: &str| reads.attributes.contains(name);
+    let mut attributes = Attributes::new(&read);
+    attributes.add("owners", || {
+        Value::new_set(facts.owners.iter().map(|owner| Value::new_entity_uid(names.group(owner))))
+    });
+    attributes.add("kind", || text(entity.kind().to_owned()));
+    attributes.add("namespace", || text(entity.namespace().to_owned()));
+    attributes.add("name", || text(entity.name().to_owned()));
+    attributes.add("tags", || set(facts.tags.iter().copied()));
+    attributes.add_some("type", || Some(text(facts.spec_type?.to_owned())));
+    attributes.add_some("lifecycle", || Some(text(facts.lifecycle?.to_owned())));
     let is_part = !matches!(entity.kind(), "system" | "domain");
     for (name, whole) in [("system", facts.system.filter(|_| is_part)), ("domain", facts.domain)] {
         if let Some(whole) = whole {
-            attributes.insert(name.to_owned(), Value::new_entity_uid(uid_of(whole)?));
+            let whole = Value::new_entity_uid(uid_of(whole)?);
+            attributes.add(name, || whole);
         }
     }
-    Entity::new(uid_of(entity)?, attributes, parents)
+    Entity::new(uid_of(entity)?, attributes.found, parents)
         .map_err(|e| ModelError::Entities(e.to_string()))
 }
 
@@ -192,6 +184,31 @@ pub(in crate::policy) fn context(
         pairs.push((member.name().to_owned(), value));
     }
     Context::from_pairs(pairs).map_err(|e| ModelError::Entities(e.to_string()))
+}
+
+/// The attributes of an entity that are read.
+struct Attributes<'a> {
+    read: &'a dyn Fn(&str) -> bool,
+    found: HashMap<String, Value>,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(read: &'a dyn Fn(&str) -> bool) -> Self {
+        Self { read, found: HashMap::new() }
+    }
+
+    fn add(&mut self, name: &str, value: impl FnOnce() -> Value) {
+        self.add_some(name, || Some(value()));
+    }
+
+    /// Adds one that there may be.
+    fn add_some(&mut self, name: &str, value: impl FnOnce() -> Option<Value>) {
+        if (self.read)(name)
+            && let Some(value) = value()
+        {
+            self.found.insert(name.to_owned(), value);
+        }
+    }
 }
 
 fn text(value: String) -> Value {
