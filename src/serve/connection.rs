@@ -1,18 +1,19 @@
 //! The life of one connection.
 
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use rand::{Rng, RngExt};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
@@ -206,14 +207,39 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, request: F) {
-        let stats = Arc::clone(&self.stats);
-        tokio::spawn(async move {
-            // What the future touched is dropped with it; nothing is looked at again.
-            if AssertUnwindSafe(request).catch_unwind().await.is_err() {
-                stats.panicked();
+        let mut request = Box::pin(Guarded { request, stats: Arc::clone(&self.stats) });
+        // Who is known has an answer at once, for which a task of its own would cost more than
+        // the decision. Whoever has to wait is looked at again by a task, which is then woken.
+        let mut context = Context::from_waker(Waker::noop());
+        if request.as_mut().poll(&mut context).is_pending() {
+            tokio::spawn(request);
+        }
+    }
+}
+
+pin_project! {
+    /// A request whose panic ends nothing but itself.
+    struct Guarded<F> {
+        #[pin]
+        request: F,
+        stats: Arc<ServeStats>,
+    }
+}
+
+impl<F: Future> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // What the future touched is dropped with it; nothing is looked at again.
+        match catch_unwind(AssertUnwindSafe(|| this.request.poll(context))) {
+            Ok(poll) => poll.map(drop),
+            Err(_) => {
+                this.stats.panicked();
                 tracing::error!("a request panicked outside the service's own guard");
+                Poll::Ready(())
             }
-        });
+        }
     }
 }
 

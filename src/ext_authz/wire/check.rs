@@ -5,7 +5,7 @@
 //! What Envoy sends only seldom is left to them: headers that are repeated, and metadata.
 
 use super::super::request::{DEBUG_HEADER, Found, raw_value};
-use super::reader::{Reader, Unsure, Value};
+use super::reader::{Reader, Unsure, Value, text};
 use crate::domain::Request;
 
 /// The request that `message` asks about. `justification` names the header in which a caller
@@ -67,6 +67,7 @@ impl<'a> Check<'a, '_> {
                 4 => self.request_attributes(value.message()?)?,
                 10 => {
                     let (key, value) = entry(value.message()?)?;
+                    let (key, value) = (text(key)?, text(value)?);
                     // The later one of the same key replaces it; which can wait for the map.
                     if self.extensions.iter().any(|(other, _)| *other == key) {
                         return Err(Unsure);
@@ -111,12 +112,12 @@ impl<'a> Check<'a, '_> {
                 3 => {
                     self.map = true;
                     let (key, value) = entry(value.message()?)?;
-                    self.header(key, Found::of_text(value))?;
+                    self.header(key, || text(value).map(Found::of_text))?;
                 }
                 4 => self.path = value.text()?,
                 5 => self.host = value.text()?,
                 9 => value.number()?,
-                1 | 6 | 7 | 8 | 10 | 11 => drop(value.text()?),
+                1 | 6 | 7 | 8 | 10 | 11 => drop(value.text_bytes()?),
                 12 => drop(value.bytes()?),
                 13 => self.header_map(value.message()?)?,
                 _ => {}
@@ -136,21 +137,26 @@ impl<'a> Check<'a, '_> {
     }
 
     fn raw_header(&mut self, mut header: Reader<'a>) -> Result<(), Unsure> {
-        let (mut key, mut text, mut raw) = ("", "", &[][..]);
+        let (mut key, mut value, mut raw) = (&[][..], &[][..], &[][..]);
         while let Some(field) = header.next()? {
             match field.number {
-                1 => key = field.value.text()?,
-                2 => text = field.value.text()?,
+                1 => key = field.value.text_bytes()?,
+                2 => value = field.value.text_bytes()?,
                 3 => raw = field.value.bytes()?,
                 _ => {}
             }
         }
-        self.header(key, raw_value(text, raw))
+        self.header(key, || text(value).map(|value| raw_value(value, raw)))
     }
 
     /// Keeps a header that is read.
-    fn header(&mut self, name: &str, value: Found<'a>) -> Result<(), Unsure> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+    #[inline]
+    fn header(
+        &mut self,
+        name: &[u8],
+        value: impl FnOnce() -> Result<Found<'a>, Unsure>,
+    ) -> Result<(), Unsure> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         let slot = match name.len() {
             6 if is("accept") => &mut self.accept,
             10 if is("tracestate") => &mut self.tracestate,
@@ -166,7 +172,7 @@ impl<'a> Check<'a, '_> {
             _ => return Ok(()),
         };
         // What a repeated header means depends on the header, and on the form.
-        if slot.replace(value).is_some() { Err(Unsure) } else { Ok(()) }
+        if slot.replace(value()?).is_some() { Err(Unsure) } else { Ok(()) }
     }
 
     fn request(self) -> Result<Option<Request<'a>>, Unsure> {
@@ -227,7 +233,7 @@ fn peer<'a>(mut peer: Reader<'a>, principal: &mut &'a str) -> Result<(), Unsure>
         let value = field.value;
         match field.number {
             1 => address(value.message()?)?,
-            2 | 5 => drop(value.text()?),
+            2 | 5 => drop(value.text_bytes()?),
             3 => drop(entry(value.message()?)?),
             4 => *principal = value.text()?,
             _ => {}
@@ -240,28 +246,28 @@ fn address(address: Reader<'_>) -> Result<(), Unsure> {
     each(address, |number, value| match number {
         1 => each(value.message()?, |number, value| match number {
             1 | 3 => value.number(),
-            2 | 4 => value.text().map(drop),
+            2 | 4 => value.text_bytes().map(drop),
             _ => Ok(()),
         }),
         2 => each(value.message()?, |number, value| match number {
-            1 => value.text().map(drop),
+            1 => value.text_bytes().map(drop),
             _ => Ok(()),
         }),
         _ => Ok(()),
     })
 }
 
-/// An entry of a map from text to text.
-fn entry<'a>(mut entry: Reader<'a>) -> Result<(&'a str, &'a str), Unsure> {
-    let (mut key, mut text) = ("", "");
+/// An entry of a map from text to text, as the bytes of both.
+fn entry<'a>(mut entry: Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Unsure> {
+    let (mut key, mut value) = (&[][..], &[][..]);
     while let Some(field) = entry.next()? {
         match field.number {
-            1 => key = field.value.text()?,
-            2 => text = field.value.text()?,
+            1 => key = field.value.text_bytes()?,
+            2 => value = field.value.text_bytes()?,
             _ => {}
         }
     }
-    Ok((key, text))
+    Ok((key, value))
 }
 
 /// Checks every field of a message that nothing is taken from.

@@ -67,10 +67,23 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u64::from(*byte))
             }
+            _ => self.two_bytes(),
+        }
+    }
+
+    /// As long as most lengths are that one byte can't tell.
+    #[inline]
+    fn two_bytes(&mut self) -> Result<u64, Unsure> {
+        match self.rest {
+            [first, second, rest @ ..] if *second < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(*second) << 7)
+            }
             _ => self.long_varint(),
         }
     }
 
+    #[cold]
     fn long_varint(&mut self) -> Result<u64, Unsure> {
         let mut value = 0;
         for at in 0..10_u32 {
@@ -91,7 +104,15 @@ impl<'a> Reader<'a> {
 
 impl<'a> Value<'a> {
     pub(super) fn text(self) -> Result<&'a str, Unsure> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Unsure)
+        text(self.bytes()?)
+    }
+
+    /// Bytes that are a text, for what may not have to be read as one.
+    #[inline]
+    pub(super) fn text_bytes(self) -> Result<&'a [u8], Unsure> {
+        let bytes = self.bytes()?;
+        // Nearly all are ASCII, which is told many bytes at a time.
+        if bytes.is_ascii() { Ok(bytes) } else { text(bytes).map(str::as_bytes) }
     }
 
     pub(super) fn bytes(self) -> Result<&'a [u8], Unsure> {
@@ -111,6 +132,11 @@ impl<'a> Value<'a> {
             Self::Fixed | Self::Bytes(_) => Err(Unsure),
         }
     }
+}
+
+/// A text.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Unsure> {
+    std::str::from_utf8(bytes).map_err(|_| Unsure)
 }
 
 /// Not what is read here: perhaps no message at all, perhaps only an unusual one.
