@@ -47,17 +47,21 @@ bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some m
 PROFILE ?= release
 
 .PHONY: bench
-bench: envoy ## Measure (PARTS=raw,envoy,forged,growth,memory,start; PASSES=5; QUICK=1: a smoke test; DOCS=1: into docs/)
+bench: envoy ## Measure (PARTS=steps,raw,envoy,forged,growth,memory,start; PASSES=5; QUICK=1: a smoke test; DOCS=1: into docs/)
 	$(CARGO) build --locked --profile $(PROFILE) --package stagedoor --bin stagedoor
 	@mkdir -p target/bench && cp target/release/stagedoor target/bench/
 	$(CARGO) run --locked --profile $(PROFILE) --package stagedoor-bench -- run \
-		--binaries target/bench --envoy "$$(scripts/envoy)" \
+		--binaries target/bench --envoy "$$(scripts/envoy)" --profile $(PROFILE) \
 		$(if $(PARTS),--parts $(PARTS)) $(if $(PASSES),--passes $(PASSES)) \
 		$(if $(QUICK),--quick) $(if $(DOCS),--docs)
 
 .PHONY: bench-steps
 bench-steps: ## Measure each step of a decision by itself
 	$(CARGO) bench --locked --bench micro
+
+.PHONY: count
+count: ## Count the instructions of a decision, and compare with what is recorded (needs valgrind)
+	scripts/count-instructions $(if $(RECORD),--record)
 
 .PHONY: check
 check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
