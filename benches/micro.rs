@@ -46,11 +46,17 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     steps(&mut criterion, tenant);
     wholes(&mut criterion, &stagedoor);
-    // Nothing is remembered: each token is new, and each decision.
-    let entra = format!("  {FORGETFUL}\n");
-    let options = Options { entra, audit: ", queue: 1000000".to_owned(), ..Options::default() };
-    let forgetful = runtime.block_on(Stagedoor::start(options)).unwrap();
-    verification(&mut criterion, &forgetful);
+    // No token is remembered; and then no decision either.
+    let options = |policy_settings: &str| Options {
+        entra: format!("  {FORGETFUL}\n"),
+        audit: ", queue: 1000000".to_owned(),
+        policy_settings: policy_settings.to_owned(),
+        ..Options::default()
+    };
+    let deciding = runtime.block_on(Stagedoor::start(options(""))).unwrap();
+    let forgetful = options(", cache: { max_entries: 0 }");
+    let forgetful = runtime.block_on(Stagedoor::start(forgetful)).unwrap();
+    verification(&mut criterion, &deciding, &forgetful);
     criterion.final_summary();
 }
 
@@ -104,12 +110,15 @@ fn wholes(criterion: &mut Criterion, stagedoor: &Stagedoor) {
     group.finish();
 }
 
-/// Tokens that were never seen: the signature alone, and everything.
-fn verification(criterion: &mut Criterion, stagedoor: &Stagedoor) {
-    let tenant = &stagedoor.tenant;
+/// Tokens that were never seen: the signature alone, and everything, with the decision made
+/// before for the same person and anew.
+fn verification(criterion: &mut Criterion, deciding: &Stagedoor, forgetful: &Stagedoor) {
+    let tenant = &deciding.tenant;
     let (authenticator, now) = authenticator(tenant, FORGETFUL);
     let mut group = criterion.benchmark_group("new token");
-    let tokens: Vec<String> = (0..500).map(|_| token(tenant, AUDIENCE, OWNERS)).collect();
+    let many =
+        |tenant| -> Vec<String> { (0..500).map(|_| token(tenant, AUDIENCE, OWNERS)).collect() };
+    let tokens = many(tenant);
     let key = tenant.signing_key();
     let jwk = key.jwk(None);
     let part = |name: &str| {
@@ -146,15 +155,18 @@ fn verification(criterion: &mut Criterion, stagedoor: &Stagedoor) {
             authenticator.authenticate_offline(credentials, now).unwrap()
         });
     });
-    let messages: Vec<_> = tokens.iter().map(|token| message(token, HOST, PATH)).collect();
-    let mut next = (0..messages.len()).cycle();
     let runtime = tokio::runtime::Handle::current();
-    group.bench_function("whole", |bench| {
-        bench.iter(|| {
-            let message = &messages[next.next().unwrap()];
-            runtime.block_on(stagedoor.check.answer(message)).unwrap()
+    for (name, stagedoor) in [("whole, decision known", deciding), ("whole", forgetful)] {
+        let tokens = many(&stagedoor.tenant);
+        let messages: Vec<_> = tokens.iter().map(|token| message(token, HOST, PATH)).collect();
+        let mut next = (0..messages.len()).cycle();
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let message = &messages[next.next().unwrap()];
+                runtime.block_on(stagedoor.check.answer(message)).unwrap()
+            });
         });
-    });
+    }
     group.finish();
 }
 

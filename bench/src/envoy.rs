@@ -13,13 +13,13 @@ use tokio::net::TcpStream;
 
 use crate::load::Target;
 use crate::process::{Process, free_port};
-use crate::world::{AUDIENCE, group_id, host};
+use crate::world::{AUDIENCE, OTHERS, Sends, group_id, host};
 
 /// Who is asked.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
     Nobody,
-    ExtAuthz(Target),
+    ExtAuthz(Target, Sends),
     /// `jwt_authn` and `rbac`, with a rule for each of so many services.
     Native {
         rules: usize,
@@ -60,12 +60,17 @@ impl Envoy {
         token: &str,
         hosts: &[String],
     ) -> Result<(Duration, Histogram<u64>)> {
+        let others: String = OTHERS
+            .iter()
+            .filter(|(name, _)| !name.starts_with([':', 'x']))
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let texts: Vec<Vec<u8>> = hosts
             .iter()
             .map(|host| {
                 format!(
                     "GET /v1/orders HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer \
-                     {token}\r\naccept: application/json\r\nuser-agent: bench\r\n\r\n"
+                     {token}\r\naccept: application/json\r\n{others}\r\n"
                 )
                 .into_bytes()
             })
@@ -127,22 +132,8 @@ fn config(port: u16, admin: u16, tenant: &Tenant, asked: &Asked) -> Value {
     let mut clusters = Vec::new();
     match asked {
         Asked::Nobody => {}
-        Asked::ExtAuthz(target) => {
-            let exact = |name: &str| json!({ "exact": name });
-            let read = ["accept", "accept-language", "authorization", "content-type"];
-            let traced = ["traceparent", "tracestate", "x-request-id"];
-            let headers: Vec<Value> = read.iter().chain(&traced).map(|name| exact(name)).collect();
-            filters.push(json!({
-                "name": "envoy.filters.http.ext_authz",
-                "typed_config": any("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", json!({
-                    "transport_api_version": "V3",
-                    "grpc_service": {
-                        "envoy_grpc": { "cluster_name": "ext_authz" }, "timeout": "10s",
-                    },
-                    "encode_raw_headers": true,
-                    "allowed_headers": { "patterns": headers },
-                })),
-            }));
+        Asked::ExtAuthz(target, sends) => {
+            filters.push(ext_authz(*sends));
             clusters.push(cluster(target));
         }
         Asked::Native { rules, cached, spread } => {
@@ -199,6 +190,27 @@ fn config(port: u16, admin: u16, tenant: &Tenant, asked: &Asked) -> Value {
             }],
             "clusters": clusters,
         },
+    })
+}
+
+fn ext_authz(sends: Sends) -> Value {
+    let mut filter = json!({
+        "transport_api_version": "V3",
+        "grpc_service": { "envoy_grpc": { "cluster_name": "ext_authz" }, "timeout": "10s" },
+    });
+    if sends == Sends::Used
+        && let Some(filter) = filter.as_object_mut()
+    {
+        let exact = |name: &str| json!({ "exact": name });
+        let read = ["accept", "accept-language", "authorization", "content-type"];
+        let traced = ["traceparent", "tracestate", "x-request-id"];
+        let headers: Vec<Value> = read.iter().chain(&traced).map(|name| exact(name)).collect();
+        filter.insert("encode_raw_headers".to_owned(), true.into());
+        filter.insert("allowed_headers".to_owned(), json!({ "patterns": headers }));
+    }
+    json!({
+        "name": "envoy.filters.http.ext_authz",
+        "typed_config": any("envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", filter),
     })
 }
 

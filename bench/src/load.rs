@@ -55,6 +55,8 @@ pub(crate) struct Outcome {
     pub(crate) denied: usize,
     /// Denied because the server could not know: overload, among others.
     pub(crate) unavailable: usize,
+    /// The first answer, without its frame.
+    pub(crate) first: Vec<u8>,
     /// Of requests whose tokens are good, in nanoseconds.
     pub(crate) good: Histogram<u64>,
     pub(crate) forged: Histogram<u64>,
@@ -92,6 +94,7 @@ async fn send(load: &Load, next: &dyn Fn(usize) -> Message) -> Result<Outcome> {
         allowed: 0,
         denied: 0,
         unavailable: 0,
+        first: Vec::new(),
         good: histogram()?,
         forged: histogram()?,
     };
@@ -196,6 +199,9 @@ async fn one(
     ensure!(trailers.get("grpc-status").is_some_and(|code| code == "0"), "{trailers:?}");
     let nanos = u64::try_from(due.elapsed().as_nanos())?.max(1);
     let mut outcome = shared.outcome.borrow_mut();
+    if outcome.first.is_empty() {
+        outcome.first = answer.get(5..).unwrap_or_default().to_vec();
+    }
     if message.is_forged { &mut outcome.forged } else { &mut outcome.good }.record(nanos)?;
     match code(&answer).context("no answer to a check")? {
         0 => outcome.allowed += 1,

@@ -35,6 +35,8 @@ enum What {
         address: String,
         /// Threads.
         workers: usize,
+        /// The `CheckResponse` to answer with; the plainest by default.
+        answer: Option<PathBuf>,
     },
     /// Measures.
     Run {
@@ -47,6 +49,9 @@ enum What {
         /// The Envoy binary.
         #[arg(long)]
         envoy: PathBuf,
+        /// The profile that the steps are built with.
+        #[arg(long, default_value = "bench")]
+        profile: String,
         /// How often each is measured, in turn with the others.
         #[arg(long, default_value_t = 5)]
         passes: usize,
@@ -64,10 +69,10 @@ enum What {
 
 fn main() -> Result<()> {
     match Command::parse().what {
-        What::Yes { address, workers } => yes::serve(&address, workers),
-        What::Run { parts, binaries, envoy, passes, quick, only, docs } => {
+        What::Yes { address, workers, answer } => yes::serve(&address, workers, answer.as_deref()),
+        What::Run { parts, binaries, envoy, profile, passes, quick, only, docs } => {
             let passes = if quick { 1 } else { passes };
-            let plan = parts::Plan { binaries, envoy, passes, quick, only };
+            let plan = parts::Plan { binaries, envoy, passes, quick, profile, only };
             let tables = plan.run(&parts)?;
             let machine = machine()?;
             println!("{machine}\n");

@@ -6,6 +6,7 @@ mod growth;
 mod memory;
 mod pressure;
 mod start;
+mod steps;
 mod through_envoy;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use crate::report::Table;
 use crate::world::World;
 
 /// The parts, in the order in which they run.
-pub(crate) const NAMES: [&str; 6] = ["raw", "envoy", "forged", "growth", "memory", "start"];
+pub(crate) const NAMES: [&str; 7] =
+    ["steps", "raw", "envoy", "forged", "growth", "memory", "start"];
 
 /// How to measure.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) envoy: PathBuf,
     pub(crate) passes: usize,
     pub(crate) quick: bool,
+    /// The profile that the steps are built with.
+    pub(crate) profile: String,
     /// Of raw gRPC only this row, for a profiler that watches.
     pub(crate) only: Option<String>,
 }
@@ -40,6 +44,10 @@ impl Plan {
         let mut tables = Vec::new();
         for part in parts {
             eprintln!("{part} …");
+            if part == "steps" {
+                tables.extend(steps::measure(self)?);
+                continue;
+            }
             let world = runtime.block_on(World::start(self.binaries.clone()))?;
             tables.extend(match part.as_str() {
                 "raw" => cost::measure(self, &runtime, &world)?,

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     Address, HeaderMap, HeaderValue, Metadata, SocketAddress, address, socket_address,
 };
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use envoy_types::pb::google::protobuf::Timestamp;
 use prost::Message as _;
 
@@ -49,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) backstage: Option<String>,
     /// Keeps snapshots in a folder.
     pub(crate) store: bool,
+    /// The longest token.
+    pub(crate) max_token_kib: u32,
     /// The entity of a route to `one.example.com`, where Backstage has the entities.
     pub(crate) entity: String,
 }
@@ -63,6 +65,7 @@ impl Default for Setup {
             audit: false,
             backstage: None,
             store: false,
+            max_token_kib: 16,
             entity: String::new(),
         }
     }
@@ -136,11 +139,12 @@ impl World {
         let tenant = &self.tenant;
         let mut config = format!(
             "listen: {{ grpc: [\"{listen}\"], admin: \"127.0.0.1:{admin}\", workers: {} }}\n\
-             entra:\n  token_cache: {{ max_entries: 200000, max_bytes: 256MiB }}\n  tenants:\n    \
+             entra:\n  max_token_bytes: {}KiB\n  token_cache: {{ max_entries: 200000, max_bytes: 256MiB }}\n  tenants:\n    \
              - id: {}\n      authority: {}\n      issuer_v1: {}\n      issuer_v2: {}\n      \
              audiences: [{AUDIENCE}]\n\
              policy: {{ files: [policies.cedar], cache: {{ max_entries: 400000, max_bytes: 512MiB }} }}\naudit: {{ to: \"{audit}\" }}\ncatalog: {{ {} }}\n",
             setup.workers,
+            setup.max_token_kib,
             tenant.id(),
             tenant.authority(),
             tenant.issuer_v1(),
@@ -181,6 +185,16 @@ impl World {
 
     /// Starts the server that always says yes.
     pub(crate) async fn yes(&self, workers: usize, unix: bool) -> Result<(Process, Target)> {
+        self.yes_with(workers, unix, None).await
+    }
+
+    /// The same, with an answer that somebody else gave.
+    pub(crate) async fn yes_with(
+        &self,
+        workers: usize,
+        unix: bool,
+        answer: Option<&CheckResponse>,
+    ) -> Result<(Process, Target)> {
         let port = free_port()?;
         let path = self.folder.path().join(format!("yes-{port}.sock")).display().to_string();
         let (address, target) = if unix {
@@ -190,6 +204,11 @@ impl World {
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["yes", &address, &workers.to_string()]);
+        if let Some(answer) = answer {
+            let file = self.folder.path().join(format!("yes-{port}.answer"));
+            fs::write(&file, answer.encode_to_vec())?;
+            command.arg(file);
+        }
         let process = Process::start(self.folder.path(), "yes", &mut command)?;
         wait_for(&target).await?;
         Ok((process, target))
@@ -278,7 +297,7 @@ pub(crate) fn forged(token: &str, host: &str, number: usize) -> Message {
 const PATH: &str = "/v1/orders?x=1";
 
 /// What a browser's script sends beside what is used, and what Envoy adds.
-const OTHERS: &[(&str, &str)] = &[
+pub(crate) const OTHERS: &[(&str, &str)] = &[
     (":scheme", "https"),
     ("accept-encoding", "gzip, deflate, br, zstd"),
     ("cache-control", "no-cache"),

@@ -13,6 +13,7 @@ use envoy_types::ext_authz::v3::pb::{
     Authorization, AuthorizationServer, CheckRequest, CheckResponse,
 };
 use futures_util::stream;
+use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
@@ -21,18 +22,28 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status};
 
-struct Yes;
+#[derive(Clone)]
+struct Yes(CheckResponse);
 
 #[tonic::async_trait]
 impl Authorization for Yes {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Ok(Response::new(CheckResponse::with_status(Status::ok("yes"))))
+        Ok(Response::new(self.0.clone()))
+    }
+}
+
+/// The plainest yes, or the one in a file.
+fn answer(file: Option<&Path>) -> Result<CheckResponse> {
+    match file {
+        None => Ok(CheckResponse::with_status(Status::ok("yes"))),
+        Some(file) => Ok(CheckResponse::decode(std::fs::read(file)?.as_slice())?),
     }
 }
 
 /// Serves at `address`, or at `unix:` and a path, on this many threads: each has a runtime of
 /// its own, as Stagedoor's have, and takes its turn with the connections.
-pub(crate) fn serve(address: &str, workers: usize) -> Result<()> {
+pub(crate) fn serve(address: &str, workers: usize, file: Option<&Path>) -> Result<()> {
+    let yes = Yes(answer(file)?);
     match address.strip_prefix("unix:") {
         Some(path) => {
             let listener = std::os::unix::net::UnixListener::bind(Path::new(path))?;
@@ -41,7 +52,7 @@ pub(crate) fn serve(address: &str, workers: usize) -> Result<()> {
                 let listener = UnixListener::from_std(listener)?;
                 Ok(async move || Ok(listener.accept().await?.0.into_std()?))
             };
-            spread(workers, accept, tokio::net::UnixStream::from_std)
+            spread(&yes, workers, accept, tokio::net::UnixStream::from_std)
         }
         None => {
             let listener = std::net::TcpListener::bind(address)?;
@@ -54,12 +65,13 @@ pub(crate) fn serve(address: &str, workers: usize) -> Result<()> {
                     stream.into_std()
                 })
             };
-            spread(workers, accept, tokio::net::TcpStream::from_std)
+            spread(&yes, workers, accept, tokio::net::TcpStream::from_std)
         }
     }
 }
 
 fn spread<S, I, A>(
+    yes: &Yes,
     workers: usize,
     accept: impl FnOnce() -> io::Result<A>,
     take: fn(S) -> io::Result<I>,
@@ -74,9 +86,10 @@ where
         let (sender, receiver) = mpsc::unbounded_channel();
         senders.push(sender);
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let yes = yes.clone();
         thread::Builder::new()
             .name(format!("yes-{number}"))
-            .spawn(move || runtime.block_on(worker(receiver, take)))?;
+            .spawn(move || runtime.block_on(worker(yes, receiver, take)))?;
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
@@ -89,8 +102,11 @@ where
     })
 }
 
-async fn worker<S, I>(mut receiver: mpsc::UnboundedReceiver<S>, take: fn(S) -> io::Result<I>)
-where
+async fn worker<S, I>(
+    yes: Yes,
+    mut receiver: mpsc::UnboundedReceiver<S>,
+    take: fn(S) -> io::Result<I>,
+) where
     S: Send + 'static,
     I: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
@@ -99,7 +115,7 @@ where
     let incoming: Pin<Box<dyn stream::Stream<Item = io::Result<I>> + Send>> = Box::pin(incoming);
     // It ends with the process.
     let _ = Server::builder()
-        .add_service(AuthorizationServer::new(Yes))
+        .add_service(AuthorizationServer::new(yes))
         .serve_with_incoming(incoming)
         .await;
     poll_fn(|_| std::task::Poll::Pending).await

@@ -70,8 +70,9 @@ pub(super) struct Listen {
     /// Threads that Envoy's connections are served on; without it as many as there are
     /// processors. A connection stays on its thread, and each new one goes where the fewest
     /// are: no more are of use than Envoy opens connections, about one for each of its own
-    /// threads.
-    #[schemars(range(min = 1, max = 1024))]
+    /// threads. With 0 they are served by the threads of everything else, which take work
+    /// from each other: that costs more, and is here to be compared with.
+    #[schemars(range(max = 1024))]
     pub(super) workers: Option<u32>,
     /// Where health, readiness and metrics are: `address:port`.
     pub(super) admin: String,

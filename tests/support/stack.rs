@@ -121,6 +121,8 @@ pub(crate) struct Options {
     pub(crate) policies: Option<String>,
     /// The groups whose members get explanations.
     pub(crate) debug: Vec<String>,
+    /// More settings of `policy`, each after a comma.
+    pub(crate) policy_settings: String,
     /// More settings of `audit`, each after a comma.
     pub(crate) audit: String,
     /// Whether to wait until it is ready.
@@ -139,6 +141,7 @@ impl Default for Options {
             policy: String::new(),
             policies: None,
             debug: Vec::new(),
+            policy_settings: String::new(),
             audit: String::new(),
             wait: true,
         }
@@ -316,11 +319,12 @@ pub(crate) fn write_config(
         "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
-         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }} }}\n\
+         {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }}{more_policy} }}\n\
          audit: {{ to: \"file:{audit}\"{more_audit} }}\n{check}{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
         more_audit = options.audit,
+        more_policy = options.policy_settings,
         routes = options.routes,
         debug = options.debug,
         id = tenant.id(),

@@ -12,6 +12,7 @@ use crate::world::{Sends, Setup, World, host, messages};
 const REQUESTS: usize = 60_000;
 const YES: &str = "always yes";
 const WARM: &str = "Stagedoor, 1 token";
+const STEALING: &str = "Stagedoor, 1 token, one runtime that steals work";
 const YES_FEW: &str = "always yes, few headers";
 const FEW: &str = "Stagedoor, 1 token, few headers";
 
@@ -57,6 +58,17 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
         }
         servers.push((stagedoor.process, stagedoor.target));
     }
+    // With no workers of their own, connections are served on the runtime that everything
+    // else runs on: the usual one, with threads that steal work from each other.
+    let setup = Setup { workers: 0, ..Setup::default() };
+    let stagedoor = runtime.block_on(world.stagedoor("raw-stealing", &setup))?;
+    contenders.push(Contender {
+        name: STEALING.to_owned(),
+        server: servers.len(),
+        messages: std::sync::Arc::clone(&one),
+        allowed: true,
+    });
+    servers.push((stagedoor.process, stagedoor.target));
     let setup = Setup { audit: true, ..Setup::default() };
     let stagedoor = runtime.block_on(world.stagedoor("raw-audit", &setup))?;
     contenders.push(Contender {
@@ -77,6 +89,7 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             ("p90 µs", 0),
             ("p99 µs", 0),
             ("p99.9 µs", 0),
+            ("resident MiB", 0),
         ],
     );
     let mut aims = Table::new("raw-ratios", "ratio of CPU time", &[("ratio", 2)]);
@@ -107,7 +120,8 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             if pass > 0 {
                 let [p50, p90, p99, p999] = percentiles(&cost.outcome.good);
                 let rate = per_second(load.requests, cost.outcome.took);
-                table.add(&contender.name, &[cost.micros, rate, p50, p90, p99, p999]);
+                let resident = f64::from(u32::try_from(process.resident()? >> 10)?) / 1024.0;
+                table.add(&contender.name, &[cost.micros, rate, p50, p90, p99, p999, resident]);
             }
         }
     }
@@ -124,6 +138,11 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
         ),
         ("the same with 2 workers", format!("{WARM}, 2 workers"), format!("{YES}, 2 workers")),
         ("a denial ÷ an allow (aim: at most 1.1)", "Stagedoor, denied".to_owned(), WARM.to_owned()),
+        (
+            "one runtime that steals work ÷ 2 workers",
+            STEALING.to_owned(),
+            format!("{WARM}, 2 workers"),
+        ),
         (
             "on record in a file ÷ not on record",
             "Stagedoor, 1 token, each on record in a file".to_owned(),

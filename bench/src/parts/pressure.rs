@@ -11,6 +11,9 @@ use crate::world::{Sends, Setup, World, forged, host, messages};
 /// Requests of known callers a second.
 const RATE: f64 = 5000.0;
 const REQUESTS: usize = 30_000;
+const ALONE: &str = "nothing else";
+const THIRTY: &str = "and 30 % of all are forged";
+const MOST: &str = "and 75 % of all are forged";
 
 /// The latency of the known ones, without and with the others.
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
@@ -26,11 +29,7 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
     let none = || Message { frame: bytes::Bytes::new(), is_forged: true };
     let mut made = 0;
     for pass in 0..=plan.passes {
-        for (name, share) in [
-            ("nothing else", 0_usize),
-            ("and 30 % of all are forged", 6),
-            ("and 75 % of all are forged", 15),
-        ] {
+        for (name, share) in [(ALONE, 0_usize), (THIRTY, 6), (MOST, 15)] {
             let requests = plan.requests(REQUESTS) * 20 / (20 - share);
             let known = f64::from(u32::try_from(20 - share)?);
             let load = Load {
@@ -62,5 +61,15 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             }
         }
     }
-    Ok(vec![table])
+    let mut ratios = Table::new("forged-ratios", "ratio of p99", &[("ratio", 2)]);
+    for (name, of) in [
+        ("30 % forged ÷ nothing else (aim: at most 1.5)", THIRTY),
+        ("75 % forged ÷ nothing else", MOST),
+    ] {
+        let (over, under) = (table.figure(of, 2)?, table.figure(ALONE, 2)?);
+        ratios.add(name, &[over.least() / under.most()]);
+        ratios.add(name, &[over.median() / under.median()]);
+        ratios.add(name, &[over.most() / under.least()]);
+    }
+    Ok(vec![table, ratios])
 }

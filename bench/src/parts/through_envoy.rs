@@ -1,19 +1,25 @@
 //! Through a real Envoy with one worker: what a request costs in all.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use prost::Message as _;
 use tokio::runtime::Runtime;
 
 use super::{Plan, per_second, percentiles};
 use crate::envoy::{Asked, Envoy};
-use crate::load::Target;
+use crate::load::{Load, Target, run};
 use crate::process::Process;
 use crate::report::Table;
-use crate::world::{GROUPS, Setup, World, host};
+use crate::world::{GROUPS, Sends, Setup, Stagedoor, World, host, messages};
 
 const REQUESTS: usize = 32_000;
 const CONNECTIONS: usize = 32;
 /// Services, routes and rules.
 const RULES: usize = 1000;
+const ALL: &str = "Stagedoor, every header sent";
+const COPY: &str = "always yes, with the answer of Stagedoor";
+const YES_ALL: &str = "always yes, every header sent";
 
 /// Envoy is started anew for each measurement: where its memory comes to lie makes a
 /// difference that would otherwise look like one between the contenders.
@@ -23,19 +29,46 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
     let tcp = runtime.block_on(world.stagedoor("envoy-tcp", &setup))?;
     let setup = Setup { unix: true, ..setup };
     let unix = runtime.block_on(world.stagedoor("envoy-unix", &setup))?;
+    // The same answers without a decision: what is left is the work that they are for Envoy.
+    let token = world.tokens(1, 0).pop().unwrap_or_default();
+    let whole = answer(&tcp, &token)?;
+    let plain = {
+        let mut plain = whole.clone();
+        plain.dynamic_metadata = None;
+        plain
+    };
+    let kept = {
+        let mut kept = plain.clone();
+        if let Some(HttpResponse::OkResponse(ok)) = &mut kept.http_response {
+            ok.headers_to_remove.clear();
+        }
+        kept
+    };
+    let mut started = Vec::new();
+    for answer in [&whole, &plain, &kept] {
+        started.push(runtime.block_on(world.yes_with(1, false, Some(answer)))?);
+    }
+    let [(copy, copy_at), (bare, bare_at), (set, set_at)] = started.as_slice() else {
+        bail!("three servers were started")
+    };
     let native = |cached, spread| Asked::Native { rules: RULES, cached, spread };
-    let asked = |target: &Target| Asked::ExtAuthz(target.clone());
-    let contenders: [(&str, Asked, Option<&Process>); 8] = [
+    let asked = |target: &Target| Asked::ExtAuthz(target.clone(), Sends::Used);
+    let asked_all = |target: &Target| Asked::ExtAuthz(target.clone(), Sends::All);
+    let contenders: [(&str, Asked, Option<&Process>); 13] = [
         ("nobody is asked", Asked::Nobody, None),
         ("always yes", asked(&yes_at), Some(&yes)),
         ("Stagedoor", asked(&tcp.target), Some(&tcp.process)),
         ("Stagedoor, Unix socket", asked(&unix.target), Some(&unix.process)),
+        (COPY, asked(copy_at), Some(copy)),
+        ("the same without metadata", asked(bare_at), Some(bare)),
+        ("the same without metadata and removals", asked(set_at), Some(set)),
+        (YES_ALL, asked_all(&yes_at), Some(&yes)),
+        (ALL, asked_all(&tcp.target), Some(&tcp.process)),
         ("jwt_authn cached, rbac flat", native(true, false), None),
         ("jwt_authn cached, rbac spread over routes", native(true, true), None),
         ("jwt_authn not cached, rbac flat", native(false, false), None),
         ("jwt_authn not cached, rbac spread over routes", native(false, true), None),
     ];
-    let token = world.tokens(1, 0).pop().unwrap_or_default();
     // What the caller may: every fiftieth of the thousand.
     let hosts: Vec<String> = (0..GROUPS).map(|at| host(at * 50)).collect();
     let mut table = Table::new(
@@ -79,6 +112,11 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
     for (name, column, of, by) in [
         ("requests/s, Stagedoor ÷ always yes (aim: at least 0.95)", 2, "Stagedoor", "always yes"),
         ("p99, Stagedoor ÷ always yes", 5, "Stagedoor", "always yes"),
+        ("requests/s, Stagedoor ÷ always yes with its answer", 2, "Stagedoor", COPY),
+        ("p99, Stagedoor ÷ always yes with its answer", 5, "Stagedoor", COPY),
+        ("Envoy's CPU time, every header sent ÷ those used", 0, ALL, "Stagedoor"),
+        ("Envoy's CPU time, Unix socket ÷ TCP", 0, "Stagedoor, Unix socket", "Stagedoor"),
+        ("p50, Unix socket ÷ TCP", 3, "Stagedoor, Unix socket", "Stagedoor"),
         (
             "requests/s, Stagedoor ÷ native cached, flat (aim: at least 1.2)",
             2,
@@ -98,4 +136,18 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
         ratios.add(name, &[over.most() / under.least()]);
     }
     Ok(vec![table, ratios])
+}
+
+/// What Stagedoor answers to a request that passes.
+fn answer(stagedoor: &Stagedoor, token: &str) -> Result<CheckResponse> {
+    let all = messages(&[token.to_owned()], &host(0), Sends::Used);
+    let message = all.first().context("a message")?;
+    let load = Load {
+        target: stagedoor.target.clone(),
+        connections: 1,
+        streams: 1,
+        requests: 1,
+        rate: None,
+    };
+    Ok(CheckResponse::decode(run(&load, &|_| message.clone())?.first.as_slice())?)
 }
