@@ -35,6 +35,16 @@ test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 test-shared: ## Try the shared place for snapshots on emulators of Azure and S3 (needs npm)
 	scripts/shared-emulators
 
+.PHONY: test-alerts
+test-alerts: ## Test the alerts, and hold dashboard and runbook to them (needs promtool, or apt)
+	scripts/check-alerts "$$(scripts/promtool)"
+
+.PHONY: docs
+docs: ## Build the documentation as a site into target/book, and check every link
+	scripts/check-links
+	"$$(scripts/mdbook)" build
+	scripts/check-links target/book
+
 .PHONY: screenshots
 screenshots: ## Take the pictures of a denial's page and check it in a browser (needs Chromium)
 	scripts/screenshots

@@ -283,6 +283,8 @@ async fn config_check_and_schema() {
         count += documented(section, prefix, text);
     }
     assert!(count > 60, "{count}");
+    let rows = reference.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, count, "docs/configuration.md explains what is no setting");
 }
 
 /// Asserts that each setting below `schema` has its row; counts them.

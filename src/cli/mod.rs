@@ -12,6 +12,8 @@ mod inspect;
 mod keys;
 mod offline;
 mod policy;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod snapshot;
 mod token;

@@ -43,7 +43,7 @@ fn bucket(nanos: u64) -> usize {
 /// The upper bound of a bucket, in seconds.
 fn bound(bucket: usize) -> f64 {
     let power = i32::try_from(bucket).unwrap_or(i32::MAX);
-    if bucket + 1 < BUCKETS { 16e-6 * 2_f64.powi(power) } else { f64::MAX }
+    if bucket + 1 < BUCKETS { 16e-6 * 2_f64.powi(power) } else { f64::INFINITY }
 }
 
 impl EncodeMetric for Latency {
@@ -75,5 +75,19 @@ mod tests {
             let seconds = Duration::from_nanos(bound).as_secs_f64();
             assert!((super::bound(at) - seconds).abs() < 1e-12);
         }
+    }
+
+    /// Without a bucket `+Inf`, Prometheus has no quantile of it.
+    #[test]
+    fn the_last_bucket_holds_everything() {
+        let latency = Latency::default();
+        latency.observe(Duration::from_micros(20));
+        latency.observe(Duration::from_secs(5));
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register("took", "How long", latency);
+        let mut text = String::new();
+        assert!(prometheus_client::encoding::text::encode(&mut text, &registry).is_ok());
+        assert!(text.contains("took_bucket{le=\"0.524288\"} 1\n"), "{text}");
+        assert!(text.contains("took_bucket{le=\"+Inf\"} 2\n"), "{text}");
     }
 }
