@@ -106,12 +106,19 @@ follows from how the chart exposes and mounts things.
 {{- else }}
 {{- $plaintext = append $plaintext $grpc }}
 {{- end }}
+{{- $asks := .Values.secrets.adminToken.existingSecret }}
 {{- if .Values.tls.admin }}
-{{- $_ := set $listen "admin_tls" (dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key") }}
+{{- $tls := dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key" }}
+{{- if .Values.tls.mutual }}
+{{- $_ := set $tls "client_ca_file" "/etc/stagedoor/tls/ca.crt" }}
+{{- end }}
+{{- $_ := set $listen "admin_tls" $tls }}
+{{- $asks = or $asks .Values.tls.mutual }}
 {{- end }}
 {{- if .Values.secrets.adminToken.existingSecret }}
 {{- $_ := set $listen "admin_token_file" "/etc/stagedoor/secrets/admin-token" }}
-{{- else }}
+{{- end }}
+{{- if not $asks }}
 {{- $plaintext = append $plaintext $admin }}
 {{- end }}
 {{- if $plaintext }}
