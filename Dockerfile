@@ -8,9 +8,10 @@
 # something to run. Point an orchestrator's probes at the admin port instead: /live and
 # /ready over HTTP, or `grpc.health.v1.Health` on the gRPC port.
 #
-# The same source gives the same binary: the toolchain is named exactly, dependencies are
-# those of Cargo.lock, and paths of the machine don't get in. SOURCE_DATE_EPOCH, given as a
-# build argument, sets the times in the image too:
+# The same source gives the same binary, as long as the base image stays what it is: the
+# toolchain is named exactly, dependencies are those of Cargo.lock, and neither paths nor times
+# of the machine get in. SOURCE_DATE_EPOCH, given as a build argument, sets the times in the
+# image too:
 #
 #   docker buildx build --target stagedoor --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
 #       --output type=oci,dest=stagedoor.tar,rewrite-timestamp=true .
@@ -21,6 +22,8 @@ FROM rust:1.95.0-alpine AS source
 # For the C of aws-lc and mimalloc.
 # hadolint ignore=DL3018
 RUN apk add --no-cache build-base linux-headers
+# Writes the list of dependencies into the binary, where scanners of images find it.
+RUN cargo install --locked --version 0.7.7 --root /usr/local cargo-auditable
 WORKDIR /src
 COPY . .
 ARG SOURCE_DATE_EPOCH=0
@@ -32,7 +35,7 @@ ENV SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH \
 FROM source AS build-stagedoor
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=target-stagedoor-musl,target=/src/target,sharing=locked \
-    cargo build --locked --release -p stagedoor \
+    cargo auditable build --locked --release -p stagedoor \
     && cp target/release/stagedoor /stagedoor
 
 FROM source AS build-devtenant
