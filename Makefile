@@ -88,6 +88,18 @@ clippy:
 deny:
 	scripts/check-dependencies
 
+.PHONY: check-deploy
+check-deploy: ## Check the chart, the manifests, the Dockerfile and the workflows (CRDS=folder: those of Envoy Gateway too)
+	scripts/check-deploy
+
+.PHONY: render-manifests
+render-manifests: ## Render deploy/kubernetes from the chart
+	scripts/render-manifests
+
+.PHONY: sbom
+sbom: ## List what the binary is made of, into target/sbom (CycloneDX)
+	scripts/sbom
+
 .PHONY: envoy
 envoy: ## Find an Envoy, or install one into target/envoy
 	@scripts/envoy
