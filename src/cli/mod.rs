@@ -56,14 +56,7 @@ enum Command {
     Token(token::TokenCommand),
     /// Look at an installation from end to end, and say what is wrong or in the way, with
     /// the remedy. Exits with 1 if something does not work.
-    Doctor {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Doctor(doctor::DoctorArgs),
     /// Look at snapshots of the catalog, and at what a server holds back.
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
@@ -87,7 +80,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),
-        Command::Doctor { config, json } => doctor::run(&config, json),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Snapshot(command) => snapshot::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Keys(command) => keys::run(&command),

@@ -19,6 +19,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 pub use problem::{Problem, Problems};
 pub use schema::schema;
@@ -27,7 +28,7 @@ use crate::audit::AuditSettings;
 use crate::catalog::{CatalogSettings, Membership};
 use crate::domain::EntityRef;
 use crate::entra::EntraSettings;
-use crate::ext_authz::{AnswerSettings, CheckSettings, Denials};
+use crate::ext_authz::{AnswerSettings, CheckSettings, Denials, IdentityHeaders};
 use crate::policy::PolicySettings;
 use crate::routing::{Delegations, RouteSettings, RouteTable};
 use crate::serve::ServeSettings;
@@ -80,6 +81,21 @@ pub enum OverageFrom {
     Catalog,
     /// Microsoft Graph.
     Graph,
+}
+
+/// What Envoy's side must fit where no configuration is at hand: the default deadline and
+/// the default names of the identity headers.
+#[must_use]
+pub fn seen_by_envoy() -> (Duration, IdentityHeaders) {
+    let names = document::Headers::default();
+    let headers = IdentityHeaders {
+        subject: names.subject,
+        tenant: names.tenant,
+        kind: names.kind,
+        entity: names.entity,
+        decision_id: names.decision_id,
+    };
+    (document::Check::default().deadline.0, headers)
 }
 
 impl Config {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::envoy::Rule;
+
 /// Of one kind, as many are listed one by one.
 const MAX_LISTED: usize = 10;
 
@@ -27,7 +29,13 @@ pub(super) struct Found {
     code: &'static str,
     /// What it is about.
     subject: String,
+    /// The line of a file that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     message: String,
+    /// What happens otherwise.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    why: &'static str,
     /// What to do.
     #[serde(skip_serializing_if = "str::is_empty")]
     remedy: &'static str,
@@ -49,7 +57,32 @@ impl Report {
         remedy: &'static str,
     ) {
         let (subject, message) = (subject.into(), message.into());
-        self.list.push(Found { severity, code, subject, message, remedy });
+        self.list.push(Found { severity, code, subject, line: None, message, why: "", remedy });
+    }
+
+    /// The same by a rule, at a place in a document; once, however many ways lead there.
+    pub(super) fn flag(
+        &mut self,
+        rule: &'static Rule,
+        place: String,
+        line: Option<usize>,
+        message: impl Into<String>,
+    ) {
+        let Rule { code, severity, why, remedy } = *rule;
+        let message = message.into();
+        let same = |found: &Found| {
+            found.code == code && found.subject == place && found.message == message
+        };
+        if self.list.iter().any(same) {
+            return;
+        }
+        self.list.push(Found { severity, code, subject: place, line, message, why, remedy });
+    }
+
+    /// Codes, lines and subjects, as they were found.
+    #[cfg(test)]
+    pub(super) fn codes(&self) -> Vec<(&'static str, Option<usize>, String)> {
+        self.list.iter().map(|found| (found.code, found.line, found.subject.clone())).collect()
     }
 
     pub(super) fn worst(&self) -> Option<Severity> {
@@ -85,12 +118,16 @@ impl Report {
                     Severity::Info => "info ",
                 };
                 let Found { code, subject, message, .. } = found;
-                let _ = writeln!(text, "{mark}  {code:<22} {subject}: {message}");
+                let line = found.line.map(|line| format!("line {line}, ")).unwrap_or_default();
+                let _ = writeln!(text, "{mark}  {code:<22} {line}{subject}: {message}");
             }
             let ends = sorted.get(at + 1).is_none_or(|next| next.code != found.code);
             if ends && count > MAX_LISTED {
                 let _ =
                     writeln!(text, "       … and {} more; `--json` shows all", count - MAX_LISTED);
+            }
+            if ends && !found.why.is_empty() {
+                let _ = writeln!(text, "       {}", found.why);
             }
             if ends && !found.remedy.is_empty() {
                 let _ = writeln!(text, "       → {}", found.remedy);

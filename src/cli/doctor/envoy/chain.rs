@@ -1,0 +1,174 @@
+//! The HTTP filters of a connection manager, in their order.
+
+use super::cluster::Clusters;
+use super::view::View;
+use super::{Look, filter, rules};
+
+const MATCHED: &str = "envoy.extensions.common.matching.v3.ExtensionWithMatcher";
+
+/// Filters that refuse, measure or look at the body, and leave the request as it is.
+const HARMLESS: &[&str] = &[
+    "adaptive_concurrency",
+    "admission_control",
+    "alternate_protocols_cache",
+    "bandwidth_limit",
+    "bandwidth_share",
+    "body_size_limit",
+    "buffer",
+    "cdn_loop",
+    "compressor",
+    "csrf",
+    "decompressor",
+    "fault",
+    "file_system_buffer",
+    "grpc_stats",
+    "local_ratelimit",
+    "original_src",
+    "rate_limit_quota",
+    "ratelimit",
+    "rbac",
+    "set_metadata",
+    "tap",
+    // Istio's own.
+    "io.istio.http.peer_metadata.Config",
+    "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+    "stats.PluginConfig",
+];
+/// Those that are harmless before a decision: they only refuse, or take away.
+const HARMLESS_BEFORE: &[&str] = &["jwt_authn"];
+/// Those that are harmless after one: they answer, and nothing they change is used.
+const HARMLESS_AFTER: &[&str] = &["cache", "cache_v2", "cors", "health_check", "router"];
+/// What every upstream filter chain ends with.
+const LAST_UPSTREAM: &str = "upstream_codec";
+
+/// Filters that a connection manager names and somebody else delivers.
+#[derive(Default)]
+pub(super) struct Discovered<'a>(Vec<View<'a>>);
+
+impl<'a> Discovered<'a> {
+    pub(super) fn add(&mut self, filters: Vec<View<'a>>) {
+        self.0.extend(filters);
+    }
+
+    fn find(&self, name: &str) -> Option<View<'a>> {
+        let mut filters = self.0.iter().map(|filter| filter.typed().1);
+        filters.find(|filter| filter.word("name") == name)?.get("typed_config")
+    }
+}
+
+/// A filter at its place.
+pub(super) struct Placed<'a> {
+    entry: View<'a>,
+    name: &'a str,
+    /// Short for Envoy's own, whole for others.
+    kind: &'a str,
+    config: View<'a>,
+    /// Whether it depends on a matcher whether it runs.
+    matched: bool,
+}
+
+impl Placed<'_> {
+    fn authorizes(&self) -> bool {
+        self.kind == "ext_authz"
+    }
+}
+
+/// The filters, with those that come from elsewhere where they can be had.
+pub(super) fn filters<'a>(
+    manager: &View<'a>,
+    discovered: &Discovered<'a>,
+    look: &mut Look<'_>,
+) -> Vec<Placed<'a>> {
+    let mut placed = Vec::new();
+    for entry in manager.list("http_filters") {
+        let name = entry.word("name");
+        let given = entry.get("typed_config");
+        let found =
+            given.or_else(|| entry.get("config_discovery").and_then(|_| discovered.find(name)));
+        if found.is_none() && entry.get("config_discovery").is_some() {
+            let message = format!("the filter `{name}` comes from elsewhere");
+            look.flag(&rules::NOT_SEEN, &entry, message);
+            continue;
+        }
+        // Without a configuration the name says what it is.
+        let config = found.unwrap_or_else(|| entry.clone());
+        let (kind, config, matched) = unwrapped(&config);
+        let kind = if kind.is_empty() { name } else { kind };
+        placed.push(Placed { entry, name, kind: short(kind), config, matched });
+    }
+    placed
+}
+
+/// The message that an `Any` holds, out of a matcher around it.
+fn unwrapped<'a>(config: &View<'a>) -> (&'a str, View<'a>, bool) {
+    match config.typed() {
+        (MATCHED, outer) => match outer.at(&["extension_config", "typed_config"]) {
+            Some(inner) => {
+                let (kind, inner) = inner.typed();
+                (kind, inner, true)
+            }
+            None => (MATCHED, outer, true),
+        },
+        (kind, config) => (kind, config, false),
+    }
+}
+
+/// `lua` for `envoy.extensions.filters.http.lua.v3.Lua` and `envoy.filters.http.lua`.
+fn short(kind: &str) -> &str {
+    let inner = ["envoy.extensions.filters.http.", "envoy.filters.http."]
+        .iter()
+        .find_map(|prefix| kind.strip_prefix(prefix));
+    inner.map_or(kind, |inner| inner.split('.').next().unwrap_or(inner))
+}
+
+/// The names under which routes configure the filter that asks.
+pub(super) fn authorizers<'a>(filters: &[Placed<'a>]) -> Vec<&'a str> {
+    filters.iter().filter(|filter| filter.authorizes()).map(|filter| filter.name).collect()
+}
+
+/// The order, and each filter that asks.
+pub(super) fn look(filters: &[Placed<'_>], clusters: &Clusters<'_>, look: &mut Look<'_>) {
+    let mut behind = false;
+    for filter in filters {
+        if filter.authorizes() {
+            behind = true;
+            if let Some(disabled) = filter.entry.may_be_on("disabled") {
+                look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
+            }
+            if filter.matched {
+                let message = "a matcher decides whether the ext_authz filter runs";
+                look.flag(&rules::FILTER_CONDITIONAL, &filter.entry, message);
+            }
+            filter::whole(&filter.config, Some(clusters), look);
+        } else {
+            order(filter.kind, behind, &filter.entry, look);
+        }
+    }
+    clusters.upstream_filters(|filter| {
+        let kind = filter.get("typed_config").map_or("", |config| config.typed().0);
+        let kind = short(if kind.is_empty() { filter.word("name") } else { kind });
+        if kind != LAST_UPSTREAM {
+            order(kind, true, filter, look);
+        }
+    });
+}
+
+/// A filter that stands before or behind the one that asks.
+pub(super) fn order(kind: &str, behind: bool, entry: &View<'_>, look: &mut Look<'_>) {
+    let (rule, harmless, place) = if behind {
+        (&rules::FILTER_AFTER, HARMLESS_AFTER, "behind")
+    } else {
+        (&rules::FILTER_BEFORE, HARMLESS_BEFORE, "before")
+    };
+    if !HARMLESS.contains(&kind) && !harmless.contains(&kind) {
+        look.flag(rule, entry, format!("`{kind}` stands {place} ext_authz"));
+    }
+}
+
+/// What kind of filter an entry of `http_filters` holds, and its configuration.
+pub(super) fn kind_of<'a>(entry: &View<'a>) -> (&'a str, Option<View<'a>>) {
+    match entry.get("typed_config").map(|config| unwrapped(&config)) {
+        Some((kind, config, _)) => (short(kind), Some(config)),
+        None => (short(entry.word("name")), None),
+    }
+}

@@ -1,0 +1,168 @@
+//! Listeners and their HTTP connection managers, in a file and in a dump.
+
+use super::chain::{self, Discovered};
+use super::cluster::Clusters;
+use super::rules;
+use super::view::View;
+use super::{Look, routes};
+
+const MANAGER: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// What one Envoy has, wherever it has it from.
+#[derive(Default)]
+pub(super) struct Parts<'a> {
+    listeners: Vec<View<'a>>,
+    pub(super) clusters: Clusters<'a>,
+    /// Route configurations that connection managers name.
+    pub(super) routes: Vec<View<'a>>,
+    /// Filters that connection managers name.
+    pub(super) filters: Discovered<'a>,
+}
+
+/// A bootstrap: its static listeners. What it has fetched from elsewhere is not seen.
+pub(super) fn bootstrap(view: &View<'_>, look: &mut Look<'_>) {
+    let mut parts = Parts::default();
+    if let Some(fixed) = view.get("static_resources") {
+        parts.listeners = fixed.list("listeners");
+        parts.clusters.add(fixed.list("clusters"));
+    }
+    if let Some(elsewhere) = view.at(&["dynamic_resources", "lds_config"]) {
+        look.judged += 1;
+        look.flag(&rules::NOT_SEEN, &elsewhere, "listeners come from elsewhere");
+    }
+    all(&parts, look);
+}
+
+/// `/config_dump`.
+pub(super) fn dump(view: &View<'_>, look: &mut Look<'_>) {
+    let mut parts = Parts::default();
+    for config in view.list("configs") {
+        let (name, config) = config.typed();
+        match name.rsplit('.').next().unwrap_or_default() {
+            "ListenersConfigDump" => {
+                let fixed = config.list("static_listeners").into_iter();
+                parts.listeners.extend(fixed.filter_map(|one| one.get("listener")));
+                for one in config.list("dynamic_listeners") {
+                    // The one that serves, and the one that will.
+                    for state in ["active_state", "warming_state"] {
+                        parts.listeners.extend(one.at(&[state, "listener"]));
+                    }
+                }
+            }
+            "ClustersConfigDump" => {
+                for kind in ["static_clusters", "dynamic_active_clusters"] {
+                    let clusters = config.list(kind).into_iter();
+                    parts.clusters.add(clusters.filter_map(|one| one.get("cluster")).collect());
+                }
+            }
+            "EndpointsConfigDump" => {
+                for kind in ["static_endpoint_configs", "dynamic_endpoint_configs"] {
+                    let endpoints = config.list(kind).into_iter();
+                    let endpoints = endpoints.filter_map(|one| one.get("endpoint_config"));
+                    parts.clusters.add_endpoints(endpoints.collect());
+                }
+            }
+            "RoutesConfigDump" => {
+                let routes = config.list("dynamic_route_configs").into_iter();
+                parts.routes.extend(routes.filter_map(|one| one.get("route_config")));
+            }
+            "EcdsConfigDump" => {
+                let filters = config.list("ecds_filters").into_iter();
+                parts.filters.add(filters.filter_map(|one| one.get("ecds_filter")).collect());
+            }
+            _ => {}
+        }
+    }
+    all(&parts, look);
+}
+
+fn all(parts: &Parts<'_>, look: &mut Look<'_>) {
+    for listener in &parts.listeners {
+        // Istio's sidecars: what leaves a service is for the others to be asked about.
+        let outbound = listener
+            .get("traffic_direction")
+            .is_some_and(|way| way.is_one_of(&[("OUTBOUND", 2.0)]));
+        let mut chains = listener.list("filter_chains");
+        chains.extend(listener.get("default_filter_chain"));
+        for filter in chains.iter().flat_map(|chain| chain.list("filters")) {
+            let Some(config) = filter.get("typed_config") else {
+                if filter.get("config_discovery").is_some() {
+                    look.flag(&rules::NOT_SEEN, &filter, "a network filter comes from elsewhere");
+                }
+                continue;
+            };
+            if let (MANAGER, manager) = config.typed() {
+                connection_manager(&manager, parts, outbound, look);
+            }
+        }
+        if let Some(api) = listener.at(&["api_listener", "api_listener"])
+            && let (MANAGER, manager) = api.typed()
+        {
+            connection_manager(&manager, parts, outbound, look);
+        }
+    }
+}
+
+fn connection_manager(manager: &View<'_>, parts: &Parts<'_>, outbound: bool, look: &mut Look<'_>) {
+    look.judged += 1;
+    let filters = chain::filters(manager, &parts.filters, look);
+    let authorizers = chain::authorizers(&filters);
+    if authorizers.is_empty() {
+        // A filter that was not seen may be the one.
+        let all_seen = filters.len() == manager.list("http_filters").len();
+        if all_seen && !outbound && !routes::answers_itself(manager) {
+            let message = "asks nobody: there is no ext_authz filter";
+            look.flag_member(&rules::FILTER_MISSING, (manager, "http_filters"), message);
+        }
+        return;
+    }
+    chain::look(&filters, &parts.clusters, look);
+    spelling(manager, true, look);
+    routes::of_manager(manager, parts, &authorizers, look);
+}
+
+/// One reading of each path and header. Of a patch only what it says is judged.
+pub(super) fn spelling(manager: &View<'_>, whole: bool, look: &mut Look<'_>) {
+    for (rule, name, message) in [
+        (&rules::NORMALIZE_PATH, "normalize_path", "paths are not normalised"),
+        (&rules::MERGE_SLASHES, "merge_slashes", "doubled slashes are not merged"),
+        (
+            &rules::USE_REMOTE_ADDRESS,
+            "use_remote_address",
+            "the client's word for its own address is believed",
+        ),
+    ] {
+        let judged = whole || manager.get(name).is_some();
+        if judged && !manager.is_on(name) {
+            look.flag_member(rule, (manager, name), message);
+        }
+    }
+    let options = manager.get("common_http_protocol_options");
+    let options = options.as_ref().unwrap_or(manager);
+    let rejects: &[(&str, f64)] = &[("REJECT_REQUEST", 2.0)];
+    // What is dropped can't be misread either.
+    let closes: &[(&str, f64)] = &[("REJECT_REQUEST", 1.0), ("DROP_HEADER", 2.0)];
+    for (rule, view, name, good, message) in [
+        (
+            &rules::ESCAPED_SLASHES,
+            manager,
+            "path_with_escaped_slashes_action",
+            rejects,
+            "escaped slashes in paths are not rejected",
+        ),
+        (
+            &rules::UNDERSCORES,
+            options,
+            "headers_with_underscores_action",
+            closes,
+            "header names with underscores pass",
+        ),
+    ] {
+        let given = view.get(name);
+        let judged = whole || given.is_some();
+        if judged && !given.is_some_and(|action| action.is_one_of(good)) {
+            look.flag_member(rule, (view, name), message);
+        }
+    }
+}

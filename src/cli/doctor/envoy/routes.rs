@@ -1,0 +1,136 @@
+//! What routes change about being asked, and about the request afterwards.
+
+use super::cluster::Clusters;
+use super::listener::Parts;
+use super::view::View;
+use super::{Look, filter, rules};
+
+const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute";
+const ANY_FILTER: &str = "envoy.config.route.v3.FilterConfig";
+
+/// The routes of a connection manager, wherever they stand.
+pub(super) fn of_manager(
+    manager: &View<'_>,
+    parts: &Parts<'_>,
+    authorizers: &[&str],
+    look: &mut Look<'_>,
+) {
+    if let Some(config) = manager.get("route_config") {
+        configuration(&config, authorizers, &parts.clusters, look);
+        return;
+    }
+    let named = manager.at(&["rds", "route_config_name"]);
+    let name = named.as_ref().and_then(|name| name.text());
+    let mut found = parts.routes.iter().filter(|one| Some(one.word("name")) == name).peekable();
+    if named.is_none() || found.peek().is_none() {
+        let place = ["rds", "scoped_routes"].iter().find_map(|name| manager.get(name));
+        let message = "the routes come from elsewhere";
+        look.flag(&rules::NOT_SEEN, place.as_ref().unwrap_or(manager), message);
+    }
+    for config in found {
+        configuration(config, authorizers, &parts.clusters, look);
+    }
+}
+
+/// Whether no request of a connection manager reaches a service: redirects to https and
+/// fixed answers.
+pub(super) fn answers_itself(manager: &View<'_>) -> bool {
+    let Some(config) = manager.get("route_config") else { return false };
+    let hosts = config.list("virtual_hosts");
+    config.get("vhds").is_none()
+        && hosts.iter().all(|host| {
+            host.get("matcher").is_none()
+                && host.list("routes").iter().all(|route| {
+                    route.get("redirect").is_some() || route.get("direct_response").is_some()
+                })
+        })
+}
+
+/// A route configuration, level by level.
+fn configuration(
+    config: &View<'_>,
+    authorizers: &[&str],
+    clusters: &Clusters<'_>,
+    look: &mut Look<'_>,
+) {
+    if let Some(elsewhere) = config.get("vhds") {
+        look.flag(&rules::NOT_SEEN, &elsewhere, "virtual hosts come from elsewhere");
+    }
+    level(config, authorizers, Some(clusters), look);
+    for host in config.list("virtual_hosts") {
+        if let Some(matcher) = host.get("matcher") {
+            look.flag(&rules::NOT_SEEN, &matcher, "routes in a `matcher` are not read here");
+        }
+        level(&host, authorizers, Some(clusters), look);
+        for route in host.list("routes") {
+            self::route(&route, authorizers, Some(clusters), look);
+        }
+    }
+}
+
+/// One route, with the clusters that it weighs.
+pub(super) fn route(
+    route: &View<'_>,
+    authorizers: &[&str],
+    clusters: Option<&Clusters<'_>>,
+    look: &mut Look<'_>,
+) {
+    level(route, authorizers, clusters, look);
+    let weighed = route.at(&["route", "weighted_clusters"]);
+    for cluster in weighed.iter().flat_map(|weighed| weighed.list("clusters")) {
+        level(&cluster, authorizers, clusters, look);
+    }
+}
+
+/// What can be said on every level.
+pub(super) fn level(
+    level: &View<'_>,
+    authorizers: &[&str],
+    clusters: Option<&Clusters<'_>>,
+    look: &mut Look<'_>,
+) {
+    for (name, config) in level.get("typed_per_filter_config").iter().flat_map(View::members) {
+        let (kind, config) = config.typed();
+        match kind {
+            PER_ROUTE => override_of(&config, clusters, look),
+            ANY_FILTER if authorizers.contains(&name) => {
+                disabled(&config, look);
+                if let Some(inner) = config.get("config")
+                    && let (PER_ROUTE, inner) = inner.typed()
+                {
+                    override_of(&inner, clusters, look);
+                }
+            }
+            _ => {}
+        }
+    }
+    for added in level.list("request_headers_to_add") {
+        let Some(key) = added.at(&["header", "key"]) else { continue };
+        let name = key.text().unwrap_or_default().to_ascii_lowercase();
+        // A look-alike is read as the same name by many.
+        if look.own.headers.iter().any(|own| name == *own || name.replace('_', "-") == *own) {
+            let message = format!("sets `{name}` itself");
+            look.flag(&rules::HEADERS_ADDED, &key, message);
+        }
+    }
+}
+
+fn disabled(config: &View<'_>, look: &mut Look<'_>) {
+    if let Some(disabled) = config.may_be_on("disabled") {
+        look.flag(&rules::FILTER_DISABLED_ON_ROUTE, &disabled, "nobody is asked here");
+    }
+}
+
+fn override_of(config: &View<'_>, clusters: Option<&Clusters<'_>>, look: &mut Look<'_>) {
+    disabled(config, look);
+    let Some(settings) = config.get("check_settings") else { return };
+    if let Some(body) = settings.get("with_request_body") {
+        look.flag(&rules::REQUEST_BODY, &body, "request bodies are held back and sent");
+    }
+    if let Some(service) = settings.get("grpc_service") {
+        filter::grpc_service(&service, clusters, look);
+    }
+    if let Some(service) = settings.get("http_service") {
+        filter::http_service(&service, clusters, look);
+    }
+}
