@@ -36,7 +36,7 @@ test-shared: ## Try the shared place for snapshots on emulators of Azure and S3 
 	scripts/shared-emulators
 
 .PHONY: screenshots
-screenshots: ## Take the pictures of a denial's page and check it in a browser (needs Chromium)
+screenshots: ## Take the pictures of the pages and check them in a browser (needs Chromium)
 	scripts/screenshots
 
 .PHONY: bench-backstage
