@@ -46,7 +46,7 @@ docs: ## Build the documentation as a site into target/book, and check every lin
 	scripts/check-links target/book
 
 .PHONY: screenshots
-screenshots: ## Take the pictures of a denial's page and check it in a browser (needs Chromium)
+screenshots: ## Take the pictures of the pages and check them in a browser (needs Chromium)
 	scripts/screenshots
 
 .PHONY: bench-backstage

@@ -604,7 +604,8 @@ async fn no_token_is_in_any_output() {
     };
     let mut shown = String::new();
     for path in ["/metrics", "/status", "/ready"] {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let answer = support::envoy::raw_http(admin, request).await.unwrap();
         shown.push_str(&String::from_utf8(answer.body).unwrap());
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::Admin;
+use super::origin::not_by_a_page;
 use crate::clock::Now;
 
-pub(super) type Answer = (StatusCode, String);
+type Answer = (StatusCode, String);
 
 #[derive(Deserialize)]
 struct Confirmation {
@@ -53,12 +54,4 @@ pub(super) async fn confirm(
         Ok(()) => (StatusCode::ACCEPTED, "confirmed: the next crawl is adopted\n".to_owned()),
         Err(error) => (StatusCode::CONFLICT, format!("{error}\n")),
     }
-}
-
-/// A browser on this machine reaches the port as well, and says where its page is from.
-pub(super) fn not_by_a_page(headers: &HeaderMap) -> Result<(), Answer> {
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
-        return Err((StatusCode::FORBIDDEN, "not for a page in a browser\n".to_owned()));
-    }
-    Ok(())
 }

@@ -7,10 +7,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Admin;
-use super::catalog::not_by_a_page;
+use super::origin::not_by_a_page;
+use crate::authorizer::explain::{Explanation, Section};
 use crate::clock::Now;
 use crate::domain::{Credentials, Request};
 
@@ -33,6 +34,14 @@ struct Asked {
     justification: Option<String>,
     #[serde(default)]
     context_extensions: std::collections::BTreeMap<String, String>,
+}
+
+/// An explanation, and the same in sections as text and page have it.
+#[derive(Serialize)]
+struct Explained<'a> {
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    sections: Vec<Section>,
 }
 
 /// Explains a request that is described in JSON, as JSON, text or a page, by `accept`.
@@ -92,7 +101,8 @@ pub(super) async fn explain(
         let text = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
         return ([text, no_store], explanation.text(false)).into_response();
     }
-    match serde_json::to_string_pretty(&explanation) {
+    let explained = Explained { sections: explanation.sections(), explanation: &explanation };
+    match serde_json::to_string_pretty(&explained) {
         Ok(json) => {
             let kind = (header::CONTENT_TYPE, "application/json");
             ([kind, no_store], format!("{json}\n")).into_response()

@@ -1,31 +1,36 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
 //! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed. One explains decisions, to this machine only.
+//! now, and what is held back of it be confirmed. Two tell of callers, to this machine only:
+//! one explains decisions, one lists the latest denials.
 
 mod catalog;
+mod denials;
 mod explain;
-mod policies;
+mod origin;
+mod page;
 mod readiness;
 mod serve;
+pub mod status;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use readiness::Readiness;
 pub use serve::serve;
+pub use status::Watched;
 
 use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::policy::Policies;
 
 /// What the admin port shows.
 #[derive(Debug)]
@@ -36,8 +41,8 @@ pub struct Admin {
     pub registry: Registry,
     /// The catalog.
     pub catalog: Catalog,
-    /// The policies.
-    pub policies: Policies,
+    /// What the status is about.
+    pub watched: Watched,
     /// Says why.
     pub explainer: Explainer,
     /// Whether only this machine reaches the port.
@@ -46,15 +51,22 @@ pub struct Admin {
 
 /// The admin port's pages.
 pub fn router(admin: Admin) -> Router {
-    Router::new()
+    let admin = Arc::new(admin);
+    // What probes and scrapers ask is asked under any name.
+    let probes = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics));
+    Router::new()
+        .route("/", get(|| async { Redirect::to("/status") }))
         .route("/status", get(status))
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
-        .with_state(Arc::new(admin))
+        .route("/v1/denials", get(denials::denials))
+        .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))
+        .merge(probes)
+        .with_state(admin)
 }
 
 /// 200 when requests can be decided, 503 with what is missing otherwise.
@@ -64,12 +76,20 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     json_response(status, &json!({ "ready": pending.is_empty(), "pending": pending }))
 }
 
-async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    let mut status = admin.readiness.status(Now::read());
-    if let Some(status) = status.as_object_mut() {
-        status.insert("policies".to_owned(), policies::status(&admin.policies));
+/// The status as JSON, or the page that shows it, where a browser asks.
+async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        return page::page();
     }
-    json_response(StatusCode::OK, &status)
+    let status = admin.watched.status(&admin.readiness, Now::read());
+    match serde_json::to_value(&status) {
+        Ok(status) => {
+            let headers = [(header::VARY, "accept"), (header::CACHE_CONTROL, "no-store")];
+            (headers, json_response(StatusCode::OK, &status)).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
@@ -84,5 +104,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+    let headers =
+        [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (status, headers, format!("{body}\n")).into_response()
 }

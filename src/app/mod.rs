@@ -11,16 +11,17 @@ mod sources;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::service::Routes as Services;
 
-use crate::admin::{self, Admin, Readiness};
-use crate::audit::{AuditSender, AuditTask, AuditWriter};
+use crate::admin::{self, Admin, Readiness, Watched};
+use crate::audit::{AuditTask, AuditWriter};
 use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
@@ -59,7 +60,7 @@ pub struct App {
     explainer: Explainer,
     http: Arc<HttpClient>,
     audit: AuditTask,
-    records: AuditSender,
+    watched: Watched,
     traces: Traces,
     reload: Arc<Notify>,
 }
@@ -102,6 +103,7 @@ impl App {
     /// # Errors
     /// The first thing that can't be had, by name.
     pub async fn build(config: Config) -> Result<Self, AppError> {
+        let started = (SystemTime::now(), Instant::now());
         let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
         let policies = Policies::load(config.policy)
             .map_err(|errors| AppError::Configuration(errors.to_string()))?;
@@ -128,9 +130,9 @@ impl App {
             .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
-        let (audit_sender, records) = (sender.clone(), sender.clone());
+        let audit_sender = sender.clone();
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
-        let recorder = Recorder::new(metrics, traces.clone(), sender);
+        let recorder = Recorder::new(metrics.clone(), traces.clone(), sender);
 
         let limits = CallLimits {
             deadline: config.check.deadline + LAST_CHANCE,
@@ -150,6 +152,16 @@ impl App {
 
         let server =
             Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
+        let watched = Watched {
+            authenticator: authenticator.clone(),
+            resolver: resolver.clone(),
+            catalog: catalog.clone(),
+            policies: policies.clone(),
+            audit: audit_sender.clone(),
+            metrics,
+            serve: server.stats(),
+            started,
+        };
         let parts = sources::Parts {
             authenticator: authenticator.clone(),
             resolver: resolver.clone(),
@@ -179,7 +191,7 @@ impl App {
             explainer,
             http: Arc::new(http),
             audit,
-            records,
+            watched,
             traces,
             reload: Arc::default(),
         })
@@ -221,12 +233,8 @@ impl App {
     /// # Errors
     /// A task that must run ended by itself.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
-        let readiness = Readiness::new(
-            self.authenticator.clone(),
-            self.catalog.clone(),
-            self.records,
-            shutdown.clone(),
-        );
+        let readiness =
+            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
         }
@@ -266,7 +274,7 @@ impl App {
             readiness,
             registry: self.registry,
             catalog: reread.clone(),
-            policies: self.policies.clone(),
+            watched: self.watched,
             explainer: self.explainer,
             is_loopback: self.admin_address.ip().is_loopback(),
         });

@@ -51,3 +51,9 @@ pub(super) enum Entry {
     Decision(Box<AuditRecord>),
     Catalog(Box<CatalogRecord>),
 }
+
+impl Entry {
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self, Self::Decision(record) if !record.decision.is_allow())
+    }
+}

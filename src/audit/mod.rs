@@ -7,6 +7,7 @@
 
 mod catalog;
 pub mod form;
+mod latest;
 mod line;
 mod lines;
 mod loss;
@@ -22,10 +23,11 @@ mod sink;
 mod writer;
 
 pub use catalog::CatalogRecord;
+pub use latest::{LATEST_DENIALS, LatestDenials};
 pub use member::Member;
 pub use pseudonym::{KeyError, PseudonymKey};
 pub use record::AuditRecord;
 pub(crate) use rotate::sibling;
-pub use sender::{AuditSender, AuditStats};
+pub use sender::{AuditQueue, AuditSender, AuditStats};
 pub use settings::*;
 pub use writer::{AuditError, AuditTask, AuditWriter};

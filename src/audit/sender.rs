@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::AuditRecord;
 use super::catalog::{CatalogRecord, Entry};
+use super::latest::LatestDenials;
 use super::loss::Gap;
 use super::otlp::Otlp;
 use super::writer::RETRY;
@@ -19,6 +20,16 @@ pub struct AuditSender {
     pub(super) queue: Option<mpsc::Sender<Entry>>,
     pub(super) counters: Arc<Counters>,
     pub(super) otlp: Option<Otlp>,
+    pub(super) latest: LatestDenials,
+}
+
+/// The records that wait to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditQueue {
+    /// So many wait.
+    pub waiting: usize,
+    /// So many can.
+    pub capacity: usize,
 }
 
 /// How many records came to what end since the start.
@@ -101,6 +112,20 @@ impl AuditSender {
             stats.otlp_failed = of(&otlp.counters().failed);
         }
         stats
+    }
+
+    /// The records that wait; nothing where none is made.
+    #[must_use]
+    pub fn queue(&self) -> Option<AuditQueue> {
+        let queue = self.queue.as_ref()?;
+        let capacity = queue.max_capacity();
+        Some(AuditQueue { waiting: capacity.saturating_sub(queue.capacity()), capacity })
+    }
+
+    /// The latest denials that were recorded.
+    #[must_use]
+    pub fn latest_denials(&self) -> &LatestDenials {
+        &self.latest
     }
 
     /// Whether there is an OTLP collector to send them to.

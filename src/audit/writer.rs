@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::catalog::Entry;
+use super::latest::{LATEST_DENIALS, LatestDenials};
 use super::lines::Lines;
 use super::otlp::Otlp;
 use super::present::Presenter;
@@ -79,6 +80,7 @@ pub struct AuditWriter {
     queue: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     control: Arc<Control>,
+    latest: LatestDenials,
     lines: Lines,
     /// A line was begun that could not be finished.
     torn: bool,
@@ -140,6 +142,7 @@ impl AuditWriter {
         let (sender, receiver) = mpsc::channel(queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS));
         let counters = Arc::new(Counters::default());
         let control = Arc::new(Control::default());
+        let latest = LatestDenials::default();
         let (stop, stopped) = oneshot::channel();
         let (finished, done) = oneshot::channel();
         let writer = Self {
@@ -149,6 +152,7 @@ impl AuditWriter {
             queue: receiver,
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
+            latest: latest.clone(),
             lines: Lines::default(),
             torn: false,
             news: Seldom::new(SAY_EVERY),
@@ -162,7 +166,7 @@ impl AuditWriter {
                 let _ = finished.send(());
             })
             .map_err(AuditError::Thread)?;
-        let sender = AuditSender { queue: Some(sender), counters, otlp: otlp.clone() };
+        let sender = AuditSender { queue: Some(sender), counters, otlp: otlp.clone(), latest };
         Ok((sender, AuditTask { control, otlp, stop, done }))
     }
 
@@ -204,9 +208,17 @@ impl AuditWriter {
         if let Some(otlp) = &self.otlp {
             otlp.send_gap(SystemTime::now());
         }
+        // What others of the batch would push out is not made.
+        let mut left = batch.iter().filter(|entry| entry.is_denial()).count();
         for entry in batch.drain(..) {
             let form = self.presenter.form(&entry);
             self.lines.add(&form);
+            if entry.is_denial() {
+                if left <= LATEST_DENIALS {
+                    self.latest.add(&form);
+                }
+                left -= 1;
+            }
             if let Some(otlp) = &self.otlp {
                 otlp.send(&form);
             }
@@ -296,7 +308,12 @@ fn off() -> (AuditSender, AuditTask) {
     // The receiver is right here.
     let _ = ended.send(());
     (
-        AuditSender { queue: None, counters: Arc::default(), otlp: None },
+        AuditSender {
+            queue: None,
+            counters: Arc::default(),
+            otlp: None,
+            latest: LatestDenials::default(),
+        },
         AuditTask { control: Arc::default(), otlp: None, stop, done },
     )
 }

@@ -50,6 +50,7 @@ impl Catalog {
         let mut retry = FIRST_RETRY;
         let refresh_every = self.shared.settings.refresh_every;
         loop {
+            self.shared.due(None);
             let began = Instant::now();
             let turn = async {
                 match &mut sharing {
@@ -73,6 +74,7 @@ impl Catalog {
                     pause
                 }
             };
+            self.shared.due(Instant::now().checked_add(pause));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = async {

@@ -39,6 +39,8 @@ pub(super) struct Shared {
     held: ArcSwapOption<Held>,
     role: ArcSwapOption<&'static str>,
     tally: ArcSwap<Tally>,
+    /// When the next regular refresh begins; nothing while one is under way.
+    due: ArcSwapOption<Instant>,
 }
 
 /// What is remembered from crawl to crawl.
@@ -107,6 +109,7 @@ impl Catalog {
                 held: ArcSwapOption::empty(),
                 role: ArcSwapOption::empty(),
                 tally: ArcSwap::default(),
+                due: ArcSwapOption::empty(),
             }),
         }
     }
@@ -193,7 +196,19 @@ impl Catalog {
             refreshes: tally.refreshes,
             failures: tally.failures.clone(),
             role: self.shared.role.load().as_deref().copied(),
+            next_refresh: self
+                .shared
+                .due
+                .load()
+                .as_deref()
+                .map(|due| due.saturating_duration_since(now.instant)),
         }
+    }
+
+    /// What it is configured with.
+    #[must_use]
+    pub fn settings(&self) -> &CatalogSettings {
+        &self.shared.settings
     }
 
     /// The snapshot, however old it is. For those who look at it; nobody decides by it.
@@ -305,6 +320,11 @@ impl Shared {
         if before.as_deref() != Some(&role) {
             tracing::info!(role, "sharing snapshots");
         }
+    }
+
+    /// Says when the next regular refresh begins.
+    pub(super) fn due(&self, at: Option<Instant>) {
+        self.due.store(at.map(Arc::new));
     }
 
     pub(super) fn attempted(&self) {

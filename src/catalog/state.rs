@@ -77,6 +77,8 @@ pub struct CatalogStatus {
     pub failures: BTreeMap<&'static str, u64>,
     /// Where snapshots are shared: `publisher` or `follower`.
     pub role: Option<&'static str>,
+    /// Until the next regular refresh; nothing while one is under way.
+    pub next_refresh: Option<Duration>,
 }
 
 /// Why a refresh failed.

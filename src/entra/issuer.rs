@@ -35,6 +35,8 @@ pub(super) struct Issuer {
     /// The number of the next key.
     next_number: AtomicU32,
     last_error: ArcSwap<Option<String>>,
+    /// When the next regular fetch begins; nothing while one is under way.
+    due: ArcSwapOption<Instant>,
     /// Orders a fetch now.
     pub(super) wanted: Notify,
     /// Attempts that have ended.
@@ -137,6 +139,8 @@ pub struct IssuerStatus {
     pub age: Option<Duration>,
     /// Why the last fetch failed, if it did.
     pub last_error: Option<String>,
+    /// Until the next regular fetch; nothing while one is under way.
+    pub next_refresh: Option<Duration>,
 }
 
 impl Issuer {
@@ -158,6 +162,7 @@ impl Issuer {
             published: ArcSwapOption::empty(),
             next_number: AtomicU32::new(0),
             last_error: ArcSwap::from_pointee(None),
+            due: ArcSwapOption::empty(),
             wanted: Notify::new(),
             attempts: AtomicU64::new(0),
             attempted: Notify::new(),
@@ -247,6 +252,11 @@ impl Issuer {
         self.last_error.store(Arc::new(Some(error)));
     }
 
+    /// Says when the next regular fetch begins.
+    pub(super) fn due(&self, at: Option<Instant>) {
+        self.due.store(at.map(Arc::new));
+    }
+
     /// An attempt begins.
     pub(super) fn begin(&self) {
         self.in_flight.store(true, Ordering::Release);
@@ -324,6 +334,11 @@ impl Issuer {
             version: published.as_ref().map(|published| Arc::clone(&published.version)),
             age,
             last_error: (**self.last_error.load()).clone(),
+            next_refresh: self
+                .due
+                .load()
+                .as_deref()
+                .map(|due| due.saturating_duration_since(now.instant)),
         }
     }
 }

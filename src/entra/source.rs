@@ -80,6 +80,7 @@ pub(super) async fn keep<F: Fetch>(
         take_from(folder, issuer, settings);
     }
     loop {
+        issuer.due(None);
         issuer.begin();
         let outcome = tokio::select! {
             outcome = renew(issuer, settings, fetch, &mut known) => outcome,
@@ -104,6 +105,7 @@ pub(super) async fn keep<F: Fetch>(
                 pause.min(settings.refresh_every)
             }
         };
+        issuer.due(Instant::now().checked_add(pause));
         issuer.end();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -31,6 +31,13 @@ impl Latency {
         }
         self.0.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
+
+    /// The counts, each with the upper bound of its bucket; the last one has none.
+    pub(super) fn counts(&self) -> Vec<(Option<f64>, u64)> {
+        let counts = self.0.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        let bound = |at| (at + 1 < BUCKETS).then(|| bound(at));
+        counts.enumerate().map(|(at, count)| (bound(at), count)).collect()
+    }
 }
 
 /// The first bucket whose bound is not below.

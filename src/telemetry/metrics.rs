@@ -109,6 +109,26 @@ impl Metrics {
         }
     }
 
+    /// How many decisions there were, by outcome and reason: every reason there is.
+    pub fn decisions(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let allowed = ALLOW_CODES.iter().zip(&self.allowed);
+        let allowed = allowed.map(|(code, counter)| ("allow", *code, counter.get()));
+        let denied = Reason::ALL.iter().zip(&self.denied);
+        allowed.chain(denied.map(|(reason, counter)| ("deny", reason.code(), counter.get())))
+    }
+
+    /// How many decisions took how long: upper bounds in seconds, the last one open.
+    #[must_use]
+    pub fn durations(&self) -> Vec<(Option<f64>, u64)> {
+        self.duration.counts()
+    }
+
+    /// Calls that the guard answered.
+    #[must_use]
+    pub fn guarded_calls(&self) -> u64 {
+        self.guarded.get()
+    }
+
     /// Counts a call that the guard answered.
     pub fn guarded(&self) {
         self.guarded.inc();

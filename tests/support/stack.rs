@@ -219,7 +219,8 @@ impl Stagedoor {
 
     /// Asks the admin port.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let answer = raw_http(self.admin, request).await?;
         Ok((answer.status, String::from_utf8(answer.body)?))
     }
@@ -231,7 +232,8 @@ impl Stagedoor {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<RawResponse> {
-        let mut request = format!("POST {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n");
+        let mut request =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

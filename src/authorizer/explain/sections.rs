@@ -1,20 +1,24 @@
 //! An explanation in sections, as every rendering shows it.
 
+use serde::{Serialize, Serializer};
+
 use super::model::Explanation;
 use crate::policy::Applies;
 
 /// A heading, and lines below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Section {
     /// The heading.
     pub title: &'static str,
     /// What it says, line by line: a tone, a short label, and a text. Both may hold what
     /// callers and catalogs wrote.
+    #[serde(serialize_with = "lines")]
     pub lines: Vec<(Tone, String, String)>,
 }
 
 /// What a line means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tone {
     /// Nothing in particular.
     Plain,
@@ -199,6 +203,24 @@ impl Explanation {
         let line = |text: &String| (Tone::Near, String::new(), text.clone());
         Section { title: "for an allow", lines: self.to_allow.iter().map(line).collect() }
     }
+}
+
+/// Lines with names for their parts.
+fn lines<S: Serializer>(
+    lines: &[(Tone, String, String)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        tone: Tone,
+        label: &'a str,
+        text: &'a str,
+    }
+    serializer.collect_seq(lines.iter().map(|(tone, label, text)| Line {
+        tone: *tone,
+        label,
+        text,
+    }))
 }
 
 /// Without characters that a terminal acts on.

@@ -46,6 +46,16 @@ pub(super) enum GraphError {
     Fetch(#[from] FetchError),
 }
 
+impl GraphError {
+    /// Its text, without the address that was asked, which names the caller.
+    pub(super) fn anonymous(&self) -> String {
+        match self {
+            Self::Fetch(_) => "it could not be reached".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Whose groups are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Member {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use rand::RngExt as _;
@@ -77,6 +78,8 @@ struct Shared {
     misses: AtomicU64,
     lookups: AtomicU64,
     failures: AtomicU64,
+    /// Why the last lookup failed; nothing once one goes well.
+    last_error: ArcSwapOption<String>,
 }
 
 /// Where an entry of the configuration has its authority and its Graph.
@@ -163,6 +166,7 @@ impl GroupResolver {
                 misses: AtomicU64::new(0),
                 lookups: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
+                last_error: ArcSwapOption::empty(),
                 settings: graph,
             }),
         })
@@ -228,6 +232,24 @@ impl GroupResolver {
             let (shared, exchange) = (Arc::clone(&self.shared), Arc::clone(&exchange));
             lookups.spawn(async move { shared.carry_out(order, &*exchange).await });
         }
+    }
+
+    /// Lookups that are under way or wait for their turn.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.shared.flights.len()
+    }
+
+    /// Whether the Graph of a tenant asked for silence.
+    #[must_use]
+    pub fn is_throttled(&self, now: Now) -> bool {
+        self.shared.silent.iter().any(|until| *until > now.instant)
+    }
+
+    /// Why the last lookup failed, if it did. It names no caller.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.shared.last_error.load().as_deref().cloned()
     }
 
     /// What looking groups up did.
@@ -351,13 +373,18 @@ impl Shared {
             Kept { groups, among, refresh_at: from + lasts.mul_f64(0.75), ends_at }
         };
         let error = match outcome {
-            Ok(groups) => return kept(Ok(groups.into()), about(self.settings.ttl)),
+            Ok(groups) => {
+                self.last_error.store(None);
+                return kept(Ok(groups.into()), about(self.settings.ttl));
+            }
             Err(GraphError::Gone) => {
+                self.last_error.store(None);
                 return kept(Err(Reason::PrincipalGone), about(self.settings.ttl));
             }
             Err(error) => error,
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.last_error.store(Some(Arc::new(error.anonymous())));
         let unsaid = self.news.lock().ok().and_then(|mut news| news.ask(now));
         if let Some(unsaid) = unsaid {
             tracing::warn!(%error, unsaid, "a caller's groups could not be looked up");

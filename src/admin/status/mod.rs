@@ -1,0 +1,274 @@
+//! The state of every part, for people and programs.
+
+mod form;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::Readiness;
+use crate::audit::AuditSender;
+use crate::catalog::{Catalog, FindingKind, Held, SourceSettings};
+use crate::clock::Now;
+use crate::entra::{Authenticator, CacheStats, GroupResolver, GroupStats, IssuerStatus};
+use crate::policy::Policies;
+use crate::serve::ServeStats;
+use crate::telemetry::{self, Metrics};
+
+pub use form::*;
+
+/// Differences that are shown; all are counted.
+const MAX_DIFFERENCES: usize = 50;
+/// Findings of a kind that are shown; all are counted.
+const MAX_EXAMPLES: usize = 3;
+
+/// The parts that are looked at.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Key sets and tokens.
+    pub authenticator: Authenticator,
+    /// Groups at Microsoft Graph.
+    pub resolver: Option<GroupResolver>,
+    /// The catalog.
+    pub catalog: Catalog,
+    /// The policies.
+    pub policies: Policies,
+    /// Records.
+    pub audit: AuditSender,
+    /// Decisions.
+    pub metrics: Metrics,
+    /// Connections.
+    pub serve: Arc<ServeStats>,
+    /// When the process was started, by both clocks.
+    pub started: (SystemTime, Instant),
+}
+
+impl Watched {
+    /// What an operator wants to know.
+    #[must_use]
+    pub fn status(&self, readiness: &Readiness, now: Now) -> Status {
+        let pending = readiness.pending(now);
+        let (started, begun) = self.started;
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: rfc3339(started),
+            uptime_seconds: now.instant.saturating_duration_since(begun).as_secs(),
+            ready: pending.is_empty(),
+            pending,
+            decisions: self.decisions(),
+            keys: self.authenticator.status(now).into_iter().map(keys).collect(),
+            revocations: self.revocations(),
+            tokens: self.tokens(),
+            graph: self.resolver.as_ref().map(|resolver| graph(resolver, now)),
+            catalog: self.catalog(now),
+            policies: self.policies(),
+            audit: self.audit(),
+            connections: self.connections(),
+            log_lines_dropped: telemetry::dropped_lines(),
+        }
+    }
+
+    fn decisions(&self) -> DecisionsStatus {
+        let of = |wanted: &str| -> BTreeMap<&'static str, u64> {
+            let all = self.metrics.decisions();
+            let these = all.filter(|(outcome, _, _)| *outcome == wanted);
+            these.map(|(_, reason, count)| (reason, count)).collect()
+        };
+        let durations = self.metrics.durations().into_iter();
+        DecisionsStatus {
+            allow: of("allow"),
+            deny: of("deny"),
+            guarded: self.metrics.guarded_calls(),
+            durations: durations
+                .map(|(le_seconds, count)| DurationStatus { le_seconds, count })
+                .collect(),
+        }
+    }
+
+    fn revocations(&self) -> RevocationsStatus {
+        let last_error = self.authenticator.revocations_error();
+        RevocationsStatus { current: last_error.is_none(), last_error }
+    }
+
+    fn tokens(&self) -> TokensStatus {
+        let CacheStats { entries, bytes, hits, misses } = self.authenticator.cache_stats();
+        let verification = self.authenticator.verification_stats();
+        TokensStatus {
+            cache: CacheStatus { entries, bytes, hits, misses },
+            verified: verification.verified,
+            waiting: verification.waiting,
+            turned_away: verification.full,
+            late: verification.late,
+        }
+    }
+
+    fn catalog(&self, now: Now) -> CatalogForm {
+        let catalog = self.catalog.status(now);
+        let findings = catalog.findings.iter().map(|(kind, count)| (kind.code(), *count));
+        CatalogForm {
+            state: catalog.state.to_string(),
+            source: source(&self.catalog.settings().source),
+            version: catalog.version.as_deref().map(str::to_owned),
+            age_seconds: seconds(catalog.age),
+            max_age_seconds: self.catalog.settings().max_age.as_secs(),
+            next_refresh_seconds: seconds(catalog.next_refresh),
+            entities: catalog.entities,
+            groups: catalog.groups,
+            users: catalog.users,
+            findings: findings.collect(),
+            finding_examples: self.examples(),
+            held: catalog.held.map(held),
+            last_error: catalog
+                .last_error
+                .map(|error| ErrorStatus { code: error.code, message: error.message }),
+            refreshes: catalog.refreshes,
+            failures: catalog.failures,
+            sharing: catalog.role,
+        }
+    }
+
+    fn examples(&self) -> Vec<FindingStatus> {
+        let Some(snapshot) = self.catalog.snapshot() else { return Vec::new() };
+        let all = snapshot.all_findings().kept();
+        let of = |kind: FindingKind| all.iter().filter(move |finding| finding.kind == kind);
+        FindingKind::ALL
+            .into_iter()
+            .flat_map(|kind| of(kind).take(MAX_EXAMPLES))
+            .map(|finding| FindingStatus {
+                kind: finding.kind.code(),
+                entity: finding.entity.clone(),
+                message: finding.message.clone(),
+            })
+            .collect()
+    }
+
+    fn policies(&self) -> PoliciesStatus {
+        let (status, stats) = (self.policies.status(), self.policies.stats());
+        let (differences, others) = stats.differences();
+        let total: u64 = differences.iter().map(|(_, count)| count).sum::<u64>() + others;
+        let most = differences.into_iter().take(MAX_DIFFERENCES);
+        let errors = stats.errors().into_iter();
+        let memory = self.policies.current().memory();
+        PoliciesStatus {
+            version: status.version.to_string(),
+            policies: status.policies,
+            since: rfc3339(status.since),
+            reloads: status.adopted,
+            refused: status.refused,
+            last_error: status.last_error,
+            errors: errors
+                .map(|(policy, count)| PolicyErrorStatus {
+                    policy: policy.as_deref().map(str::to_owned),
+                    count,
+                })
+                .collect(),
+            shadow: ShadowStatus {
+                differences: total,
+                most: most
+                    .map(|(difference, count)| DifferenceStatus {
+                        set: difference.set,
+                        policy: difference.policy.as_deref().map(str::to_owned),
+                        entity: difference.entity.to_string(),
+                        would: if difference.would_allow { "allow" } else { "deny" },
+                        count,
+                    })
+                    .collect(),
+            },
+            cache: CacheStatus {
+                entries: memory.entries,
+                bytes: memory.bytes,
+                hits: memory.hits,
+                misses: memory.misses,
+            },
+        }
+    }
+
+    fn audit(&self) -> AuditStatus {
+        let stats = self.audit.stats();
+        AuditStatus {
+            written: stats.written,
+            dropped: stats.dropped,
+            failed: stats.failed,
+            queue: self
+                .audit
+                .queue()
+                .map(|queue| QueueStatus { waiting: queue.waiting, capacity: queue.capacity }),
+            otlp: self.audit.is_sent().then_some(OtlpStatus {
+                sent: stats.otlp_sent,
+                dropped: stats.otlp_dropped,
+                failed: stats.otlp_failed,
+            }),
+        }
+    }
+
+    fn connections(&self) -> ConnectionsStatus {
+        ConnectionsStatus {
+            open: self.serve.open(),
+            accepted: self.serve.accepted(),
+            accept_errors: self.serve.accept_errors(),
+            preface_failures: self.serve.preface_failures(),
+            panics: self.serve.panics(),
+        }
+    }
+}
+
+fn keys(issuer: IssuerStatus) -> KeysStatus {
+    KeysStatus {
+        issuer: issuer.issuer,
+        state: issuer.state.to_string(),
+        keys: issuer.keys,
+        version: issuer.version.as_deref().map(str::to_owned),
+        age_seconds: seconds(issuer.age),
+        last_error: issuer.last_error,
+        next_refresh_seconds: seconds(issuer.next_refresh),
+    }
+}
+
+fn graph(resolver: &GroupResolver, now: Now) -> GraphStatus {
+    let GroupStats { entries, bytes, hits, misses, lookups, failures } = resolver.stats();
+    let last_error = resolver.last_error();
+    let state = match &last_error {
+        _ if resolver.is_throttled(now) => "throttled",
+        Some(_) => "failing",
+        None => "fresh",
+    };
+    GraphStatus {
+        state,
+        cache: CacheStatus { entries, bytes, hits, misses },
+        lookups,
+        failures,
+        under_way: resolver.under_way(),
+        last_error,
+    }
+}
+
+fn source(settings: &SourceSettings) -> SourceStatus {
+    match settings {
+        SourceSettings::Folder(path) => {
+            SourceStatus { kind: "folder", location: path.display().to_string() }
+        }
+        SourceSettings::Backstage(backstage) => {
+            SourceStatus { kind: "backstage", location: backstage.url.to_string() }
+        }
+    }
+}
+
+fn held(held: Held) -> HeldStatus {
+    HeldStatus {
+        what: held.to_string(),
+        id: held.id,
+        examples: held.examples,
+        crawls: held.crawls,
+        adopt_after: held.adopt_after,
+    }
+}
+
+fn seconds(duration: Option<Duration>) -> Option<u64> {
+    duration.map(|duration| duration.as_secs())
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(time).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
