@@ -19,6 +19,7 @@ mod principal;
 mod reason;
 mod request;
 mod target;
+mod trace;
 
 pub use contact::{Contact, Email, Link};
 pub use decision::{
@@ -39,3 +40,4 @@ pub use principal::{ClientAuth, GroupName, Holder, IdentityKind, Principal, Toke
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};
 pub use target::{Action, Demands, Gate, Target};
+pub use trace::{B3, TraceContext, TraceIds};
