@@ -1,10 +1,12 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed. One explains decisions, to this machine only.
+//! Nothing here tells a secret. Some calls change something: the catalog can be read again
+//! now, what is held back of it be confirmed, and what is logged be set. One explains decisions,
+//! to this machine only.
 
 mod catalog;
 mod explain;
+mod log_level;
 mod policies;
 mod readiness;
 mod serve;
@@ -26,6 +28,7 @@ use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::policy::Policies;
+use crate::telemetry::LogFilter;
 
 /// What the admin port shows.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Admin {
     pub policies: Policies,
     /// Says why.
     pub explainer: Explainer,
+    /// What is logged, where that can be changed.
+    pub log: Option<LogFilter>,
     /// Whether only this machine reaches the port.
     pub is_loopback: bool,
 }
@@ -54,6 +59,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
+        .route("/log-level", get(log_level::show).put(log_level::change))
         .with_state(Arc::new(admin))
 }
 

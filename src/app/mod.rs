@@ -32,7 +32,7 @@ use crate::fetch::HttpClient;
 use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Metrics, Traces};
+use crate::telemetry::{LogFilter, Metrics, Traces};
 
 use recorder::Recorder;
 
@@ -51,6 +51,7 @@ pub struct App {
     admin: TcpListener,
     admin_address: SocketAddr,
     registry: Registry,
+    log: Option<LogFilter>,
     health: health::Health,
     authenticator: Authenticator,
     resolver: Option<GroupResolver>,
@@ -171,6 +172,7 @@ impl App {
             admin,
             admin_address,
             registry,
+            log: None,
             health,
             authenticator,
             resolver,
@@ -207,6 +209,12 @@ impl App {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Lets the admin port change what is logged.
+    #[must_use]
+    pub fn with_log(self, log: LogFilter) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Notified, catalog and policies are read again at once, and the audit file opened anew, for
@@ -265,6 +273,7 @@ impl App {
         let pages = admin::router(Admin {
             readiness,
             registry: self.registry,
+            log: self.log,
             catalog: reread.clone(),
             policies: self.policies.clone(),
             explainer: self.explainer,

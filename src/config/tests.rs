@@ -863,7 +863,12 @@ fn answers_and_telemetry() {
     check_section(
         "telemetry",
         "{log: ''}",
-        "1:18: telemetry.log: expected a filter such as `info`",
+        "1:18: telemetry.log: expected a filter such as `info` or `stagedoor=debug,info`",
+    );
+    check_section(
+        "telemetry",
+        "{log: inof}",
+        "1:18: telemetry.log: `inof` is neither a level nor `target=level`: did you mean `info`?",
     );
     let found = lines(&with("telemetry", "{log: 'stagedoor=loud'}"));
     assert!(

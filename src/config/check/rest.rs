@@ -1,14 +1,13 @@
 //! `answer`, `check` and `telemetry`.
 
 use http::HeaderName;
-use tracing_subscriber::EnvFilter;
 
 use super::Findings;
 use crate::config::document::{self, Answer, Check, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
-use crate::telemetry::{LogFormat, TelemetrySettings};
+use crate::telemetry::{LogError, LogFormat, TelemetrySettings, parse_log_filter};
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -111,12 +110,8 @@ pub(super) fn telemetry(
     telemetry: &Telemetry,
     findings: &mut Findings<'_>,
 ) -> Option<TelemetrySettings> {
-    if telemetry.log.trim().is_empty() {
-        findings.say("/telemetry/log", "expected a filter such as `info`");
-    } else if let Err(error) = EnvFilter::builder().parse(&telemetry.log) {
-        let message =
-            format!("expected a filter such as `info` or `stagedoor=debug,info`: {error}");
-        findings.say("/telemetry/log", message);
+    if let Err(LogError::Filter { cause, .. }) = parse_log_filter(&telemetry.log) {
+        findings.say("/telemetry/log", cause);
     }
     let otlp_endpoint = match &telemetry.otlp_endpoint {
         Some(text) => Some(findings.url("/telemetry/otlp_endpoint", text)?),
