@@ -36,7 +36,7 @@ pub struct Admin {
     /// Whether requests can be decided.
     pub readiness: Readiness,
     /// The metrics.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// The catalog.
     pub catalog: Catalog,
     /// The policies.

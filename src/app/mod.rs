@@ -3,6 +3,7 @@
 //! Production and tests start the server the same way: [`App::build`] binds
 //! everything and says where, [`App::run`] serves until it is told to end.
 
+mod behind;
 mod health;
 mod ownership;
 mod policies;
@@ -32,11 +33,11 @@ use crate::fetch::HttpClient;
 use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{LogFilter, Metrics, Traces};
+use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
 
 use recorder::Recorder;
 
-/// How long the last audit records and spans may take to be written.
+/// How long the last audit records, spans and metrics may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A decision that misses its deadline is answered and recorded by the Check service;
@@ -50,7 +51,7 @@ pub struct App {
     service: Endpoint<Explainer, Recorder>,
     admin: TcpListener,
     admin_address: SocketAddr,
-    registry: Registry,
+    registry: Arc<Registry>,
     log: Option<LogFilter>,
     health: health::Health,
     authenticator: Authenticator,
@@ -62,6 +63,7 @@ pub struct App {
     audit: AuditTask,
     records: AuditSender,
     traces: Traces,
+    push: MetricsPush,
     reload: Arc<Notify>,
 }
 
@@ -125,11 +127,13 @@ impl App {
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let traces = Traces::new(&config.telemetry)
-            .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
+        let unfit = |e| AppError::start("telemetry.otlp_endpoint", e);
+        let traces = Traces::new(&config.telemetry).map_err(unfit)?;
+        let push = MetricsPush::new(&config.telemetry).map_err(unfit)?;
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
-        let (audit_sender, records) = (sender.clone(), sender.clone());
+        let (audit_sender, sources_audit, records) =
+            (sender.clone(), sender.clone(), sender.clone());
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics, traces.clone(), sender);
 
@@ -160,6 +164,13 @@ impl App {
             serve: server.stats(),
         };
         registry.register_collector(Box::new(parts));
+        registry.register_collector(Box::new(behind::Behind {
+            authenticator: authenticator.clone(),
+            resolver: resolver.clone(),
+            audit: sources_audit,
+            traces: traces.clone(),
+            push: push.clone(),
+        }));
         registry.register_collector(Box::new(policies::PolicyMetrics(policies.clone())));
         let admin = TcpListener::bind(config.admin)
             .await
@@ -171,7 +182,7 @@ impl App {
             service,
             admin,
             admin_address,
-            registry,
+            registry: Arc::new(registry),
             log: None,
             health,
             authenticator,
@@ -183,6 +194,7 @@ impl App {
             audit,
             records,
             traces,
+            push,
             reload: Arc::default(),
         })
     }
@@ -272,7 +284,7 @@ impl App {
         });
         let pages = admin::router(Admin {
             readiness,
-            registry: self.registry,
+            registry: Arc::clone(&self.registry),
             log: self.log,
             catalog: reread.clone(),
             policies: self.policies.clone(),
@@ -283,6 +295,13 @@ impl App {
         tasks.spawn(async move {
             admin::serve(listener, pages).await;
             "admin"
+        });
+
+        let (push, registry, stop) =
+            (self.push.clone(), Arc::clone(&self.registry), shutdown.receiver());
+        tasks.spawn(async move {
+            push.run(registry, stop).await;
+            "metrics"
         });
 
         let serving = self.server.run(self.service, shutdown.clone());
@@ -305,7 +324,7 @@ impl App {
             }
         };
         tasks.abort_all();
-        flush(self.audit, self.traces).await;
+        flush(self.audit, self.traces, (self.push, &self.registry)).await;
         report
     }
 }
@@ -320,10 +339,10 @@ pub(crate) fn overage(from: OverageFrom, resolver: Option<&GroupResolver>) -> Ov
 }
 
 /// Writes what is still queued, for a bounded time.
-async fn flush(audit: AuditTask, traces: Traces) {
-    let spans = tokio::task::spawn_blocking(move || traces.shutdown());
-    let all = async { tokio::join!(audit.stop(FLUSH_TIMEOUT), spans) };
+async fn flush(audit: AuditTask, traces: Traces, (push, registry): (MetricsPush, &Registry)) {
+    let spans = tokio::task::spawn_blocking(move || traces.shutdown(FLUSH_TIMEOUT));
+    let all = async { tokio::join!(audit.stop(FLUSH_TIMEOUT), spans, push.send(registry)) };
     if tokio::time::timeout(FLUSH_TIMEOUT, all).await.is_err() {
-        tracing::warn!("the last audit records or spans could not be written in time");
+        tracing::warn!("the last audit records, spans or metrics could not be written in time");
     }
 }

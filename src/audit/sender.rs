@@ -103,6 +103,21 @@ impl AuditSender {
         stats
     }
 
+    /// Records that wait to be written, and how many may.
+    #[must_use]
+    pub fn queue(&self) -> (usize, usize) {
+        self.queue.as_ref().map_or((0, 0), |queue| {
+            let most = queue.max_capacity();
+            (most.saturating_sub(queue.capacity()), most)
+        })
+    }
+
+    /// Records that wait to be sent to the OTLP collector, or are on their way.
+    #[must_use]
+    pub fn otlp_queued(&self) -> u64 {
+        self.otlp.as_ref().map_or(0, |otlp| otlp.counters().waiting())
+    }
+
     /// Whether there is an OTLP collector to send them to.
     #[must_use]
     pub fn is_sent(&self) -> bool {

@@ -24,7 +24,7 @@ mod trace;
 pub use contact::{Contact, Email, Link};
 pub use decision::{
     Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Owners, Permit,
-    Remembered, Shadow, ShadowSet, Verdict, Versions,
+    Remembered, Shadow, ShadowSet, Verdict, Versions, Wait, Waited,
 };
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};

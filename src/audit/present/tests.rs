@@ -87,6 +87,7 @@ fn everything() -> Decision {
             warnings: vec![notice("old", "ends soon")],
             alerts: vec![notice("break-glass", "the glass is broken")],
             justification: Some("incident 7".into()),
+            waits: Vec::new(),
         },
     }
 }

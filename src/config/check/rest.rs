@@ -1,5 +1,7 @@
 //! `answer`, `check` and `telemetry`.
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::Findings;
@@ -7,7 +9,9 @@ use crate::config::document::{self, Answer, Check, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
-use crate::telemetry::{LogError, LogFormat, TelemetrySettings, parse_log_filter};
+use crate::telemetry::{
+    CollectorSettings, LogError, LogFormat, OtlpProtocol, TelemetrySettings, parse_log_filter,
+};
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -113,7 +117,16 @@ pub(super) fn telemetry(
     if let Err(LogError::Filter { cause, .. }) = parse_log_filter(&telemetry.log) {
         findings.say("/telemetry/log", cause);
     }
-    let otlp_endpoint = match &telemetry.otlp_endpoint {
+    let every = telemetry.metrics_every;
+    let metrics_every = (every.0 > Duration::ZERO).then(|| {
+        let (least, most) = (Period::seconds(1), Period::hours(1));
+        findings.period("/telemetry/metrics_every", every, least, most)
+    });
+    let ca_file = match &telemetry.ca_file {
+        Some(text) => Some(findings.file("/telemetry/ca_file", text)?),
+        None => None,
+    };
+    let endpoint = match &telemetry.otlp_endpoint {
         Some(text) => Some(findings.url("/telemetry/otlp_endpoint", text)?),
         None => None,
     };
@@ -123,6 +136,15 @@ pub(super) fn telemetry(
             document::LogFormat::Text => LogFormat::Text,
             document::LogFormat::Json => LogFormat::Json,
         },
-        otlp_endpoint,
+        collector: endpoint.map(|endpoint| CollectorSettings {
+            endpoint,
+            protocol: match telemetry.otlp_protocol {
+                document::OtlpProtocol::Grpc => OtlpProtocol::Grpc,
+                document::OtlpProtocol::Http => OtlpProtocol::Http,
+            },
+            ca_file,
+        }),
+        sample_ratio: telemetry.sample_ratio,
+        metrics_every,
     })
 }
