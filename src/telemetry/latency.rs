@@ -43,7 +43,7 @@ fn bucket(nanos: u64) -> usize {
 /// The upper bound of a bucket, in seconds.
 fn bound(bucket: usize) -> f64 {
     let power = i32::try_from(bucket).unwrap_or(i32::MAX);
-    if bucket + 1 < BUCKETS { 16e-6 * 2_f64.powi(power) } else { f64::MAX }
+    if bucket + 1 < BUCKETS { 16e-6 * 2_f64.powi(power) } else { f64::INFINITY }
 }
 
 impl EncodeMetric for Latency {
