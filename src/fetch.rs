@@ -1,7 +1,7 @@
 //! Fetching a document over HTTP, within bounds.
 //!
-//! Every outgoing request of Stagedoor goes through here, so the rules stand in
-//! one place: https or loopback only, no redirects, a cap on the body after
+//! Every outgoing request by whose answer something is decided goes through here, so the rules
+//! stand in one place: https or loopback only, no redirects, a cap on the body after
 //! decompression, one deadline for the whole exchange.
 
 use std::fmt;

@@ -105,7 +105,8 @@ impl World {
 
     async fn groups_among(&self, oid: &str, known: &[GroupId]) -> Result<Vec<GroupId>, Reason> {
         let identity = identity(&self.tenant.id().to_string(), oid, oid != JOB);
-        let groups = self.resolver.groups(&identity, &known.into(), Now::read()).await;
+        let groups =
+            self.resolver.groups(&identity, &known.into(), Now::read(), &mut Vec::new()).await;
         groups.map(|groups| groups.to_vec()).map_err(|denial| denial.reason)
     }
 
@@ -462,7 +463,7 @@ fn fake(
 async fn of(resolver: &GroupResolver, number: usize) -> Result<Vec<GroupId>, Reason> {
     let identity = identity(TENANT, &caller(number), true);
     let known = ids(1000..1100).into();
-    let groups = resolver.groups(&identity, &known, Now::read()).await;
+    let groups = resolver.groups(&identity, &known, Now::read(), &mut Vec::new()).await;
     groups.map(|groups| groups.to_vec()).map_err(|denial| denial.reason)
 }
 

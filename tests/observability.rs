@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,15 +22,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use stagedoor::serve::BoundAddress;
 use support::envoy::Envoy;
 use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, Stagedoor};
@@ -40,85 +34,6 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-
-/// An OTLP collector that hands on every span.
-#[derive(Clone)]
-struct Collector(mpsc::UnboundedSender<Span>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        for resource in request.into_inner().resource_spans {
-            for scope in resource.scope_spans {
-                for span in scope.spans {
-                    let _ = self.0.send(span);
-                }
-            }
-        }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-async fn collector() -> (String, mpsc::UnboundedReceiver<Span>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let routes =
-                tonic::service::Routes::new(TraceServiceServer::new(Collector(sender.clone())));
-            let service = TowerToHyperService::new(routes.prepare());
-            tokio::spawn(async move {
-                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    (format!("http://{address}"), receiver)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_span_joins_the_callers_trace() {
-    let (endpoint, mut spans) = collector().await;
-    let options = Options {
-        more: format!("telemetry: {{ otlp_endpoint: \"{endpoint}\" }}\n"),
-        ..Options::default()
-    };
-    let stack = Stack::start(options).await.unwrap();
-    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OTHERS]).sign();
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let answer = stack
-        .ask(
-            "GET",
-            "payments.example.com",
-            "/v1/orders",
-            &[
-                ("authorization", &format!("Bearer {token}")),
-                ("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")),
-                ("tracestate", "vendor=value"),
-            ],
-        )
-        .await
-        .unwrap();
-    let decision_id = answer.json()["decision_id"].as_str().unwrap().to_owned();
-    let span = tokio::time::timeout(Duration::from_secs(30), spans.recv()).await.unwrap().unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&span.trace_id), trace);
-    assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
-    assert_eq!(span.trace_state, "vendor=value");
-    assert_eq!(span.name, "envoy.service.auth.v3.Authorization/Check");
-    assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
-    let shown = format!("{:?}", span.attributes);
-    assert!(shown.contains(&decision_id) && shown.contains("not_permitted"), "{shown}");
-    assert!(!shown.contains(&token), "{shown}");
-    // The record of the decision names the same trace.
-    assert_eq!(stack.stagedoor.audit(1).await.unwrap()[0]["trace_id"], trace);
-}
 
 /// An OTLP collector that hands on every log record, and refuses when it is told to.
 #[derive(Clone)]
@@ -323,19 +238,6 @@ async fn records_follow_the_schema_and_hide_who_they_are_about() {
     }
 }
 
-#[tokio::test]
-async fn a_collector_that_is_down_changes_nothing() {
-    let options = Options {
-        more: "telemetry: { otlp_endpoint: \"http://127.0.0.1:9\" }\n".to_owned(),
-        ..Options::default()
-    };
-    let stack = Stack::start(options).await.unwrap();
-    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
-    for _ in 0..20 {
-        assert_eq!(stack.get(&token).await.unwrap().status, 200);
-    }
-}
-
 /// The value of a sample.
 fn sample(metrics: &str, name: &str) -> f64 {
     let line = metrics
@@ -386,11 +288,6 @@ async fn metrics_count_what_was_decided() {
     assert!(sample(&metrics, "stagedoor_connections_open") >= 1.0);
     assert!(sample(&metrics, "stagedoor_connections_accepted_total") >= 1.0);
     assert!(metrics.ends_with("# EOF\n"));
-    let reference = include_str!("../docs/operations.md");
-    for line in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-        let name = line.split(' ').next().unwrap();
-        assert!(reference.contains(&format!("`{name}")), "{name} stands in no reference");
-    }
     let reference = include_str!("../docs/audit.md");
     for record in stack.stagedoor.audit(5).await.unwrap() {
         for name in record.as_object().unwrap().keys() {
@@ -401,6 +298,78 @@ async fn metrics_count_what_was_decided() {
     assert_eq!((status, live.as_str()), (200, "live\n"));
     let (status, _) = stack.stagedoor.get("/nothing").await.unwrap();
     assert_eq!(status, 404);
+}
+
+/// The reference names each metric with its labels, and no other.
+#[tokio::test]
+async fn the_reference_has_every_metric_and_no_other() {
+    const APP: &str = "eeeeeeee-0000-0000-0000-000000000001";
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    // Whatever has a sample only once something happened, happens.
+    let options = Options {
+        entra: format!(
+            "  overage: graph\n  graph: {{ client_id: {APP}, secret_file: {} }}\n",
+            secret.path().display()
+        ),
+        tenant: format!("      graph_url: {}\n", tenant.graph_url()),
+        policy: r#"
+            @id("loud") @alert("look at this")
+            permit (principal, action == Action::"read", resource) when { principal in resource.owners };
+            @id("strict") @mode("shadow") forbid (principal, action, resource);
+            @id("broken") forbid (principal, action == Action::"write", resource)
+            when { 9223372036854775807 + 1 == 0 };
+        "#
+        .to_owned(),
+        ..Options::default()
+    };
+    let stack = Stack::of(Stagedoor::start_with(tenant, options).await.unwrap(), |envoy| envoy);
+    let stack = stack.await.unwrap();
+    let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
+    assert_eq!(stack.get(&token).await.unwrap().status, 200);
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    stack.ask("POST", "payments.example.com", "/v1/orders", &headers).await.unwrap();
+    std::fs::remove_file(stack.stagedoor.catalog_file()).unwrap();
+    let failed = "stagedoor_catalog_refresh_failures_total{";
+    let begun = tokio::time::Instant::now();
+    let metrics = loop {
+        let (_, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+        if metrics.contains(failed) {
+            break metrics;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let mut exposed = BTreeSet::new();
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let (sample, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end).filter(|name| name.ends_with("_seconds")))
+            .unwrap_or(name);
+        let labels: Vec<_> = labels
+            .split("\",")
+            .filter_map(|label| label.split_once('=').map(|(label, _)| label))
+            .filter(|label| *label != "le")
+            .collect();
+        exposed.insert((name.to_owned(), labels.join(",")));
+    }
+    let reference = include_str!("../docs/operations.md");
+    let mut documented = BTreeSet::new();
+    for row in reference.lines().filter_map(|line| line.strip_prefix("| `stagedoor_")) {
+        let (metric, _) = row.split_once('`').unwrap();
+        let (name, labels) = metric.split_once('{').unwrap_or((metric, ""));
+        let name = format!("stagedoor_{name}");
+        assert!(documented.insert((name, labels.trim_end_matches('}').to_owned())), "{row}");
+    }
+    let missing: Vec<_> = exposed.difference(&documented).collect();
+    let others: Vec<_> = documented.difference(&exposed).collect();
+    assert!(
+        missing.is_empty() && others.is_empty(),
+        "only exposed {missing:?}, only documented {others:?}"
+    );
 }
 
 async fn channel(stagedoor: &Stagedoor) -> Channel {

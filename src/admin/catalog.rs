@@ -11,7 +11,7 @@ use super::Admin;
 use super::origin::not_by_a_page;
 use crate::clock::Now;
 
-type Answer = (StatusCode, String);
+pub(super) type Answer = (StatusCode, String);
 
 #[derive(Deserialize)]
 struct Confirmation {

@@ -1,12 +1,13 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed. Two tell of callers, to this machine only:
-//! one explains decisions, one lists the latest denials.
+//! Nothing here tells a secret. Some calls change something: the catalog can be read again
+//! now, what is held back of it be confirmed, and what is logged be set. Two tell of callers,
+//! to this machine only: one explains decisions, one lists the latest denials.
 
 mod catalog;
 mod denials;
 mod explain;
+mod log_level;
 mod origin;
 mod page;
 mod readiness;
@@ -31,6 +32,7 @@ pub use status::Watched;
 use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
 use crate::clock::Now;
+use crate::telemetry::LogFilter;
 
 /// What the admin port shows.
 #[derive(Debug)]
@@ -38,13 +40,15 @@ pub struct Admin {
     /// Whether requests can be decided.
     pub readiness: Readiness,
     /// The metrics.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// The catalog.
     pub catalog: Catalog,
     /// What the status is about.
     pub watched: Watched,
     /// Says why.
     pub explainer: Explainer,
+    /// What is logged, where that can be changed.
+    pub log: Option<LogFilter>,
     /// Whether only this machine reaches the port.
     pub is_loopback: bool,
 }
@@ -64,6 +68,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/denials", get(denials::denials))
+        .route("/log-level", get(log_level::show).put(log_level::change))
         .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))
         .merge(probes)
         .with_state(admin)

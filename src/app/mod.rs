@@ -3,6 +3,7 @@
 //! Production and tests start the server the same way: [`App::build`] binds
 //! everything and says where, [`App::run`] serves until it is told to end.
 
+mod behind;
 mod health;
 mod ownership;
 mod policies;
@@ -33,11 +34,11 @@ use crate::fetch::HttpClient;
 use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{Metrics, Traces};
+use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
 
 use recorder::Recorder;
 
-/// How long the last audit records and spans may take to be written.
+/// How long the last audit records, spans and metrics may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A decision that misses its deadline is answered and recorded by the Check service;
@@ -51,7 +52,8 @@ pub struct App {
     service: Endpoint<Explainer, Recorder>,
     admin: TcpListener,
     admin_address: SocketAddr,
-    registry: Registry,
+    registry: Arc<Registry>,
+    log: Option<LogFilter>,
     health: health::Health,
     authenticator: Authenticator,
     resolver: Option<GroupResolver>,
@@ -62,6 +64,7 @@ pub struct App {
     audit: AuditTask,
     watched: Watched,
     traces: Traces,
+    push: MetricsPush,
     reload: Arc<Notify>,
 }
 
@@ -126,11 +129,12 @@ impl App {
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let traces = Traces::new(&config.telemetry)
-            .map_err(|e| AppError::start("telemetry.otlp_endpoint", e))?;
+        let unfit = |e| AppError::start("telemetry.otlp_endpoint", e);
+        let traces = Traces::new(&config.telemetry).map_err(unfit)?;
+        let push = MetricsPush::new(&config.telemetry).map_err(unfit)?;
         let (sender, audit) =
             AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
-        let audit_sender = sender.clone();
+        let (audit_sender, sources_audit) = (sender.clone(), sender.clone());
         catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
         let recorder = Recorder::new(metrics.clone(), traces.clone(), sender);
 
@@ -171,6 +175,13 @@ impl App {
             serve: server.stats(),
         };
         registry.register_collector(Box::new(parts));
+        registry.register_collector(Box::new(behind::Behind {
+            authenticator: authenticator.clone(),
+            resolver: resolver.clone(),
+            audit: sources_audit,
+            traces: traces.clone(),
+            push: push.clone(),
+        }));
         registry.register_collector(Box::new(policies::PolicyMetrics(policies.clone())));
         let admin = TcpListener::bind(config.admin)
             .await
@@ -182,7 +193,8 @@ impl App {
             service,
             admin,
             admin_address,
-            registry,
+            registry: Arc::new(registry),
+            log: None,
             health,
             authenticator,
             resolver,
@@ -193,6 +205,7 @@ impl App {
             audit,
             watched,
             traces,
+            push,
             reload: Arc::default(),
         })
     }
@@ -219,6 +232,12 @@ impl App {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Lets the admin port change what is logged.
+    #[must_use]
+    pub fn with_log(self, log: LogFilter) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Notified, catalog and policies are read again at once, and the audit file opened anew, for
@@ -272,7 +291,8 @@ impl App {
         });
         let pages = admin::router(Admin {
             readiness,
-            registry: self.registry,
+            registry: Arc::clone(&self.registry),
+            log: self.log,
             catalog: reread.clone(),
             watched: self.watched,
             explainer: self.explainer,
@@ -282,6 +302,13 @@ impl App {
         tasks.spawn(async move {
             admin::serve(listener, pages).await;
             "admin"
+        });
+
+        let (push, registry, stop) =
+            (self.push.clone(), Arc::clone(&self.registry), shutdown.receiver());
+        tasks.spawn(async move {
+            push.run(registry, stop).await;
+            "metrics"
         });
 
         let serving = self.server.run(self.service, shutdown.clone());
@@ -304,7 +331,7 @@ impl App {
             }
         };
         tasks.abort_all();
-        flush(self.audit, self.traces).await;
+        flush(self.audit, self.traces, (self.push, &self.registry)).await;
         report
     }
 }
@@ -319,10 +346,10 @@ pub(crate) fn overage(from: OverageFrom, resolver: Option<&GroupResolver>) -> Ov
 }
 
 /// Writes what is still queued, for a bounded time.
-async fn flush(audit: AuditTask, traces: Traces) {
-    let spans = tokio::task::spawn_blocking(move || traces.shutdown());
-    let all = async { tokio::join!(audit.stop(FLUSH_TIMEOUT), spans) };
+async fn flush(audit: AuditTask, traces: Traces, (push, registry): (MetricsPush, &Registry)) {
+    let spans = tokio::task::spawn_blocking(move || traces.shutdown(FLUSH_TIMEOUT));
+    let all = async { tokio::join!(audit.stop(FLUSH_TIMEOUT), spans, push.send(registry)) };
     if tokio::time::timeout(FLUSH_TIMEOUT, all).await.is_err() {
-        tracing::warn!("the last audit records or spans could not be written in time");
+        tracing::warn!("the last audit records, spans or metrics could not be written in time");
     }
 }

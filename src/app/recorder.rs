@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use crate::ext_authz::{Decided, OnGuarded, Record};
 use crate::seldom::Seldom;
-use crate::telemetry::{Metrics, Traces};
+use crate::telemetry::{Checked, Metrics, Traces};
 
 /// What one kind of news is logged at most once per.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -51,9 +51,9 @@ impl Recorder {
 impl Record for Recorder {
     fn decided(&self, decided: Decided<'_>) {
         let sinks = &*self.shared;
-        let Decided { decision, request, started, took, .. } = decided;
+        let Decided { decision, request, status, started, took } = decided;
         sinks.metrics.decided(&decision, took);
-        sinks.traces.record(request, &decision, started);
+        sinks.traces.record(&Checked { request, decision: &decision, status, started, took });
         sinks.say(&decision);
         if sinks.audit.is_on() {
             // Also what could not be read is on record, as a request of nothing.

@@ -23,7 +23,7 @@ use url::Url;
 
 use super::form::{CatalogWhat, Instant, RecordForm};
 use super::loss::{Gap, Lost};
-use crate::collector::reach;
+use crate::collector::{reach, resource};
 use crate::seldom::Seldom;
 
 /// Records that wait or are on their way; one more is dropped and counted.
@@ -51,12 +51,18 @@ pub(super) struct OtlpCounters {
     pub(super) gap: Gap,
 }
 
+impl OtlpCounters {
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
 impl Otlp {
     /// Prepares sending. The collector need not be there. Must be called on a runtime,
     /// which carries the connection.
     pub(super) fn new(endpoint: &Url) -> Result<Self, ExporterBuildError> {
         let exporter = opentelemetry_otlp::LogExporter::builder().with_tonic();
-        Ok(Self::with(reach(exporter, endpoint).build()?))
+        Ok(Self::with(reach(exporter, endpoint, None).build()?))
     }
 
     fn with(exporter: impl LogExporter + 'static) -> Self {
@@ -71,7 +77,7 @@ impl Otlp {
         let processor = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let provider = SdkLoggerProvider::builder()
             .with_log_processor(processor)
-            .with_resource(Resource::builder().with_service_name("stagedoor").build())
+            .with_resource(resource())
             .build();
         let logger = provider.logger("stagedoor.audit");
         Self { provider, logger, counters }

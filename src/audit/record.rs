@@ -74,7 +74,7 @@ impl RequestTexts {
         let host = without_user(request.host);
         let texts: [Option<Cow<'_, str>>; TEXTS] = [
             request.request_id.as_deref().map(|id| bounded(id, 256)),
-            request.traceparent.as_deref().and_then(trace_id).map(Cow::Borrowed),
+            trace_id(request),
             request.source_principal.map(|name| bounded(name, MAX_WORKLOAD)),
             request.destination_principal.map(|name| bounded(name, MAX_WORKLOAD)),
             Some(bounded(request.method, 64)),
@@ -129,13 +129,11 @@ fn without_user(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The trace id of a `traceparent` (W3C Trace Context, section 3.2.2).
-fn trace_id(traceparent: &str) -> Option<&str> {
-    let (version, rest) = traceparent.split_once('-')?;
-    let (id, _) = rest.split_once('-')?;
-    let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let valid = version.len() == 2 && version != "ff" && hex(version) && id.len() == 32 && hex(id);
-    (valid && id.bytes().any(|b| b != b'0')).then_some(id)
+/// The 32 digits of the request's trace, if it is a part of one.
+fn trace_id<'a>(request: &'a Request<'_>) -> Option<Cow<'a, str>> {
+    let id = request.trace()?.ids?.trace;
+    // B3 may leave the left half away.
+    Some(if id.len() == 32 { Cow::Borrowed(id) } else { Cow::Owned(format!("{id:0>32}")) })
 }
 
 #[cfg(test)]

@@ -128,6 +128,12 @@ impl AuditSender {
         &self.latest
     }
 
+    /// Records that wait to be sent to the OTLP collector, or are on their way.
+    #[must_use]
+    pub fn otlp_queued(&self) -> u64 {
+        self.otlp.as_ref().map_or(0, |otlp| otlp.counters().waiting())
+    }
+
     /// Whether there is an OTLP collector to send them to.
     #[must_use]
     pub fn is_sent(&self) -> bool {

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use super::Authorizer;
 use crate::catalog::{Membership, Snapshot};
 use crate::clock::Now;
-use crate::domain::{Denial, GroupId, Identity, Reason};
+use crate::domain::{Denial, GroupId, Identity, Reason, Wait};
 use crate::entra::GroupResolver;
 use crate::policy::PolicySet;
 
@@ -78,6 +78,7 @@ impl Authorizer {
         snapshot: &Snapshot,
         policy: &PolicySet,
         now: Now,
+        waits: &mut Vec<Wait>,
     ) -> Result<Option<Arc<[GroupId]>>, Denial> {
         // Where only the catalog says who is in a group, and no policy names one of the
         // directory's, what a token lists makes no difference.
@@ -100,7 +101,7 @@ impl Authorizer {
             OverageSource::Graph(graph) => {
                 let matter = graph.matter(snapshot, policy);
                 // Few callers have so many groups: not a part of every request's future.
-                Box::pin(graph.resolver.groups(identity, &matter, now)).await.map(Some)
+                Box::pin(graph.resolver.groups(identity, &matter, now, waits)).await.map(Some)
             }
         }
     }

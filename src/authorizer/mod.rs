@@ -13,6 +13,7 @@ mod recorded;
 mod rehearsal;
 mod supposition;
 
+use std::mem;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, CatalogState, Entity, Membership, Snapshot};
@@ -95,8 +96,10 @@ pub trait Decide: Send + Sync + 'static {
 impl Decide for Authorizer {
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
         match self.open(request, now) {
-            Ok(case) => {
-                let caller = self.authenticator.prove(&request.credentials, now).await;
+            Ok(mut case) => {
+                let waits = &mut case.draft.notes.waits;
+                let caller =
+                    self.authenticator.prove_noting(&request.credentials, now, waits).await;
                 self.close(case, request, caller, now).await
             }
             Err(decision) => *decision,
@@ -227,8 +230,9 @@ impl Authorizer {
                 draft.versions.snapshot = Some(Arc::clone(snapshot.version()));
                 let entity = entity(target, &snapshot)?;
                 draft.owners = facts::owners(entity, &snapshot);
+                let waits = &mut draft.notes.waits;
                 let elsewhere =
-                    self.groups_elsewhere(identity, &snapshot, &draft.policy, now).await?;
+                    self.groups_elsewhere(identity, &snapshot, &draft.policy, now, waits).await?;
                 let facts = CatalogFacts {
                     identity,
                     listed: elsewhere.as_ref(),
@@ -238,9 +242,9 @@ impl Authorizer {
                 };
                 let asked = facts::request(request, line, &target.route, identity, now);
                 let judgement = draft.policy.judge(&facts.question(target.action, asked));
-                let token = draft.notes.remembered.token;
-                draft.notes = judgement.notes;
-                draft.notes.remembered.token = token;
+                let before = mem::replace(&mut draft.notes, judgement.notes);
+                draft.notes.remembered.token = before.remembered.token;
+                draft.notes.waits = before.waits;
                 draft.notes.justification = request.justification.as_deref().map(Into::into);
                 judgement.verdict
             }

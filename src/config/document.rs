@@ -49,7 +49,7 @@ pub(super) struct Document {
     pub(super) limits: Limits,
     /// The record of every decision.
     pub(super) audit: Audit,
-    /// Logs and traces.
+    /// Logs, traces and metrics.
     pub(super) telemetry: Telemetry,
 }
 
@@ -356,14 +356,42 @@ pub(super) struct Telemetry {
     pub(super) log: String,
     /// The form of log lines: for people or for machines.
     pub(super) log_format: LogFormat,
-    /// The OTLP collector's gRPC address; traces are exported only where it is given.
+    /// The OTLP collector's address, such as `http://127.0.0.1:4317`; traces and metrics are
+    /// sent only where it is given. By HTTP, `/v1/traces` and `/v1/metrics` are added.
     pub(super) otlp_endpoint: Option<String>,
+    /// How the collector is spoken to: `grpc`, mostly on port 4317, or `http`, protobuf over
+    /// HTTP, mostly on port 4318.
+    pub(super) otlp_protocol: OtlpProtocol,
+    /// The authorities that the collector's certificate must be of, as PEM, instead of those
+    /// that the system trusts.
+    pub(super) ca_file: Option<String>,
+    /// Of the traces that begin here, the part that is recorded; 0 to 1. A caller's trace is
+    /// recorded where the caller says so.
+    #[schemars(range(min = 0, max = 1))]
+    pub(super) sample_ratio: f64,
+    /// How often metrics are sent to the collector; `1s` to `1h`, or `0s` for never.
+    pub(super) metrics_every: Period,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".to_owned(), log_format: LogFormat::Text, otlp_endpoint: None }
+        Self {
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
+            otlp_protocol: OtlpProtocol::Grpc,
+            ca_file: None,
+            sample_ratio: 1.0,
+            metrics_every: Period::seconds(60),
+        }
     }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OtlpProtocol {
+    Grpc,
+    Http,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]

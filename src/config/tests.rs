@@ -3,6 +3,7 @@ mod denial;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use super::*;
 use crate::audit::{AuditSink, Member, PseudonymSettings, RotateSettings};
 use crate::catalog::SourceSettings;
 use crate::serve::ListenAddress;
+use crate::telemetry::OtlpProtocol;
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const OTHER: &str = "aaaaaaaa-2222-3333-4444-555555555555";
@@ -217,7 +219,14 @@ audit:
   facts: false
   mask: [path, justification]
   pseudonyms: { key_file: audit-key, fields: [object, client] }
-telemetry: { log: "stagedoor=debug,info", log_format: json, otlp_endpoint: http://collector:4317 }
+telemetry:
+  log: "stagedoor=debug,info"
+  log_format: json
+  otlp_endpoint: https://collector:4318/otlp
+  otlp_protocol: http
+  ca_file: audit-key
+  sample_ratio: 0.25
+  metrics_every: 30s
 "#;
 
 #[test]
@@ -316,6 +325,13 @@ fn everything() {
     assert_eq!(config.answer.headers.decision_id, "x-decision");
     assert_eq!(&*config.denials.problem_type_base, "https://contoso.example/problems#");
     assert_eq!(config.denials.tell.advice, crate::ext_authz::Audience::Everyone);
+    let telemetry = config.telemetry;
+    let collector = telemetry.collector.expect("a collector");
+    assert_eq!(collector.protocol, OtlpProtocol::Http);
+    assert_eq!(collector.ca_file, Some(folder.path().join("audit-key")));
+    assert_eq!(collector.path_of("traces").as_str(), "https://collector:4318/otlp/v1/traces");
+    assert!((telemetry.sample_ratio - 0.25).abs() < f64::EPSILON);
+    assert_eq!(telemetry.metrics_every, Some(Duration::from_secs(30)));
 }
 
 /// Twelve mistakes of all kinds, the odd ones of structure and the even ones of
@@ -863,8 +879,30 @@ fn answers_and_telemetry() {
     check_section(
         "telemetry",
         "{log: ''}",
-        "1:18: telemetry.log: expected a filter such as `info`",
+        "1:18: telemetry.log: expected a filter such as `info` or `stagedoor=debug,info`",
     );
+    check_section(
+        "telemetry",
+        "{log: inof}",
+        "1:18: telemetry.log: `inof` is neither a level nor `target=level`: did you mean `info`?",
+    );
+    check_section(
+        "telemetry",
+        "{metrics_every: 100ms}",
+        "1:28: telemetry.metrics_every: must be from `1s` to `1h`",
+    );
+    check_section(
+        "telemetry",
+        "{sample_ratio: 1.5}",
+        "1:27: telemetry.sample_ratio: must be at most `1`",
+    );
+    check_section(
+        "telemetry",
+        "{otlp_protocol: https}",
+        "1:28: telemetry.otlp_protocol: expected one of `grpc`, `http`, found the text `https`",
+    );
+    let never = good("telemetry", "{metrics_every: 0s}").telemetry;
+    assert_eq!((never.metrics_every, never.collector), (None, None));
     let found = lines(&with("telemetry", "{log: 'stagedoor=loud'}"));
     assert!(
         found.len() == 1 && found[0].starts_with("1:18: telemetry.log: expected a filter such as"),

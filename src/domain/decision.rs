@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::RngExt as _;
 use smallvec::SmallVec;
@@ -43,6 +43,30 @@ pub struct Notes {
     pub alerts: Vec<Notice>,
     /// Why the caller says that they need it, as they wrote it.
     pub justification: Option<Box<str>>,
+    /// What it waited for from outside. Few decisions wait for anything.
+    pub waits: Vec<Wait>,
+}
+
+/// A time that a decision waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What for.
+    pub what: Waited,
+    /// From when.
+    pub since: SystemTime,
+    /// How long.
+    pub took: Duration,
+    /// Whether it came.
+    pub came: bool,
+}
+
+/// What a decision can wait for from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// A key set, for a key that no token named before.
+    SigningKey,
+    /// Microsoft Graph, for groups that a token doesn't list.
+    Groups,
 }
 
 /// What a decision found ready.

@@ -19,11 +19,12 @@ mod principal;
 mod reason;
 mod request;
 mod target;
+mod trace;
 
 pub use contact::{Contact, Email, Link};
 pub use decision::{
     Challenge, Decision, DecisionId, Denial, Grant, Notes, Notice, Owner, Owners, Permit,
-    Remembered, Shadow, ShadowSet, Verdict, Versions,
+    Remembered, Shadow, ShadowSet, Verdict, Versions, Wait, Waited,
 };
 pub use entity_ref::{EntityRef, EntityRefError};
 pub use host::{Host, HostError};
@@ -39,3 +40,4 @@ pub use principal::{ClientAuth, GroupName, Holder, IdentityKind, Principal, Toke
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};
 pub use target::{Action, Demands, Gate, Target};
+pub use trace::{B3, TraceContext, TraceIds};

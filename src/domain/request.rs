@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Denial, Host, Method, Path, Reason};
+use super::{Denial, Host, Method, Path, Reason, TraceContext};
 
 /// What Envoy says about a request, reduced to what may decide.
 ///
@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub traceparent: Option<Cow<'a, str>>,
     /// `tracestate` of the proxied request.
     pub tracestate: Option<Cow<'a, str>>,
+    /// What its `b3` headers say, if it has such.
+    pub b3: Option<TraceContext<'a>>,
     /// `x-request-id`, for the audit record.
     pub request_id: Option<Cow<'a, str>>,
     /// What the caller gives as a reason, from the header that the configuration names.
@@ -46,6 +48,13 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// The trace that the request is a part of. Where W3C's headers name one, B3's are not
+    /// looked at.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext<'_>> {
+        self.traceparent.as_deref().and_then(TraceContext::of_traceparent).or(self.b3)
+    }
+
     /// Whether the client speaks gRPC, by its content type, as Envoy tells it: then
     /// Envoy turns a denial into a gRPC status. It doesn't for gRPC-Web.
     #[must_use]

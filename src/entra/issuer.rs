@@ -41,6 +41,8 @@ pub(super) struct Issuer {
     pub(super) wanted: Notify,
     /// Attempts that have ended.
     attempts: AtomicU64,
+    /// Attempts that came to nothing.
+    failures: AtomicU64,
     /// Wakes who waits for one to end.
     attempted: Notify,
     in_flight: AtomicBool,
@@ -59,6 +61,15 @@ const MAX_WAITING: usize = 256;
 
 /// At most this many fetches an interval because the last one brought a change.
 const MAX_EXTRA: u64 = 3;
+
+/// What came of waiting for a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Awaited {
+    /// One has ended.
+    pub(super) came: bool,
+    /// Not at once.
+    pub(super) waited: bool,
+}
 
 /// A place among those who wait, given back when it goes.
 struct WaitingRoom<'a>(&'a AtomicUsize);
@@ -141,6 +152,10 @@ pub struct IssuerStatus {
     pub last_error: Option<String>,
     /// Until the next regular fetch; nothing while one is under way.
     pub next_refresh: Option<Duration>,
+    /// Fetches that have ended.
+    pub fetches: u64,
+    /// Those of them that failed.
+    pub failures: u64,
 }
 
 impl Issuer {
@@ -165,6 +180,7 @@ impl Issuer {
             due: ArcSwapOption::empty(),
             wanted: Notify::new(),
             attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             attempted: Notify::new(),
             in_flight: AtomicBool::new(false),
             allowed_from: AtomicU64::new(0),
@@ -249,6 +265,7 @@ impl Issuer {
     }
 
     pub(super) fn failed(&self, error: String) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.last_error.store(Arc::new(Some(error)));
     }
 
@@ -275,21 +292,24 @@ impl Issuer {
     }
 
     /// Waits, until `deadline` at the latest, for a fetch that is under way or may begin
-    /// now. Returns whether one has ended since there were `seen`; at once where one has
+    /// now. Says whether one has ended since there were `seen`; at once where one has
     /// already, or where none may begin, or where so many wait that more would keep those
     /// from being decided whose keys are known.
-    pub(super) async fn await_fetch(&self, seen: u64, deadline: Instant) -> bool {
+    pub(super) async fn await_fetch(&self, seen: u64, deadline: Instant) -> Awaited {
+        let at_once = |came| Awaited { came, waited: false };
         let ended = self.attempted.notified();
         if self.attempts() != seen {
-            return true;
+            return at_once(true);
         }
         if !self.order() {
             // One that ended in between is as good.
-            return self.attempts() != seen;
+            return at_once(self.attempts() != seen);
         }
-        let Some(_place) = WaitingRoom::enter(&self.waiting) else { return false };
+        let Some(_place) = WaitingRoom::enter(&self.waiting) else { return at_once(false) };
         // One that ended at the last moment is as good.
-        tokio::time::timeout_at(deadline, ended).await.is_ok() || self.attempts() != seen
+        let came =
+            tokio::time::timeout_at(deadline, ended).await.is_ok() || self.attempts() != seen;
+        Awaited { came, waited: true }
     }
 
     /// Orders a fetch, unless one is under way or it is too early for another.
@@ -339,6 +359,8 @@ impl Issuer {
                 .load()
                 .as_deref()
                 .map(|due| due.saturating_duration_since(now.instant)),
+            fetches: self.attempts(),
+            failures: self.failures.load(Ordering::Relaxed),
         }
     }
 }

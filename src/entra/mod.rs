@@ -22,6 +22,7 @@ mod supposed;
 mod turns;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use rand::rngs::SmallRng;
@@ -49,14 +50,14 @@ pub use supposed::{claims_of, suppose};
 pub use turns::VerificationStats;
 
 use cache::{Entry, TokenCache, TokenHash};
-use issuer::Issuer;
+use issuer::{Awaited, Issuer};
 use jwt::Jwt;
 use revocation::RevocationList;
 use rules::{Lifetime, Version};
 use turns::Turns;
 
 use crate::clock::Now;
-use crate::domain::{Credentials, Denial, Identity, Reason, TenantId};
+use crate::domain::{Credentials, Denial, Identity, Reason, TenantId, Wait, Waited};
 use crate::fetch::Fetch;
 
 /// Verifies tokens. Cheap to clone; every clone has the same keys and cache.
@@ -193,6 +194,19 @@ impl Authenticator {
     /// # Errors
     /// As [`Authenticator::authenticate`].
     pub async fn prove(&self, credentials: &Credentials<'_>, now: Now) -> Result<Proven, Denial> {
+        self.prove_noting(credentials, now, &mut Vec::new()).await
+    }
+
+    /// As [`Authenticator::prove`], and notes what was waited for.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authenticate`].
+    pub async fn prove_noting(
+        &self,
+        credentials: &Credentials<'_>,
+        now: Now,
+        waits: &mut Vec<Wait>,
+    ) -> Result<Proven, Denial> {
         let token = bearer::token(credentials)?;
         let deadline = Instant::now() + self.shared.settings.keys.unknown_key_wait;
         loop {
@@ -201,11 +215,16 @@ impl Authenticator {
                 Err(rejected) => rejected,
             };
             let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
-            let issuer = self.shared.issuers.get(index);
+            let Some(issuer) = self.shared.issuers.get(index) else { return Err(rejected.denial) };
+            let (since, began) = (SystemTime::now(), Instant::now());
             // A fetch that began before the key was published may be followed by another.
-            match issuer {
-                Some(issuer) if issuer.await_fetch(seen, deadline).await => {}
-                _ => return Err(rejected.denial),
+            let Awaited { came, waited } = issuer.await_fetch(seen, deadline).await;
+            if waited {
+                let took = began.elapsed();
+                waits.push(Wait { what: Waited::SigningKey, since, took, came });
+            }
+            if !came {
+                return Err(rejected.denial);
             }
         }
     }

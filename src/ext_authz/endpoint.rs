@@ -8,6 +8,7 @@
 //! `Check` is answered on hyper's HTTP/2 as it is. A gRPC server in general needs more than
 //! one message in and one out: what that costs for each call is more than a whole decision.
 
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,13 +86,14 @@ impl<D: Decide, O: OnGuarded> Endpoint<D, O> {
     }
 
     /// The answer to one request, of whatever method.
-    pub async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    pub async fn answer<B>(self, mut request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error: Into<tonic::codegen::StdError>>,
         B: Send + Unpin + 'static,
     {
         if request.uri().path() == CHECK {
-            return self.shared.check(request.into_body()).await;
+            let call = mem::take(request.headers_mut());
+            return self.shared.check(call, request.into_body()).await;
         }
         let request = request.map(tonic::body::Body::new);
         match self.shared.others.clone().oneshot(request).await {
@@ -113,13 +115,14 @@ impl<D: Decide, O: OnGuarded> GrpcService for Endpoint<D, O> {
 }
 
 impl<D: Decide, O: OnGuarded> Shared<D, O> {
-    async fn check<B>(&self, body: B) -> Response<Body>
+    async fn check<B>(&self, call: HeaderMap, body: B) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
         let answer = async {
             let message = message(body, self.limits.max_message_bytes).await?;
-            self.check.answer(&message).await.map_err(|_| Unread("it is no `CheckRequest`"))
+            let answer = self.check.answer_call(&call, &message).await;
+            answer.map_err(|_| Unread("it is no `CheckRequest`"))
         };
         // A panic of the decision is caught where its record can be made.
         let answer = AssertUnwindSafe(answer).catch_unwind();

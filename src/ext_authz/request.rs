@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
+
 use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::auth::v3::{
     CheckRequest,
     attribute_context::{HttpRequest, Peer},
 };
-use crate::domain::{Credentials, Request};
+use crate::domain::{B3, Credentials, Request, TraceContext};
 
 /// What of a `CheckRequest` may decide, borrowed from it. `justification` names the header
 /// in which a caller gives a reason.
@@ -28,7 +30,14 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
         accept: headers.list("accept"),
         accept_language: headers.list("accept-language"),
         traceparent: headers.find("traceparent").single(),
-        tracestate: headers.find("tracestate").one(),
+        tracestate: headers.list("tracestate"),
+        b3: TraceContext::of_b3(&B3 {
+            single: headers.find("b3").text(),
+            trace_id: headers.find("x-b3-traceid").text(),
+            span_id: headers.find("x-b3-spanid").text(),
+            sampled: headers.find("x-b3-sampled").text(),
+            flags: headers.find("x-b3-flags").text(),
+        }),
         request_id: headers.find("x-request-id").single(),
         justification: headers.words(justification),
         debug: headers.find(DEBUG_HEADER).single().is_some_and(|value| value == "1"),
@@ -40,6 +49,36 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
             .map(|(key, value)| (key.as_str(), value.as_str()))
             .collect(),
     })
+}
+
+/// Puts the request where the call of `Check` itself is in the trace, if its headers say so.
+/// An Envoy that traces makes a span of the call, in the request's trace or in one that it
+/// begins; what the request's own headers name is then that span's parent.
+pub(super) fn join_call<'a>(request: &mut Request<'a>, call: &'a HeaderMap) {
+    let (mut traceparent, mut tracestate, mut b3) = (None, None, B3::default());
+    // Few headers, so they are looked through once.
+    for (name, value) in call {
+        let slot = match name.as_str() {
+            "traceparent" => &mut traceparent,
+            "tracestate" => &mut tracestate,
+            "b3" => &mut b3.single,
+            "x-b3-traceid" => &mut b3.trace_id,
+            "x-b3-spanid" => &mut b3.span_id,
+            "x-b3-sampled" => &mut b3.sampled,
+            "x-b3-flags" => &mut b3.flags,
+            _ => continue,
+        };
+        // One that is repeated is none.
+        let text = value.to_str().ok().filter(|_| slot.is_none());
+        *slot = Some(text.unwrap_or_default());
+    }
+    let traceparent = traceparent.filter(|text| TraceContext::of_traceparent(text).is_some());
+    let b3 = TraceContext::of_b3(&b3).filter(|context| context.ids.is_some());
+    if traceparent.is_some() || b3.is_some() {
+        request.traceparent = traceparent.map(Cow::Borrowed);
+        request.tracestate = tracestate.map(Cow::Borrowed).filter(|_| traceparent.is_some());
+        request.b3 = b3;
+    }
 }
 
 /// Asks for the explanation of the decision.
@@ -101,6 +140,14 @@ impl<'a> Found<'a> {
     /// A header that nothing is decided by: unusable is the same as absent.
     pub(super) fn single(self) -> Option<Cow<'a, str>> {
         self.one().filter(|value| !value.contains(','))
+    }
+
+    /// The one value as it came; what was not UTF-8 in it is nothing.
+    pub(super) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::One(Cow::Borrowed(text)) => Some(text),
+            _ => None,
+        }
     }
 
     /// The one value, which may be a list.

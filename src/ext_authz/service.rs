@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::HeaderMap;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 use tonic::{Response, Status};
@@ -15,7 +16,7 @@ use super::proto::envoy::service::auth::v3::{
     CheckRequest, CheckResponse, authorization_server::Authorization,
 };
 use super::reply::Reply;
-use super::request::request;
+use super::request::{join_call, request};
 use super::settings::CheckSettings;
 use super::wire;
 use super::within::within;
@@ -88,16 +89,39 @@ impl<D: Decide> CheckService<D> {
     /// # Errors
     /// It is no `CheckRequest`.
     pub async fn answer(&self, message: &[u8]) -> Result<Bytes, prost::DecodeError> {
+        self.answer_call(&HeaderMap::new(), message).await
+    }
+
+    /// As [`CheckService::answer`], of a call with these headers of its own.
+    ///
+    /// # Errors
+    /// It is no `CheckRequest`.
+    pub async fn answer_call(
+        &self,
+        call: &HeaderMap,
+        message: &[u8],
+    ) -> Result<Bytes, prost::DecodeError> {
         let started = SystemTime::now();
         let now = Now::of(started);
         let shared = &*self.shared;
-        let request = match wire::read(message, &shared.settings.justification_header) {
+        let justification = &shared.settings.justification_header;
+        let mut request = match wire::read(message, justification) {
             Some(request) => request,
             None => {
                 let check = CheckRequest::decode(message)?;
-                return Ok(Box::pin(guarded(self.reply(&check, now))).await.into_frame());
+                let reply = async {
+                    let mut request = request(&check, justification);
+                    if let Some(request) = &mut request {
+                        join_call(request, call);
+                    }
+                    shared.reply(request.as_ref(), started, now).await
+                };
+                return Ok(Box::pin(guarded(reply)).await.into_frame());
             }
         };
+        if let Some(request) = &mut request {
+            join_call(request, call);
+        }
         let reply = guarded(shared.reply(request.as_ref(), started, now)).await;
         Ok(reply.into_frame())
     }

@@ -1,18 +1,24 @@
 //! One span for each check, in the trace of the proxied request.
 
-use std::collections::HashMap;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry::trace::{Span as _, SpanKind, Tracer as _, TracerProvider as _};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceFlags,
+    TraceState, Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue, SpanId, TraceId};
+use opentelemetry_sdk::trace::{
+    Sampler, SamplingDecision, SdkTracer, SdkTracerProvider, ShouldSample as _,
+};
 
+use super::export::ExportError;
 use super::settings::TelemetrySettings;
-use crate::collector::reach;
-use crate::domain::{Decision, Request};
+use super::spans::{self, SpanCounters, SpanStats};
+use crate::domain::{Decision, Method, Request, TraceIds, Waited};
+
+/// The method that is traced, as gRPC names it.
+const CHECK: &str = "envoy.service.auth.v3.Authorization/Check";
 
 /// Makes spans where an OTLP collector is configured, and nothing otherwise.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +30,23 @@ pub struct Traces {
 struct Exporter {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
+    counters: Arc<SpanCounters>,
+    sample_ratio: f64,
+}
+
+/// A check that was answered.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    /// The request, unless there was nothing to read.
+    pub request: Option<&'a Request<'a>>,
+    /// What was decided.
+    pub decision: &'a Decision,
+    /// The HTTP status that a denied client gets.
+    pub status: u16,
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Traces {
@@ -31,62 +54,156 @@ impl Traces {
     /// dropped off the request's path.
     ///
     /// # Errors
-    /// The endpoint is not one that the exporter can use.
-    pub fn new(
-        settings: &TelemetrySettings,
-    ) -> Result<Self, opentelemetry_otlp::ExporterBuildError> {
-        let Some(endpoint) = &settings.otlp_endpoint else { return Ok(Self::default()) };
-        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
-        let exporter = reach(exporter, endpoint).build()?;
-        let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
-            .with_resource(Resource::builder().with_service_name("stagedoor").build())
-            .build();
+    /// The settings are not such that the exporter can use them.
+    pub fn new(settings: &TelemetrySettings) -> Result<Self, ExportError> {
+        let Some(collector) = &settings.collector else { return Ok(Self::default()) };
+        let counters = Arc::new(SpanCounters::default());
+        let provider = spans::provider(collector, &counters)?;
         let tracer = provider.tracer("stagedoor");
-        Ok(Self { exporter: Some(Exporter { provider, tracer }) })
+        let sample_ratio = settings.sample_ratio;
+        Ok(Self { exporter: Some(Exporter { provider, tracer, counters, sample_ratio }) })
     }
 
-    /// Records the span of a decision that was just made.
-    pub fn record(&self, request: Option<&Request<'_>>, decision: &Decision, started: SystemTime) {
-        let Some(exporter) = &self.exporter else { return };
-        let parent = request.map_or_else(Context::new, parent);
-        // The attributes of the decision only: paths and names can be personal data,
-        // and they stand in the audit record under the same id.
-        let mut attributes = vec![
-            KeyValue::new("stagedoor.decision_id", decision.id.to_string()),
-            KeyValue::new("stagedoor.decision", if decision.is_allow() { "allow" } else { "deny" }),
-            KeyValue::new("stagedoor.reason", decision.code()),
-        ];
-        if let Some(target) = &decision.target {
-            attributes.push(KeyValue::new("stagedoor.route", target.route.to_string()));
-            attributes.push(KeyValue::new("stagedoor.action", target.action.as_str()));
-        }
-        let mut span = exporter
-            .tracer
-            .span_builder("envoy.service.auth.v3.Authorization/Check")
-            .with_kind(SpanKind::Server)
-            .with_start_time(started)
-            .with_attributes(attributes)
-            .start_with_context(&exporter.tracer, &parent);
-        span.end();
-    }
-
-    /// Sends what is queued, and stops. Blocks; call it off the runtime's threads.
-    pub fn shutdown(&self) {
+    /// Records the span of a check.
+    pub fn record(&self, checked: &Checked<'_>) {
         if let Some(exporter) = &self.exporter
-            && let Err(error) = exporter.provider.shutdown()
+            && let Some(parent) = exporter.parent(checked.request)
+            && exporter.counters.reserve(1 + checked.decision.notes.waits.len() as u64)
         {
-            tracing::warn!(%error, "the last spans could not be sent");
+            exporter.record(checked, &parent);
+        }
+    }
+
+    /// What became of spans; nothing where none are made.
+    #[must_use]
+    pub fn stats(&self) -> Option<SpanStats> {
+        self.exporter.as_ref().map(|exporter| exporter.counters.stats())
+    }
+
+    /// Sends what is queued, within `limit`, and stops. Blocks; call it off the runtime's
+    /// threads.
+    pub fn shutdown(&self, limit: Duration) {
+        if let Some(exporter) = &self.exporter
+            && let Err(error) = exporter.provider.shutdown_with_timeout(limit)
+        {
+            let lost = exporter.counters.lose_the_rest();
+            tracing::warn!(%error, lost, "the last spans could not be sent");
         }
     }
 }
 
-/// The context that `traceparent` and `tracestate` of the proxied request name.
-fn parent(request: &Request<'_>) -> Context {
-    let carrier: HashMap<String, String> =
-        [("traceparent", &request.traceparent), ("tracestate", &request.tracestate)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value.as_ref()?.to_string())))
-            .collect();
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier)
+impl Exporter {
+    /// What the span is to be a child of, or nothing where it isn't to be recorded: the caller
+    /// says so, or nobody says anything and it is not of the part that is.
+    fn parent(&self, request: Option<&Request<'_>>) -> Option<Context> {
+        let context = request.and_then(Request::trace);
+        let ids = context.and_then(|context| context.ids).and_then(parse);
+        let sampled = match (context.and_then(|context| context.sampled), ids) {
+            (Some(sampled), _) => sampled,
+            // By the trace, so that all who are left to decide alike decide alike.
+            (None, Some((trace, _))) => self.samples(trace),
+            (None, None) => self.sample_ratio >= 1.0 || rand::random::<f64>() < self.sample_ratio,
+        };
+        if !sampled {
+            return None;
+        }
+        let Some((trace, span)) = ids else { return Some(Context::new()) };
+        let state = request.and_then(|request| request.tracestate.as_deref());
+        let state: TraceState = state.and_then(|state| state.parse().ok()).unwrap_or_default();
+        let parent = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, state);
+        Some(Context::new().with_remote_span_context(parent))
+    }
+
+    fn samples(&self, trace: TraceId) -> bool {
+        let sampler = Sampler::TraceIdRatioBased(self.sample_ratio);
+        let result = sampler.should_sample(None, trace, CHECK, &SpanKind::Server, &[], &[]);
+        result.decision == SamplingDecision::RecordAndSample
+    }
+
+    fn record(&self, checked: &Checked<'_>, parent: &Context) {
+        let Checked { decision, started, took, .. } = checked;
+        let span = SpanBuilder::from_name(CHECK)
+            .with_kind(SpanKind::Server)
+            .with_start_time(*started)
+            .with_attributes(attributes(checked));
+        let mut span = self.tracer.build_with_context(span, parent);
+        if let Some(code) = failure(checked) {
+            span.set_status(Status::error(code));
+        }
+        if decision.notes.waits.is_empty() {
+            span.end_with_timestamp(*started + *took);
+            return;
+        }
+        let check = Context::new().with_span(span);
+        for wait in &decision.notes.waits {
+            let name = match wait.what {
+                Waited::SigningKey => "wait for a signing key",
+                Waited::Groups => "wait for groups",
+            };
+            let span = SpanBuilder::from_name(name)
+                .with_kind(SpanKind::Internal)
+                .with_start_time(wait.since);
+            let mut span = self.tracer.build_with_context(span, &check);
+            if !wait.came {
+                span.set_attribute(KeyValue::new("error.type", decision.code()));
+                span.set_status(Status::error("it did not come"));
+            }
+            span.end_with_timestamp(wait.since + wait.took);
+        }
+        check.span().end_with_timestamp(*started + *took);
+    }
+}
+
+/// By OpenTelemetry's semantic conventions for RPC and HTTP as far as they go. Only what says
+/// nothing of the caller: paths, hosts and names can be personal data, and they stand in the
+/// audit record under the same id.
+fn attributes(checked: &Checked<'_>) -> Vec<KeyValue> {
+    let Checked { request, decision, status, .. } = checked;
+    let mut attributes = vec![
+        KeyValue::new("rpc.system.name", "grpc"),
+        KeyValue::new("rpc.method", CHECK),
+        // A denial is an answer like any other: no check ends in a gRPC error.
+        KeyValue::new("rpc.response.status_code", "OK"),
+        KeyValue::new("stagedoor.decision_id", decision.id.to_string()),
+        KeyValue::new("stagedoor.decision", if decision.is_allow() { "allow" } else { "deny" }),
+        KeyValue::new("stagedoor.reason", decision.code()),
+    ];
+    if let Some(request) = request {
+        attributes.push(KeyValue::new("http.request.method", method(request.method)));
+    }
+    // What an allowed client gets is for the service to say.
+    if !decision.is_allow() {
+        attributes.push(KeyValue::new("http.response.status_code", i64::from(*status)));
+    }
+    if let Some(code) = failure(checked) {
+        attributes.push(KeyValue::new("error.type", code));
+    }
+    if let Some(target) = &decision.target {
+        attributes.push(KeyValue::new("stagedoor.route", target.route.to_string()));
+        attributes.push(KeyValue::new("stagedoor.action", target.action.as_str()));
+    }
+    attributes
+}
+
+/// Why it failed, if it did: a denial by right is no failure.
+fn failure(checked: &Checked<'_>) -> Option<&'static str> {
+    (!checked.decision.is_allow() && checked.status >= 500).then(|| checked.decision.code())
+}
+
+/// What is no usual method could be anything.
+fn method(text: &str) -> &'static str {
+    match Method::new(text) {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Options => "OPTIONS",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+        Method::Other(_) => "_OTHER",
+    }
+}
+
+fn parse(ids: TraceIds<'_>) -> Option<(TraceId, SpanId)> {
+    Some((TraceId::from_hex(ids.trace).ok()?, SpanId::from_hex(ids.span).ok()?))
 }

@@ -49,6 +49,16 @@ pub(crate) struct EnvoyConfig {
     allow_underscores: bool,
     joined_headers: bool,
     check_timeout: Option<Duration>,
+    tracer: Option<(Tracer, SocketAddr)>,
+}
+
+/// How an Envoy traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracer {
+    /// By W3C's headers, with its own spans sent by OTLP over gRPC.
+    OpenTelemetry,
+    /// By B3's headers.
+    Zipkin,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +88,7 @@ impl EnvoyConfig {
             allow_underscores: false,
             joined_headers: false,
             check_timeout: None,
+            tracer: None,
         }
     }
 
@@ -114,6 +125,12 @@ impl EnvoyConfig {
     /// Another timeout of the check than the shipped 200 ms.
     pub(crate) fn check_timeout(mut self, timeout: Duration) -> Self {
         self.check_timeout = Some(timeout);
+        self
+    }
+
+    /// Traces, and sends its own spans to a collector.
+    pub(crate) fn traced(mut self, tracer: Tracer, collector: SocketAddr) -> Self {
+        self.tracer = Some((tracer, collector));
         self
     }
 
@@ -163,6 +180,12 @@ impl EnvoyConfig {
         }
         if let Some(timeout) = self.check_timeout {
             text.replace("timeout: 0.2s", &format!("timeout: {}s", timeout.as_secs_f64()))?;
+        }
+        if let Some((tracer, collector)) = self.tracer {
+            let front = "stat_prefix: front\n";
+            text.replace(front, &format!("{front}{}", tracing(tracer)))?;
+            let clusters = "  clusters:\n";
+            text.replace(clusters, &format!("{clusters}{}", collector_cluster(tracer, collector)))?;
         }
         Ok(text.0)
     }
@@ -412,6 +435,37 @@ impl Template {
         self.0 = self.0.replace(from, to);
         Ok(())
     }
+}
+
+/// The connection manager's `tracing`.
+fn tracing(tracer: Tracer) -> String {
+    let (name, settings) = match tracer {
+        Tracer::OpenTelemetry => (
+            "opentelemetry",
+            r#"{ "@type": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig, service_name: front, grpc_service: { envoy_grpc: { cluster_name: collector } } }"#,
+        ),
+        Tracer::Zipkin => (
+            "zipkin",
+            r#"{ "@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig, collector_cluster: collector, collector_endpoint: /api/v2/spans, collector_endpoint_version: HTTP_JSON, shared_span_context: false }"#,
+        ),
+    };
+    let indent = " ".repeat(16);
+    format!(
+        "{indent}tracing: {{ random_sampling: {{ value: 100 }}, provider: {{ name: envoy.tracers.{name}, typed_config: {settings} }} }}\n"
+    )
+}
+
+fn collector_cluster(tracer: Tracer, collector: SocketAddr) -> String {
+    let http2 = match tracer {
+        Tracer::Zipkin => "",
+        Tracer::OpenTelemetry => {
+            r#", typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }"#
+        }
+    };
+    let address = socket_of(collector);
+    format!(
+        "    - {{ name: collector, type: STATIC, connect_timeout: 1s, load_assignment: {{ cluster_name: collector, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {address} }} }} }}] }}] }}{http2} }}\n"
+    )
 }
 
 fn socket(host: &str, port: u16) -> String {

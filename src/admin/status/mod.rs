@@ -227,7 +227,7 @@ fn keys(issuer: IssuerStatus) -> KeysStatus {
 }
 
 fn graph(resolver: &GroupResolver, now: Now) -> GraphStatus {
-    let GroupStats { entries, bytes, hits, misses, lookups, failures } = resolver.stats();
+    let GroupStats { entries, bytes, hits, misses, lookups, failures, flights } = resolver.stats();
     let last_error = resolver.last_error();
     let state = match &last_error {
         _ if resolver.is_throttled(now) => "throttled",
@@ -239,7 +239,7 @@ fn graph(resolver: &GroupResolver, now: Now) -> GraphStatus {
         cache: CacheStatus { entries, bytes, hits, misses },
         lookups,
         failures,
-        under_way: resolver.under_way(),
+        under_way: flights,
         last_error,
     }
 }

@@ -87,6 +87,7 @@ fn everything() -> Decision {
             warnings: vec![notice("old", "ends soon")],
             alerts: vec![notice("break-glass", "the glass is broken")],
             justification: Some("incident 7".into()),
+            waits: Vec::new(),
         },
     }
 }
@@ -101,6 +102,7 @@ const ASKED: Request<'static> = Request {
     accept_language: None,
     traceparent: Some(Cow::Borrowed("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
     tracestate: None,
+    b3: None,
     request_id: Some(Cow::Borrowed("r-1")),
     source_principal: Some("spiffe://cluster.local/ns/web/sa/front"),
     destination_principal: Some("spiffe://cluster.local/ns/pay/sa/api"),

@@ -18,19 +18,23 @@ fn bounds_are_exact_on_every_character_width() {
 }
 
 #[test]
-fn a_trace_id_is_one_or_none() {
-    let id = "0af7651916cd43dd8448eb211c80319c";
-    for (traceparent, want) in [
-        (format!("00-{id}-b7ad6b7169203331-01"), Some(id)),
-        (format!("01-{id}-b7ad6b7169203331-01-more"), Some(id)),
-        (format!("ff-{id}-b7ad6b7169203331-01"), None),
-        (format!("00-{}-b7ad6b7169203331-01", id.to_uppercase()), None),
-        (format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)), None),
-        (format!("00-{}-b7ad6b7169203331-01", "ä".repeat(16)), None),
-        (format!("00-{id}"), None),
-        (id.to_owned(), None),
-        (String::new(), None),
+fn the_trace_is_w3cs_or_else_b3s() {
+    let (trace, half, span) =
+        ("0af7651916cd43dd8448eb211c80319c", "8448eb211c80319c", "b7ad6b7169203331");
+    let traceparent = format!("00-{trace}-{span}-01");
+    let b3 = crate::domain::TraceContext {
+        ids: Some(crate::domain::TraceIds { trace: half, span }),
+        sampled: None,
+    };
+    let padded = format!("{}{half}", "0".repeat(16));
+    for (traceparent, b3, want) in [
+        (&*traceparent, None, Some(trace)),
+        (&*traceparent, Some(b3), Some(trace)),
+        ("00-1-2-01", Some(b3), Some(&*padded)),
+        ("00-1-2-01", None, None),
     ] {
-        assert_eq!(trace_id(&traceparent), want, "{traceparent}");
+        let request = Request { traceparent: Some(traceparent.into()), b3, ..Request::default() };
+        let texts = RequestTexts::of(&request);
+        assert_eq!(texts.text(Text::TraceId), want, "{traceparent} {b3:?}");
     }
 }

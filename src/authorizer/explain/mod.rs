@@ -103,7 +103,11 @@ impl Explainer {
         let snapshot = routed_by.unwrap_or(current);
         explanation.snapshot_version = Some(snapshot.version().to_string());
         let entity = super::entity(&target, &snapshot)?;
-        let listed = self.authorizer.groups_elsewhere(&identity, &snapshot, policies, now).await?;
+        let mut waits = Vec::new();
+        let listed = self
+            .authorizer
+            .groups_elsewhere(&identity, &snapshot, policies, now, &mut waits)
+            .await?;
         let facts = CatalogFacts {
             identity: &identity,
             listed: listed.as_ref(),

@@ -1,14 +1,17 @@
 //! `answer`, `check` and `telemetry`.
 
+use std::time::Duration;
+
 use http::HeaderName;
-use tracing_subscriber::EnvFilter;
 
 use super::Findings;
 use crate::config::document::{self, Answer, Check, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
-use crate::telemetry::{LogFormat, TelemetrySettings};
+use crate::telemetry::{
+    CollectorSettings, LogError, LogFormat, OtlpProtocol, TelemetrySettings, parse_log_filter,
+};
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -111,14 +114,19 @@ pub(super) fn telemetry(
     telemetry: &Telemetry,
     findings: &mut Findings<'_>,
 ) -> Option<TelemetrySettings> {
-    if telemetry.log.trim().is_empty() {
-        findings.say("/telemetry/log", "expected a filter such as `info`");
-    } else if let Err(error) = EnvFilter::builder().parse(&telemetry.log) {
-        let message =
-            format!("expected a filter such as `info` or `stagedoor=debug,info`: {error}");
-        findings.say("/telemetry/log", message);
+    if let Err(LogError::Filter { cause, .. }) = parse_log_filter(&telemetry.log) {
+        findings.say("/telemetry/log", cause);
     }
-    let otlp_endpoint = match &telemetry.otlp_endpoint {
+    let every = telemetry.metrics_every;
+    let metrics_every = (every.0 > Duration::ZERO).then(|| {
+        let (least, most) = (Period::seconds(1), Period::hours(1));
+        findings.period("/telemetry/metrics_every", every, least, most)
+    });
+    let ca_file = match &telemetry.ca_file {
+        Some(text) => Some(findings.file("/telemetry/ca_file", text)?),
+        None => None,
+    };
+    let endpoint = match &telemetry.otlp_endpoint {
         Some(text) => Some(findings.url("/telemetry/otlp_endpoint", text)?),
         None => None,
     };
@@ -128,6 +136,15 @@ pub(super) fn telemetry(
             document::LogFormat::Text => LogFormat::Text,
             document::LogFormat::Json => LogFormat::Json,
         },
-        otlp_endpoint,
+        collector: endpoint.map(|endpoint| CollectorSettings {
+            endpoint,
+            protocol: match telemetry.otlp_protocol {
+                document::OtlpProtocol::Grpc => OtlpProtocol::Grpc,
+                document::OtlpProtocol::Http => OtlpProtocol::Http,
+            },
+            ca_file,
+        }),
+        sample_ratio: telemetry.sample_ratio,
+        metrics_every,
     })
 }

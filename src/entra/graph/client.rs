@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::calls::GraphCalls;
 use crate::domain::{GroupId, ObjectId};
 use crate::fetch::{Body, Exchange, FetchError, Incoming, Limits, Outgoing};
 
@@ -78,6 +79,7 @@ pub(super) struct Graph<'a, E> {
     pub(super) url: &'a Url,
     pub(super) token: &'a HeaderValue,
     pub(super) timeout: Duration,
+    pub(super) calls: &'a GraphCalls,
 }
 
 impl<E: Exchange> Graph<'_, E> {
@@ -137,6 +139,12 @@ impl<E: Exchange> Graph<'_, E> {
     }
 
     async fn page(&self, url: &Url, body: Option<Value>) -> Result<Page, GraphError> {
+        let page = self.call(url, body).await;
+        self.calls.count(&page);
+        page
+    }
+
+    async fn call(&self, url: &Url, body: Option<Value>) -> Result<Page, GraphError> {
         let headers = vec![(header::AUTHORIZATION, self.token.clone())];
         let request = Outgoing { url, headers, body: body.map(Body::Json) };
         let limits = Limits { timeout: self.timeout, max_bytes: MAX_BYTES };

@@ -3,6 +3,7 @@
 //! The token says only that there are too many. What it points to is never asked: the
 //! address is ours, made of the tenant's cloud and the object's id.
 
+mod calls;
 mod client;
 mod credential;
 mod directory;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use url::Url;
 
+use super::calls::GraphCalls;
 use super::client::{CHECKED_AT_ONCE, Graph, GraphError, Member};
 use super::credential::{Audience, Credential};
 use super::settings::GraphSettings;
 use crate::bounded::{Bounded, Weigh};
 use crate::clock::Now;
-use crate::domain::{Denial, GroupId, Identity, Reason, TenantId};
+use crate::domain::{Denial, GroupId, Identity, Reason, TenantId, Wait, Waited};
 use crate::entra::settings::{EntraSettings, Tenants};
 use crate::fetch::{Exchange, FetchError};
 use crate::seldom::Seldom;
@@ -56,6 +57,8 @@ pub struct GroupStats {
     pub lookups: u64,
     /// Lookups that failed.
     pub failures: u64,
+    /// Lookups that are under way or wait for their turn.
+    pub flights: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +83,7 @@ struct Shared {
     failures: AtomicU64,
     /// Why the last lookup failed; nothing once one goes well.
     last_error: ArcSwapOption<String>,
+    calls: GraphCalls,
 }
 
 /// Where an entry of the configuration has its authority and its Graph.
@@ -167,13 +171,15 @@ impl GroupResolver {
                 lookups: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
                 last_error: ArcSwapOption::empty(),
+                calls: GraphCalls::default(),
                 settings: graph,
             }),
         })
     }
 
     /// The groups of a caller: all of them, or those of `known` where so few are known
-    /// that asking for just those is cheaper. Waits for a bounded time.
+    /// that asking for just those is cheaper. Waits for a bounded time, and notes it where it
+    /// did.
     ///
     /// # Errors
     /// [`Reason::GroupsUnavailable`] where they can't be known in time, and
@@ -183,6 +189,7 @@ impl GroupResolver {
         identity: &Identity,
         known: &Arc<[GroupId]>,
         now: Now,
+        waits: &mut Vec<Wait>,
     ) -> Result<Arc<[GroupId]>, Denial> {
         let shared = &self.shared;
         let member = Member { object: identity.object, is_user: identity.delegated };
@@ -198,10 +205,22 @@ impl GroupResolver {
             return kept.groups.map_err(Denial::from);
         }
         shared.misses.fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + shared.settings.wait;
+        let (since, began) = (SystemTime::now(), Instant::now());
+        let groups = self.await_groups(key, among, began + shared.settings.wait).await;
+        let came = groups.is_ok();
+        waits.push(Wait { what: Waited::Groups, since, took: began.elapsed(), came });
+        groups
+    }
+
+    async fn await_groups(
+        &self,
+        key: Key,
+        among: Option<Arc<[GroupId]>>,
+        deadline: Instant,
+    ) -> Result<Arc<[GroupId]>, Denial> {
         loop {
             let unavailable = |why: &str| Err(Denial::with_detail(Reason::GroupsUnavailable, why));
-            let Some(mut flight) = shared.order(key, among.clone()) else {
+            let Some(mut flight) = self.shared.order(key, among.clone()) else {
                 return unavailable("too many lookups wait already");
             };
             let kept = match timeout_at(deadline, flight.wait_for(Option::is_some)).await {
@@ -234,12 +253,6 @@ impl GroupResolver {
         }
     }
 
-    /// Lookups that are under way or wait for their turn.
-    #[must_use]
-    pub fn under_way(&self) -> usize {
-        self.shared.flights.len()
-    }
-
     /// Whether the Graph of a tenant asked for silence.
     #[must_use]
     pub fn is_throttled(&self, now: Now) -> bool {
@@ -264,7 +277,13 @@ impl GroupResolver {
             misses: shared.misses.load(Ordering::Relaxed),
             lookups: shared.lookups.load(Ordering::Relaxed),
             failures: shared.failures.load(Ordering::Relaxed),
+            flights: shared.flights.len(),
         }
+    }
+
+    /// Calls of Microsoft Graph by what came of them, of which a lookup can take several.
+    pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.shared.calls.all()
     }
 }
 
@@ -332,7 +351,8 @@ impl Shared {
             let token = self.credential.token(exchange, audience).await;
             let token = token.map_err(|error| GraphError::Answer(error.to_string()))?;
             let timeout = self.settings.timeout;
-            let graph = Graph { exchange, url: &place.graph, token: &token, timeout };
+            let graph =
+                Graph { exchange, url: &place.graph, token: &token, timeout, calls: &self.calls };
             let outcome = match among {
                 // Nothing is known, so nothing can be found.
                 Some([]) => Ok(Vec::new()),

@@ -6,7 +6,7 @@
 
 use super::super::request::{DEBUG_HEADER, Found, raw_value};
 use super::reader::{Reader, Unsure, Value, text};
-use crate::domain::Request;
+use crate::domain::{B3, Request, TraceContext};
 
 /// The request that `message` asks about. `justification` names the header in which a caller
 /// gives a reason.
@@ -40,6 +40,11 @@ struct Check<'a, 'j> {
     accept_language: Slot<'a>,
     traceparent: Slot<'a>,
     tracestate: Slot<'a>,
+    b3: Slot<'a>,
+    b3_trace_id: Slot<'a>,
+    b3_span_id: Slot<'a>,
+    b3_sampled: Slot<'a>,
+    b3_flags: Slot<'a>,
     request_id: Slot<'a>,
     debug: Slot<'a>,
     reason: Slot<'a>,
@@ -158,11 +163,16 @@ impl<'a> Check<'a, '_> {
     ) -> Result<(), Unsure> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         let slot = match name.len() {
+            2 if is("b3") => &mut self.b3,
             6 if is("accept") => &mut self.accept,
             10 if is("tracestate") => &mut self.tracestate,
+            10 if is("x-b3-flags") => &mut self.b3_flags,
             11 if is("traceparent") => &mut self.traceparent,
+            11 if is("x-b3-spanid") => &mut self.b3_span_id,
             12 if is("content-type") => &mut self.content_type,
             12 if is("x-request-id") => &mut self.request_id,
+            12 if is("x-b3-traceid") => &mut self.b3_trace_id,
+            12 if is("x-b3-sampled") => &mut self.b3_sampled,
             13 if is("authorization") => &mut self.authorization,
             15 if is("accept-language") => &mut self.accept_language,
             17 if is(DEBUG_HEADER) => &mut self.debug,
@@ -189,6 +199,7 @@ impl<'a> Check<'a, '_> {
         }
         let found = |slot: Slot<'a>| slot.unwrap_or(Found::Nothing);
         let principal = |text: &'a str| Some(text).filter(|text| !text.is_empty());
+        let text = |slot: Slot<'a>| found(slot).text();
         Ok(Some(Request {
             method: self.method,
             host: self.host,
@@ -199,6 +210,13 @@ impl<'a> Check<'a, '_> {
             accept_language: found(self.accept_language).one(),
             traceparent: found(self.traceparent).single(),
             tracestate: found(self.tracestate).one(),
+            b3: TraceContext::of_b3(&B3 {
+                single: text(self.b3),
+                trace_id: text(self.b3_trace_id),
+                span_id: text(self.b3_span_id),
+                sampled: text(self.b3_sampled),
+                flags: text(self.b3_flags),
+            }),
             request_id: found(self.request_id).single(),
             justification: found(self.reason).words(),
             debug: found(self.debug).single().is_some_and(|value| value == "1"),
@@ -213,6 +231,11 @@ impl<'a> Check<'a, '_> {
             "accept",
             "tracestate",
             "traceparent",
+            "b3",
+            "x-b3-traceid",
+            "x-b3-spanid",
+            "x-b3-sampled",
+            "x-b3-flags",
             "content-type",
             "x-request-id",
             "authorization",

@@ -19,8 +19,22 @@ use crate::domain;
 const REASON: &str = "x-reason";
 
 fn text(rng: &mut SmallRng) -> String {
-    const TEXTS: &[&str] =
-        &["", "a", "Bearer a.b.c", "1", "x,y", "!", " words ", "\u{e9}", "\0", "application/grpc"];
+    const TEXTS: &[&str] = &[
+        "",
+        "a",
+        "Bearer a.b.c",
+        "1",
+        "x,y",
+        "!",
+        " words ",
+        "\u{e9}",
+        "\0",
+        "application/grpc",
+        "d",
+        "0af7651916cd43dd8448eb211c80319c",
+        "b7ad6b7169203331",
+        "8448eb211c80319c-b7ad6b7169203331-0",
+    ];
     (*TEXTS.choose(rng).unwrap()).to_owned()
 }
 
@@ -33,6 +47,11 @@ fn name(rng: &mut SmallRng) -> String {
         "accept-language",
         "traceparent",
         "tracestate",
+        "b3",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-sampled",
+        "X-B3-Flags",
         "x-request-id",
         "x-stagedoor-debug",
         "x-reason",
