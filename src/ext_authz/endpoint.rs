@@ -146,13 +146,10 @@ impl<D: Decide, O: OnGuarded> Shared<D, O> {
         let first = poll_fn(|context| Poll::Ready(message.as_mut().poll(context))).await;
         match first {
             Poll::Ready(message) => message,
-            Poll::Pending => {
-                let _place = self.check.pressure().receive().ok_or(Unread {
-                    reason: Reason::Overloaded,
-                    cause: "as many messages as may were on their way",
-                })?;
-                message.await
-            }
+            Poll::Pending => self.check.pressure().receive(message).await.unwrap_or(Err(Unread {
+                reason: Reason::Overloaded,
+                cause: "as many messages as may were on their way",
+            })),
         }
     }
 }

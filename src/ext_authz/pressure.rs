@@ -23,7 +23,8 @@ pub struct Pressure {
     queue_timeout: Duration,
     queued: Places,
     receiving: Places,
-    late: AtomicU64,
+    shed: AtomicU64,
+    unreceived: AtomicU64,
 }
 
 /// How calls fared that had to wait, since the start.
@@ -51,7 +52,6 @@ pub(super) enum Missed {
 struct Places {
     most: usize,
     taken: AtomicUsize,
-    refused: AtomicU64,
 }
 
 /// A place, until it is dropped.
@@ -60,17 +60,13 @@ pub(super) struct Place<'a>(&'a AtomicUsize);
 
 impl Places {
     fn new(most: usize) -> Self {
-        Self { most, taken: AtomicUsize::new(0), refused: AtomicU64::new(0) }
+        Self { most, taken: AtomicUsize::new(0) }
     }
 
     fn take(&self) -> Option<Place<'_>> {
         let place = Place(&self.taken);
         // Counted first, so that two never take the last one; dropped, it is free again.
-        if self.taken.fetch_add(1, Ordering::Relaxed) < self.most {
-            return Some(place);
-        }
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        None
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(place)
     }
 }
 
@@ -90,13 +86,23 @@ impl Pressure {
             queue_timeout,
             queued: Places::new(most),
             receiving: Places::new(most),
-            late: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            unreceived: AtomicU64::new(0),
         }
     }
 
-    /// A place for a message of which not everything is there.
-    pub(super) fn receive(&self) -> Option<Place<'_>> {
-        self.receiving.take()
+    /// The rest of a message of which not everything is there; nothing where as many as may
+    /// are on their way, and this one does not come in a moment.
+    pub(super) async fn receive<F: Future>(&self, rest: F) -> Option<F::Output> {
+        if let Some(_place) = self.receiving.take() {
+            return Some(rest.await);
+        }
+        // Whoever stalls takes places, and must not take this one's turn along.
+        let rest = timeout(self.queue_timeout, rest).await.ok();
+        if rest.is_none() {
+            self.unreceived.fetch_add(1, Ordering::Relaxed);
+        }
+        rest
     }
 
     /// Gives `future` this long from its beginning, and a turn if it has to wait.
@@ -108,12 +114,11 @@ impl Pressure {
     #[must_use]
     pub fn stats(&self) -> PressureStats {
         let taken = |places: &Places| places.taken.load(Ordering::Relaxed);
-        let refused = |places: &Places| places.refused.load(Ordering::Relaxed);
         let decided = self.max_turns.saturating_sub(self.turns.available_permits());
         PressureStats {
             waiting: decided + taken(&self.queued) + taken(&self.receiving),
-            shed: refused(&self.queued) + self.late.load(Ordering::Relaxed),
-            unreceived: refused(&self.receiving),
+            shed: self.shed.load(Ordering::Relaxed),
+            unreceived: self.unreceived.load(Ordering::Relaxed),
         }
     }
 }
@@ -146,13 +151,16 @@ impl<'a> Waiting<'a> {
         let turn = match pressure.turns.try_acquire() {
             Ok(permit) => Turn::Mine { _permit: permit },
             Err(_) => {
-                let place = pressure.queued.take()?;
+                let Some(place) = pressure.queued.take() else {
+                    pressure.shed.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                };
                 Turn::Queued(Box::pin(async move {
                     let _place = place;
                     let turn = timeout(pressure.queue_timeout, pressure.turns.acquire()).await;
                     let turn = turn.ok().and_then(Result::ok);
                     if turn.is_none() {
-                        pressure.late.fetch_add(1, Ordering::Relaxed);
+                        pressure.shed.fetch_add(1, Ordering::Relaxed);
                     }
                     turn
                 }))
@@ -252,14 +260,20 @@ mod tests {
         assert_eq!(yielding.await, Ok(()));
     }
 
-    #[test]
-    fn places_are_given_back() {
-        let pressure = Pressure::new(2, LIMIT);
-        let (first, second) = (pressure.receive(), pressure.receive());
-        assert!(first.is_some() && second.is_some() && pressure.receive().is_none());
-        drop(first);
-        let again = pressure.receive();
-        assert!(again.is_some());
-        assert_eq!(pressure.stats(), PressureStats { waiting: 2, shed: 0, unreceived: 1 });
+    #[tokio::test(start_paused = true)]
+    async fn messages_take_places_and_come_in_a_moment_without() {
+        let pressure = Pressure::new(1, Duration::from_millis(10));
+        let mut stalled = Box::pin(pressure.receive(pending::<()>()));
+        assert_eq!(stalled.as_mut().now_or_never(), None);
+        let soon = async {
+            sleep(Duration::from_millis(5)).await;
+            7
+        };
+        assert_eq!(pressure.receive(soon).await, Some(7));
+        assert_eq!(pressure.receive(pending::<()>()).await, None);
+        let stats = PressureStats { waiting: 1, shed: 0, unreceived: 1 };
+        assert_eq!(pressure.stats(), stats);
+        drop(stalled);
+        assert_eq!(pressure.stats(), PressureStats { waiting: 0, ..stats });
     }
 }
