@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::callers::{GRAPH, POLICY};
+use crate::callers::{Caller, GRAPH, POLICY};
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault, more};
 use crate::support::stack::POLICY as GOOD;
@@ -86,15 +86,20 @@ pub(crate) fn faults() -> Vec<Fault> {
             })
             .lift(|scene| async move { scene.world.write("policy.cedar", GOOD) })
             .costs(refused_at_start),
-        fault(FAMILY, "the policies permit nothing any more")
-            .inject(|scene| async move { scene.world.write("policy.cedar", "// nothing\n") })
+        policy("the policies are emptied", "// nothing\n"),
+        fault(FAMILY, "the policies let nobody in any more")
+            .inject(|scene| async move {
+                let closed = "@id(\"closed\") forbid (principal, action, resource);\n";
+                scene.world.write("policy.cedar", closed)
+            })
             .met(|scene| async move {
-                let denied =
-                    || async { scene.load.last(crate::callers::Caller::Owner) == "not_permitted" };
+                let denied = || async {
+                    matches!(&*scene.load.last(Caller::Owner), "not_permitted" | "forbidden")
+                };
                 until("nothing is permitted", denied).await
             })
             .lift(|scene| async move { scene.world.write("policy.cedar", GOOD) })
-            .costs(|_| Window::some(&[(POLICY, &["not_permitted"])])),
+            .costs(|_| Window::some(&[(POLICY, &["not_permitted", "forbidden"])])),
         fault(FAMILY, "a mounted folder is swapped for one with a mistake")
             .only(&[State::Warm])
             .inject(|scene| async move {
@@ -123,9 +128,8 @@ pub(crate) fn faults() -> Vec<Fault> {
                 Ok(())
             })
             .met(|scene| async move {
-                let refused = || async {
-                    scene.load.last(crate::callers::Caller::NewListed) == "groups_unavailable"
-                };
+                let refused =
+                    || async { scene.load.last(Caller::NewListed) == "groups_unavailable" };
                 if scene.state == State::Cold {
                     return more("it did not start", 2, || scene.world.process.ends()).await;
                 }
