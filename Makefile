@@ -27,6 +27,12 @@ demo: ## Run everything on loopback and show who may do what (KEEP=1: leave it r
 test: envoy ## Run every test, those through a real Envoy too
 	$(TEST)
 
+.PHONY: test-faults
+test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those)
+	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
+		STAGEDOOR_FAULTS_TO='$(if $(ONLY),,docs/faults.md)' \
+		$(CARGO) test --locked --test faults -- --nocapture
+
 .PHONY: test-backstage
 test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 	python3 tests/backstage/run.py

@@ -237,6 +237,14 @@ async fn config_check_and_schema() {
     let output = run(&["config", "check", &config], "");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 
+    // What it lets be used, line by line, with the sum at the end.
+    let memory = run(&["config", "check", "--memory", &config], "");
+    let memory = text(&memory.stdout);
+    let sizes: Vec<&str> =
+        memory.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    // 3 * 1000 * 256 KiB of messages, 1024 * (1 MiB + 32 KiB + 64 KiB) of connections.
+    assert_eq!(sizes, ["64MiB", "0", "64MiB", "750MiB", "1120MiB", "1998MiB"], "{memory}");
+
     // Mistakes of the file and of a policy come with their places.
     let good = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, good.replace("gate: public", "gate: pubic")).unwrap();

@@ -105,6 +105,22 @@ fn who_is_accepted_as_whom() {
     }
 }
 
+/// Addresses and names can be changed and taken over: whoever has another's is still
+/// themselves.
+#[test]
+fn names_and_addresses_say_nothing() {
+    let plain = judge(&good().sign()).unwrap();
+    for name in
+        ["email", "upn", "unique_name", "preferred_username", "name", "verified_primary_email"]
+    {
+        let named = judge(&good().claim(name, json!("owner@contoso.example")).sign()).unwrap();
+        assert_eq!(named, plain, "{name}");
+    }
+    // The object id is who it is.
+    let other = good().oid("bbbbbbbb-0000-0000-0000-0000000000ff");
+    assert_ne!(judge(&other.sign()).unwrap(), plain);
+}
+
 #[test]
 fn what_is_accepted() {
     let user = |token: &str| {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
@@ -45,6 +46,16 @@ pub enum Fault {
     Html,
     /// Fails on this page, counted from 1.
     Page(usize),
+    /// Knows none of the cursors that it gave.
+    Cursors,
+    /// Lists each entity twice.
+    Twice,
+    /// Announces another number of entities with each page.
+    Changing,
+    /// Names every entity of its page in a form that none has.
+    Malformed,
+    /// Answers rightly, but so much later.
+    Slow(Duration),
 }
 
 /// A running catalog; ends when dropped.
@@ -170,7 +181,16 @@ async fn by_query(
         Some(Fault::Html) => {
             return ([(header::CONTENT_TYPE, "text/html")], "<html></html>").into_response();
         }
-        Some(Fault::Truncated | Fault::Page(_)) | None => {}
+        Some(Fault::Slow(late)) => tokio::time::sleep(late).await,
+        Some(
+            Fault::Truncated
+            | Fault::Page(_)
+            | Fault::Cursors
+            | Fault::Twice
+            | Fault::Changing
+            | Fault::Malformed,
+        )
+        | None => {}
     }
     if let Some(token) = &shared.token {
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -234,6 +254,10 @@ fn page(
         let message = "the database went away";
         return Err(error(StatusCode::INTERNAL_SERVER_ERROR, "Error", message).into());
     }
+    if fault == Some(&Fault::Cursors) && cursor.is_some() {
+        let message = "Malformed cursor, could not be parsed";
+        return Err(error(StatusCode::BAD_REQUEST, "InputError", message).into());
+    }
     // The filter is in the cursor from the second page on.
     let kinds: Vec<String> = match &cursor {
         Some(cursor) => serde_json::from_value(cursor["kinds"].clone()).unwrap_or_default(),
@@ -262,8 +286,18 @@ fn page(
         .into_iter()
         .filter(|entity| after.as_ref().is_none_or(|after| uid(entity) > *after))
         .collect();
-    let items: Vec<Value> =
+    let mut items: Vec<Value> =
         rest.iter().take(limit).map(|entity| project(entity, query.get("fields"))).collect();
+    match fault {
+        Some(Fault::Twice) => items.extend(items.clone()),
+        Some(Fault::Malformed) => {
+            for item in &mut items {
+                item["metadata"] = json!({ "name": ["not", "a", "name"] });
+            }
+        }
+        _ => {}
+    }
+    let announced = if fault == Some(&Fault::Changing) { total + number } else { total };
     let mut info = json!({});
     if rest.len() > limit && limit > 0 {
         let last = rest.get(limit - 1).map(|entity| uid(entity)).unwrap_or_default();
@@ -271,7 +305,7 @@ fn page(
             json!({ "after": last, "kinds": kinds, "totalItems": total, "page": number + 1 });
         info = json!({ "nextCursor": STANDARD.encode(next.to_string()) });
     }
-    let text = json!({ "items": items, "totalItems": total, "pageInfo": info }).to_string();
+    let text = json!({ "items": items, "totalItems": announced, "pageInfo": info }).to_string();
     if fault == Some(&Fault::Truncated) {
         return Ok(text.chars().take(text.len() / 2).collect());
     }

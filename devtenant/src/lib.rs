@@ -8,6 +8,7 @@ pub mod applications;
 pub mod backstage;
 pub mod certificate;
 pub mod directory;
+pub mod front;
 pub mod generated;
 pub mod graph;
 pub mod keys;

@@ -48,8 +48,14 @@ async fn main() -> anyhow::Result<()> {
         Cli::parse().command;
     let people = people.map_or_else(|| Ok(People::default()), |file| People::load(&file))?;
     let key = SigningKey::generate("devtenant-1", 2048)?;
-    let tenant =
-        Tenant::start(TenantOptions { id: tenant_id, listen: tenant_listen, key, people }).await?;
+    let tenant = Tenant::start(TenantOptions {
+        id: tenant_id,
+        listen: tenant_listen,
+        authority: None,
+        key,
+        people,
+    })
+    .await?;
     if let Some(size) = graph_page {
         tenant.directory().page_size(size);
     }

@@ -1,5 +1,6 @@
 //! A service that says what it received, to stand behind Envoy.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ pub struct Echo {
 #[derive(Debug, Default)]
 struct Seen {
     count: AtomicUsize,
+    callers: Mutex<HashMap<String, usize>>,
     last: Mutex<Option<Value>>,
 }
 
@@ -58,6 +60,13 @@ impl Echo {
         self.seen.count.load(Ordering::SeqCst)
     }
 
+    /// How many requests it has received that call themselves so, in `x-caller`.
+    #[must_use]
+    pub fn count_of(&self, caller: &str) -> usize {
+        let callers = self.seen.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        callers.get(caller).copied().unwrap_or(0)
+    }
+
     /// What it answered last.
     #[must_use]
     pub fn last(&self) -> Option<Value> {
@@ -67,6 +76,10 @@ impl Echo {
 
 async fn echo(State(seen): State<Arc<Seen>>, request: Request) -> Response {
     seen.count.fetch_add(1, Ordering::SeqCst);
+    if let Some(caller) = request.headers().get("x-caller").and_then(|name| name.to_str().ok()) {
+        let mut callers = seen.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        *callers.entry(caller.to_owned()).or_default() += 1;
+    }
     let headers: Vec<_> = request
         .headers()
         .iter()

@@ -36,6 +36,8 @@ pub struct TenantOptions {
     pub id: Uuid,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where clients find it, without a final slash, if that is not where it listens.
+    pub authority: Option<String>,
     /// The key it signs with.
     pub key: SigningKey,
     /// Whom it signs tokens for on request.
@@ -47,6 +49,7 @@ impl Default for TenantOptions {
         Self {
             id: Uuid::from_u128(0x11111111_2222_3333_4444_555555555555),
             listen: anywhere(),
+            authority: None,
             key: SigningKey::test(0),
             people: People::default(),
         }
@@ -105,7 +108,7 @@ impl Tenant {
             directory.add(&options.people);
             let shared = Arc::new(Shared {
                 id: options.id,
-                authority: format!("http://{address}"),
+                authority: options.authority.unwrap_or_else(|| format!("http://{address}")),
                 directory,
                 applications: Applications::default(),
                 grants: Grants::default(),

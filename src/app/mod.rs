@@ -173,6 +173,7 @@ impl App {
             routes,
             audit: audit_sender,
             serve: server.stats(),
+            pressure: Arc::clone(check.pressure()),
         };
         registry.register_collector(Box::new(parts));
         registry.register_collector(Box::new(behind::Behind {

@@ -14,6 +14,7 @@ use crate::authorizer::Routes;
 use crate::catalog::{Catalog, CatalogState, FindingKind};
 use crate::clock::Now;
 use crate::entra::{Authenticator, GroupResolver};
+use crate::ext_authz::Pressure;
 use crate::serve::ServeStats;
 use crate::telemetry;
 
@@ -26,6 +27,7 @@ pub(super) struct Parts {
     pub(super) routes: Routes,
     pub(super) audit: AuditSender,
     pub(super) serve: Arc<ServeStats>,
+    pub(super) pressure: Arc<Pressure>,
 }
 
 impl Collector for Parts {
@@ -92,6 +94,12 @@ impl Collector for Parts {
         gauge("stagedoor_groups_bytes", "Their size, as counted", count(groups.bytes))?;
 
         let serve = &*self.serve;
+        let pressure = self.pressure.stats();
+        gauge(
+            "stagedoor_checks_in_flight",
+            "Checks that wait for something now",
+            count(pressure.waiting),
+        )?;
         gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
 
         let help = "1 for the state of the catalog: initializing, fresh, stale or expired";
@@ -122,6 +130,17 @@ impl Collector for Parts {
         )?;
         for (code, failed) in &catalog.failures {
             ConstCounter::new(*failed).encode(failures.encode_family(&[("cause", *code)])?)?;
+        }
+
+        let help = "Checks that were turned away, by what there was too much of";
+        let mut shed =
+            encoder.encode_descriptor("stagedoor_shed", help, None, MetricType::Counter)?;
+        for (class, number) in [
+            ("concurrency", pressure.shed),
+            ("message", pressure.unreceived),
+            ("new_token", verification.full + verification.late),
+        ] {
+            ConstCounter::new(number).encode(shed.encode_family(&[("class", class)])?)?;
         }
 
         let audit = self.audit.stats();

@@ -17,6 +17,9 @@ pub(super) enum ConfigCommand {
         /// The configuration file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Show how much memory the settings let be used, too.
+        #[arg(long)]
+        memory: bool,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -24,7 +27,7 @@ pub(super) enum ConfigCommand {
 
 pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
-        ConfigCommand::Check { file } => {
+        ConfigCommand::Check { file, memory } => {
             let config = load(file)?;
             let policy = policy(&config)?;
             super::line(&format!(
@@ -34,6 +37,12 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
                 config.routes.len(),
                 policy.len(),
             ))?;
+            if *memory {
+                for bound in config.memory_bounds() {
+                    let (size, what, settings) = (bound.size(), bound.what, bound.settings);
+                    super::line(format!("{size:>9}  {what:<30}{settings}").trim_end())?;
+                }
+            }
         }
         ConfigCommand::Schema => {
             super::line(&serde_json::to_string_pretty(&config::schema())?)?;

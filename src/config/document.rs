@@ -201,11 +201,12 @@ impl Default for Headers {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Check {
-    /// Checks that are decided at a time.
+    /// Checks that wait at a time: for groups, a key, a new token's turn, or the rest of
+    /// their message. Who has to wait for nothing is not counted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_concurrent: u32,
-    /// How long a check waits for its turn before it is denied as overload; at most
-    /// `deadline`.
+    /// How long a check that has to wait does so for one of these places before it is
+    /// denied as overload; at most `deadline`.
     pub(super) queue_timeout: Period,
     /// A check that takes longer is denied; `10ms` to `10s`. Less than Envoy's own
     /// timeout.

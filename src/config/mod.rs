@@ -5,6 +5,7 @@
 //! is expected there. Nothing is taken on trust: an unknown key is a mistake, and
 //! each relaxation has a name of its own.
 
+mod bounds;
 mod check;
 mod document;
 mod language;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use bounds::MemoryBound;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 

@@ -8,9 +8,10 @@
 //! `Check` is answered on hyper's HTTP/2 as it is. A gRPC server in general needs more than
 //! one message in and one out: what that costs for each call is more than a whole decision.
 
+use std::future::poll_fn;
 use std::mem;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -120,26 +121,51 @@ impl<D: Decide, O: OnGuarded> Shared<D, O> {
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
         let answer = async {
-            let message = message(body, self.limits.max_message_bytes).await?;
+            let message = self.receive(body).await?;
             let answer = self.check.answer_call(&call, &message).await;
-            answer.map_err(|_| Unread("it is no `CheckRequest`"))
+            answer.map_err(|_| Unread::malformed("it is no `CheckRequest`"))
         };
         // A panic of the decision is caught where its record can be made.
         let answer = AssertUnwindSafe(answer).catch_unwind();
         let (reason, cause) = match within(self.limits.deadline, answer).await {
             Some(Ok(Ok(frame))) => return respond(frame),
-            Some(Ok(Err(Unread(cause)))) => (Reason::RequestMalformed, cause),
+            Some(Ok(Err(Unread { reason, cause }))) => (reason, cause),
             Some(Err(_)) => (Reason::Internal, "a panic outside of the decision"),
             None => (Reason::Timeout, "the message did not arrive in time"),
         };
         self.observer.guarded(reason, cause);
         respond(Reply::denied(reason).into_frame())
     }
+
+    /// The message. Most are there as a whole; of the others so many may be on their way.
+    async fn receive<B>(&self, body: B) -> Result<Bytes, Unread>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin,
+    {
+        let mut message = pin!(message(body, self.limits.max_message_bytes));
+        let first = poll_fn(|context| Poll::Ready(message.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(message) => message,
+            Poll::Pending => self.check.pressure().receive(message).await.unwrap_or(Err(Unread {
+                reason: Reason::Overloaded,
+                cause: "as many messages as may were on their way",
+            })),
+        }
+    }
 }
 
 /// Why there is no message, for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unread(&'static str);
+struct Unread {
+    reason: Reason,
+    cause: &'static str,
+}
+
+impl Unread {
+    fn malformed(cause: &'static str) -> Self {
+        Self { reason: Reason::RequestMalformed, cause }
+    }
+}
 
 /// The one message of a unary call, without its frame. It is not copied where it came in one
 /// piece, as it mostly does.
@@ -153,7 +179,9 @@ where
         let so_far: &[u8] = if parts.is_empty() { &whole } else { &parts };
         let wanted = wanted(so_far, limit)?;
         match wanted {
-            Some(wanted) if so_far.len() > wanted => return Err(Unread("more than one message")),
+            Some(wanted) if so_far.len() > wanted => {
+                return Err(Unread::malformed("more than one message"));
+            }
             Some(wanted) if so_far.len() == wanted && body.is_end_stream() => break,
             _ => {}
         }
@@ -161,9 +189,13 @@ where
             if wanted == Some(so_far.len()) {
                 break;
             }
-            return Err(Unread(if so_far.is_empty() { "no message" } else { "half a message" }));
+            return Err(Unread::malformed(if so_far.is_empty() {
+                "no message"
+            } else {
+                "half a message"
+            }));
         };
-        let frame = frame.map_err(|_| Unread("the message broke off"))?;
+        let frame = frame.map_err(|_| Unread::malformed("the message broke off"))?;
         // What else there may be are trailers, of which a request has none that matter.
         let Ok(data) = frame.into_data() else { continue };
         if whole.is_empty() && parts.is_empty() {
@@ -186,13 +218,13 @@ fn wanted(so_far: &[u8], limit: usize) -> Result<Option<usize>, Unread> {
     let Some((flag, rest)) = so_far.split_first() else { return Ok(None) };
     match flag {
         0 => {}
-        1 => return Err(Unread("the message is compressed")),
-        _ => return Err(Unread("what came is no gRPC message")),
+        1 => return Err(Unread::malformed("the message is compressed")),
+        _ => return Err(Unread::malformed("what came is no gRPC message")),
     }
     let Some(length) = rest.first_chunk() else { return Ok(None) };
     match usize::try_from(u32::from_be_bytes(*length)) {
         Ok(length) if length <= limit => Ok(Some(length + PREFIX)),
-        _ => Err(Unread("the message is too large")),
+        _ => Err(Unread::malformed("the message is too large")),
     }
 }
 

@@ -5,6 +5,7 @@ mod denial;
 mod endpoint;
 mod header;
 mod metadata;
+mod pressure;
 pub mod proto;
 mod reply;
 mod request;
@@ -22,6 +23,7 @@ pub use denial::{
     Texts,
 };
 pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
+pub use pressure::{Pressure, PressureStats};
 pub use reply::Reply;
 pub use request::request;
 pub use service::{CheckService, Decided, Record};

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use prost::Message as _;
-use tokio::sync::Semaphore;
 use tonic::{Response, Status};
 
 use super::answer::Answer;
+use super::pressure::{Missed, Pressure};
 use super::proto::envoy::service::auth::v3::{
     CheckRequest, CheckResponse, authorization_server::Authorization,
 };
@@ -61,7 +61,7 @@ struct Shared<D> {
     decider: D,
     answer: Answer,
     settings: CheckSettings,
-    turns: Semaphore,
+    pressure: Arc<Pressure>,
     record: Box<dyn Record>,
 }
 
@@ -73,8 +73,14 @@ impl<D: Decide> CheckService<D> {
         settings: CheckSettings,
         record: Box<dyn Record>,
     ) -> Self {
-        let turns = Semaphore::new(settings.max_concurrent);
-        Self { shared: Arc::new(Shared { decider, answer, settings, turns, record }) }
+        let pressure = Arc::new(Pressure::new(settings.max_concurrent, settings.queue_timeout));
+        Self { shared: Arc::new(Shared { decider, answer, settings, pressure, record }) }
+    }
+
+    /// What bounds the calls that wait.
+    #[must_use]
+    pub fn pressure(&self) -> &Arc<Pressure> {
+        &self.shared.pressure
     }
 
     /// Decides one check as of `now`: whatever happens, the outcome is a reply.
@@ -158,15 +164,14 @@ impl<D: Decide> Shared<D> {
     }
 
     async fn decide(&self, request: &Request<'_>, now: Now) -> Decision {
-        let Some(_turn) = self.turn().await else {
-            return self.deny(Reason::Overloaded, "no turn became free in time");
-        };
         let decision = AssertUnwindSafe(self.decider.decide(request, now)).catch_unwind();
-        let left = self.settings.deadline;
-        match within(left, decision).await {
-            Some(Ok(decision)) => decision,
-            None => self.deny(Reason::Timeout, "the decision missed its deadline"),
-            Some(Err(panic)) => self.deny(Reason::Internal, cause(panic.as_ref())),
+        match self.pressure.in_turn(self.settings.deadline, decision).await {
+            Ok(Ok(decision)) => decision,
+            Ok(Err(panic)) => self.deny(Reason::Internal, cause(panic.as_ref())),
+            Err(Missed::Turn) => {
+                self.deny(Reason::Overloaded, "as many checks as may were waiting")
+            }
+            Err(Missed::Deadline) => self.deny(Reason::Timeout, "the decision missed its deadline"),
         }
     }
 
@@ -182,14 +187,6 @@ impl<D: Decide> Shared<D> {
         let explanation = self.decider.explain(request, decision, now);
         let explanation = AssertUnwindSafe(explanation).catch_unwind();
         serde_json::to_string(&within(left, explanation).await?.ok()??).ok()
-    }
-
-    /// Waits for a turn, for a short while.
-    async fn turn(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        if let Ok(turn) = self.turns.try_acquire() {
-            return Some(turn);
-        }
-        within(self.settings.queue_timeout, self.turns.acquire()).await?.ok()
     }
 
     fn deny(&self, reason: Reason, detail: &str) -> Decision {

@@ -29,9 +29,10 @@ pub struct IdentityHeaders {
 /// Limits of one check, and what it reads.
 #[derive(Clone, Debug)]
 pub struct CheckSettings {
-    /// Checks that are decided at a time, over all connections.
+    /// Checks that wait at a time, over all connections.
     pub max_concurrent: usize,
-    /// How long a check waits for its turn before it is denied as overload.
+    /// How long a check that has to wait does so for its turn, before it is denied as
+    /// overload.
     pub queue_timeout: Duration,
     /// A check that takes longer than this is denied. Less than Envoy's own
     /// timeout, which fails the way the operator of Envoy set.

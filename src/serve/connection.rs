@@ -37,6 +37,10 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// together when it is busy.
 const READ_BUFFER: usize = 32 * 1024;
 
+/// What one connection can have kept unread, its headers aside.
+pub const CONNECTION_BYTES: usize = READ_BUFFER + (1 << 20);
+const _: () = assert!(CONNECTION_WINDOW == 1 << 20, "they are one number");
+
 /// What the listeners serve. It has an answer to everything, and each request gets a clone of
 /// it.
 pub trait GrpcService: Clone + Send + Sync + 'static {

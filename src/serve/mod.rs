@@ -22,7 +22,7 @@ mod stall;
 mod stats;
 mod workers;
 
-pub use connection::{GrpcService, Tower};
+pub use connection::{CONNECTION_BYTES, GrpcService, Tower};
 pub use listener::{BindError, BoundAddress};
 pub use server::{DrainReport, Server};
 pub use settings::*;

@@ -1,5 +1,7 @@
 //! A `CheckRequest` as Envoy sends it with the configurations in `envoy/`.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+
 use devtenant::tenant::Tenant;
 use prost::Message as _;
 use stagedoor::ext_authz::proto::envoy::config::core::v3::{

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub(crate) mod abuse;
 pub(crate) mod envoy;
 pub(crate) mod reply;
 pub(crate) mod stack;

@@ -1,0 +1,279 @@
+//! How many calls may wait, and for what.
+//!
+//! A decision about a known caller waits for nothing: it is made where its message is read,
+//! and nothing counts it. What could pile up are calls that wait: for the rest of their
+//! message, for groups or a key that is not at hand, for a new token's turn to be verified.
+//! Those are counted over all connections, each with an atomic or two, and what comes beyond
+//! is denied at once.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Sleep, sleep, timeout};
+
+/// The bounds of all calls, and what became of those that waited.
+#[derive(Debug)]
+pub struct Pressure {
+    turns: Semaphore,
+    max_turns: usize,
+    queue_timeout: Duration,
+    queued: Places,
+    receiving: Places,
+    shed: AtomicU64,
+    unreceived: AtomicU64,
+}
+
+/// How calls fared that had to wait, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PressureStats {
+    /// Calls that wait now, for whatever it is.
+    pub waiting: usize,
+    /// Decisions that were turned away because as many as may were waiting.
+    pub shed: u64,
+    /// Messages that were turned away because as many as may were on their way.
+    pub unreceived: u64,
+}
+
+/// Why something did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// There was no turn for it.
+    Turn,
+    /// It took longer than it may.
+    Deadline,
+}
+
+/// So many places.
+#[derive(Debug)]
+struct Places {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a>(&'a AtomicUsize);
+
+impl Places {
+    fn new(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0) }
+    }
+
+    fn take(&self) -> Option<Place<'_>> {
+        let place = Place(&self.taken);
+        // Counted first, so that two never take the last one; dropped, it is free again.
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pressure {
+    /// So many decisions may wait at a time, and as many for their turn, each for so long; as
+    /// many messages may be on their way.
+    pub(super) fn new(most: usize, queue_timeout: Duration) -> Self {
+        Self {
+            turns: Semaphore::new(most),
+            max_turns: most,
+            queue_timeout,
+            queued: Places::new(most),
+            receiving: Places::new(most),
+            shed: AtomicU64::new(0),
+            unreceived: AtomicU64::new(0),
+        }
+    }
+
+    /// The rest of a message of which not everything is there; nothing where as many as may
+    /// are on their way, and this one does not come in a moment.
+    pub(super) async fn receive<F: Future>(&self, rest: F) -> Option<F::Output> {
+        if let Some(_place) = self.receiving.take() {
+            return Some(rest.await);
+        }
+        // Whoever stalls takes places, and must not take this one's turn along.
+        let rest = timeout(self.queue_timeout, rest).await.ok();
+        if rest.is_none() {
+            self.unreceived.fetch_add(1, Ordering::Relaxed);
+        }
+        rest
+    }
+
+    /// Gives `future` this long from its beginning, and a turn if it has to wait.
+    pub(super) fn in_turn<F: Future>(&self, limit: Duration, future: F) -> InTurn<'_, F> {
+        InTurn { future, pressure: self, limit, waiting: None }
+    }
+
+    /// What waits, and what was turned away.
+    #[must_use]
+    pub fn stats(&self) -> PressureStats {
+        let taken = |places: &Places| places.taken.load(Ordering::Relaxed);
+        let decided = self.max_turns.saturating_sub(self.turns.available_permits());
+        PressureStats {
+            waiting: decided + taken(&self.queued) + taken(&self.receiving),
+            shed: self.shed.load(Ordering::Relaxed),
+            unreceived: self.unreceived.load(Ordering::Relaxed),
+        }
+    }
+}
+
+pin_project! {
+    /// A future in its turn. Most have their output at once, and need neither turn nor timer.
+    pub(super) struct InTurn<'a, F> {
+        #[pin]
+        future: F,
+        pressure: &'a Pressure,
+        limit: Duration,
+        waiting: Option<Waiting<'a>>,
+    }
+}
+
+/// What one that has to wait has.
+struct Waiting<'a> {
+    turn: Turn<'a>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+enum Turn<'a> {
+    Mine { _permit: SemaphorePermit<'a> },
+    Queued(Pin<Box<dyn Future<Output = Option<SemaphorePermit<'a>>> + Send + 'a>>),
+}
+
+impl<'a> Waiting<'a> {
+    /// Takes a turn, or a place in the queue for one.
+    fn new(pressure: &'a Pressure, limit: Duration) -> Option<Self> {
+        let turn = match pressure.turns.try_acquire() {
+            Ok(permit) => Turn::Mine { _permit: permit },
+            Err(_) => {
+                let Some(place) = pressure.queued.take() else {
+                    pressure.shed.fetch_add(1, Ordering::Relaxed);
+                    return None;
+                };
+                Turn::Queued(Box::pin(async move {
+                    let _place = place;
+                    let turn = timeout(pressure.queue_timeout, pressure.turns.acquire()).await;
+                    let turn = turn.ok().and_then(Result::ok);
+                    if turn.is_none() {
+                        pressure.shed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    turn
+                }))
+            }
+        };
+        Some(Self { turn, deadline: Box::pin(sleep(limit)) })
+    }
+}
+
+impl<F: Future> Future for InTurn<'_, F> {
+    type Output = Result<F::Output, Missed>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let waiting = match this.waiting {
+            Some(waiting) => waiting,
+            None => {
+                if let Poll::Ready(output) = this.future.as_mut().poll(context) {
+                    return Poll::Ready(Ok(output));
+                }
+                let Some(waiting) = Waiting::new(this.pressure, *this.limit) else {
+                    return Poll::Ready(Err(Missed::Turn));
+                };
+                let waiting = this.waiting.insert(waiting);
+                if matches!(waiting.turn, Turn::Mine { .. }) {
+                    // It was asked already, and is asked again when it is woken: one that
+                    // lets others go first means it.
+                    return waiting.deadline.as_mut().poll(context).map(|()| Err(Missed::Deadline));
+                }
+                waiting
+            }
+        };
+        if let Turn::Queued(turn) = &mut waiting.turn {
+            match ready!(turn.as_mut().poll(context)) {
+                Some(permit) => waiting.turn = Turn::Mine { _permit: permit },
+                None => return Poll::Ready(Err(Missed::Turn)),
+            }
+        }
+        if let Poll::Ready(output) = this.future.poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        waiting.deadline.as_mut().poll(context).map(|()| Err(Missed::Deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt as _;
+    use tokio::task::yield_now;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(150);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_to_wait_needs_a_turn_and_others_need_none() {
+        let pressure = Pressure::new(1, Duration::from_millis(10));
+        let begun = Instant::now();
+        let mut first = Box::pin(pressure.in_turn(LIMIT, pending::<()>()));
+        assert_eq!(first.as_mut().now_or_never(), None);
+        assert_eq!(pressure.stats().waiting, 1);
+        // The only turn is taken: who waits for nothing doesn't see it.
+        assert_eq!(pressure.in_turn(LIMIT, ready(7)).now_or_never(), Some(Ok(7)));
+        // One queues, and waits for so long; one more is turned away at once.
+        let mut second = Box::pin(pressure.in_turn(LIMIT, pending::<()>()));
+        assert_eq!(second.as_mut().now_or_never(), None);
+        let third = pressure.in_turn(LIMIT, pending::<()>());
+        assert_eq!(third.now_or_never(), Some(Err(Missed::Turn)));
+        assert_eq!(second.await, Err(Missed::Turn));
+        assert_eq!(begun.elapsed(), Duration::from_millis(10));
+        assert_eq!(first.await, Err(Missed::Deadline));
+        assert_eq!(begun.elapsed(), LIMIT);
+        assert_eq!(pressure.stats(), PressureStats { waiting: 0, shed: 2, unreceived: 0 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_becomes_free_is_taken() {
+        let pressure = Pressure::new(1, Duration::from_millis(10));
+        let first = pressure.in_turn(LIMIT, sleep(Duration::from_millis(5)));
+        let second = pressure.in_turn(LIMIT, async {
+            yield_now().await;
+            7
+        });
+        assert_eq!(tokio::join!(first, second), (Ok(()), Ok(7)));
+        assert_eq!(pressure.stats(), PressureStats::default());
+    }
+
+    /// Who lets others go first is not asked again before they went.
+    #[tokio::test]
+    async fn a_turn_does_not_skip_the_others() {
+        let pressure = Pressure::new(1, LIMIT);
+        let mut yielding = Box::pin(pressure.in_turn(LIMIT, yield_now()));
+        assert_eq!(yielding.as_mut().now_or_never(), None);
+        assert_eq!(yielding.await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_take_places_and_come_in_a_moment_without() {
+        let pressure = Pressure::new(1, Duration::from_millis(10));
+        let mut stalled = Box::pin(pressure.receive(pending::<()>()));
+        assert_eq!(stalled.as_mut().now_or_never(), None);
+        let soon = async {
+            sleep(Duration::from_millis(5)).await;
+            7
+        };
+        assert_eq!(pressure.receive(soon).await, Some(7));
+        assert_eq!(pressure.receive(pending::<()>()).await, None);
+        let stats = PressureStats { waiting: 1, shed: 0, unreceived: 1 };
+        assert_eq!(pressure.stats(), stats);
+        drop(stalled);
+        assert_eq!(pressure.stats(), PressureStats { waiting: 0, ..stats });
+    }
+}

@@ -1,0 +1,209 @@
+//! More than there should be: requests, connections, frames; and fewer descriptors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use devtenant::tenant::{Endpoint, Fault as Wrong};
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::callers::{NEW_GRAPH, WAITING};
+use crate::load::Window;
+use crate::run::{Fault, Scene, State, fault};
+use crate::support::abuse::{self, Abuse};
+use crate::support::envoy::raw_http;
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, request};
+use crate::world::{Setting, until};
+
+const FAMILY: &str = "floods";
+const RUNNING: &[State] = &[State::Warm, State::Reloading];
+
+/// Few connections, so that a flood reaches the cap, and silent ones go soon.
+const FEW_CONNECTIONS: Setting =
+    Setting { more: "limits: { max_connections: 60, preface_timeout: 500ms }\n", ..Setting::USUAL };
+/// Few checks at a time.
+const FEW_CHECKS: Setting = Setting {
+    check: Some("{ max_concurrent: 16, queue_timeout: 10ms, deadline: 4s }"),
+    ..Setting::USUAL
+};
+
+/// Sends requests with these tokens on and on, fifty at a time, until calm.
+pub(crate) fn requests(scene: &Scene, tokens: Vec<String>) {
+    let (lane, tokens) = (Arc::clone(&scene.lane), Arc::new(tokens));
+    for first in 0..50 {
+        let (lane, tokens) = (Arc::clone(&lane), Arc::clone(&tokens));
+        scene.world.meanwhile(async move {
+            for number in first.. {
+                let bearer = format!("Bearer {}", tokens[number % tokens.len()]);
+                let headers = [("authorization", bearer.as_str())];
+                let request = request("GET", "payments.example.com", "/v1/orders", &headers);
+                let _ = raw_http(lane.address(), request).await;
+                // Not so many that a machine with few processors does nothing else.
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+}
+
+fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
+    fault(FAMILY, name)
+        .only(RUNNING)
+        .inject(move |scene: Scene| async move {
+            requests(&scene, make(&scene));
+            Ok(())
+        })
+        .met(|scene| async move { scene.load.more(30).await })
+        .lift(|scene| async move {
+            scene.world.calm();
+            Ok(())
+        })
+}
+
+fn of_frames(name: &'static str, abuse: Abuse, connections: usize) -> Fault {
+    fault(FAMILY, name)
+        .only(RUNNING)
+        .with(FEW_CONNECTIONS)
+        .inject(move |scene: Scene| async move {
+            let to = scene.world.process.running().grpc.context("no port")?;
+            scene.world.meanwhile(abuse::forever(to, abuse, connections));
+            Ok(())
+        })
+        .met(|scene| async move {
+            let accepted = "stagedoor_connections_accepted_total";
+            until("it came in", || async { scene.world.metric(accepted).await > 2.0 }).await?;
+            scene.load.more(20).await
+        })
+        .lift(|scene| async move {
+            scene.world.calm();
+            Ok(())
+        })
+}
+
+/// As many connections as there may be, and more, that say nothing.
+async fn silent_connections(to: std::net::SocketAddr, count: usize) {
+    let one = || async {
+        loop {
+            if let Ok(mut stream) = TcpStream::connect(to).await {
+                let _ = stream.write_all(b"PRI * HTTP/2.0\r\n").await;
+                sleep(Duration::from_secs(2)).await;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    futures_util::future::join_all((0..count).map(|_| one())).await;
+}
+
+/// How many descriptors the process has open.
+fn open_descriptors(scene: &Scene) -> Result<usize> {
+    let pid = scene.world.process.running().pid.context("no process")?;
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+pub(crate) fn faults() -> Vec<Fault> {
+    vec![
+        of_tokens("one-time tokens, all of them valid", |scene| {
+            let token = |number: usize| {
+                let good = scene.world.tenant.token().audience(AUDIENCE).groups(&[OTHERS]);
+                good.claim("uti", json!(format!("once-{number}"))).sign()
+            };
+            (0..2000).map(token).collect()
+        }),
+        of_tokens("tokens with made-up signatures", |scene| {
+            let token = |number: usize| {
+                let good = scene.world.tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+                let token = good.claim("uti", json!(format!("made-up-{number}"))).sign();
+                let (signed, _) = token.rsplit_once('.').unwrap();
+                format!("{signed}.{}", "A".repeat(342))
+            };
+            (0..500).map(token).collect()
+        }),
+        of_tokens("tokens of 16 KiB", |scene| {
+            let token = |number: usize| {
+                let good = scene.world.tenant.token().audience(AUDIENCE);
+                good.claim("x", json!(format!("{number}{}", "x".repeat(11_000)))).sign()
+            };
+            (0..50).map(token).collect()
+        }),
+        of_tokens("tokens that are garbage", |_| {
+            (0..200).map(|number| format!("eyJ{number}.{}.x", "Q".repeat(number * 20))).collect()
+        }),
+        fault(FAMILY, "more checks that wait than may")
+            .only(RUNNING)
+            .with(FEW_CHECKS)
+            .inject(|scene| async move {
+                // New callers wait for their groups, and take the places.
+                scene.world.tenant.faults().set(Endpoint::Graph, Wrong::Hang);
+                Ok(())
+            })
+            .met(|scene| async move {
+                let world = &scene.world;
+                let tokens = (0..500)
+                    .map(|number| {
+                        let oid = format!("ffffffff-0000-0000-0000-{number:012}");
+                        world.tenant.directory().user(&oid, &[OWNERS]);
+                        world.tenant.token().audience(AUDIENCE).oid(&oid).overage().sign()
+                    })
+                    .collect();
+                requests(&scene, tokens);
+                let shed = "stagedoor_decisions_total{decision=\"deny\",reason=\"overloaded\"}";
+                until("some are shed", || async {
+                    let metrics = scene.world.admin("/metrics").await.unwrap_or_default();
+                    metrics.lines().any(|line| line.starts_with(shed) && !line.ends_with(" 0"))
+                })
+                .await
+            })
+            .lift(|scene| async move {
+                scene.world.calm();
+                scene.world.tenant.faults().clear();
+                Ok(())
+            })
+            // Who has to wait for nothing is not asked to.
+            .costs(|_| {
+                Window::some(&[(WAITING, &["overloaded"]), (NEW_GRAPH, &["groups_unavailable"])])
+            }),
+        of_frames("silent connections beyond the cap", Abuse::Silence, 150),
+        of_frames("rapid resets", Abuse::RapidReset, 10),
+        of_frames("headers without an end", Abuse::Continuation, 10),
+        of_frames("settings without an end", Abuse::SettingsFlood, 5),
+        of_frames("pings without an end", Abuse::PingFlood, 5),
+        of_frames("frames of nothing", Abuse::EmptyData, 10),
+        of_frames("answers that find no room", Abuse::ZeroWindow, 10),
+        of_frames("streams that are never finished", Abuse::Streams, 10),
+        of_frames("frames that are too long", Abuse::LongFrame, 10),
+        of_frames("frames of random bytes", Abuse::Noise, 10),
+        fault(FAMILY, "no descriptors are left")
+            .inject(|scene| async move {
+                if scene.state == State::Cold {
+                    scene.world.process.first("ulimit -S -n 64;");
+                    return Ok(());
+                }
+                let most = open_descriptors(&scene)? + 2;
+                scene.world.limit(&format!("--nofile={most}:"))
+            })
+            .met(|scene| async move {
+                until("it listens", || async { scene.world.process.running().grpc.is_some() })
+                    .await?;
+                let to = scene.world.process.running().grpc.context("no port")?;
+                scene.world.meanwhile(silent_connections(to, 100));
+                if scene.state == State::Cold {
+                    return scene.load.more(40).await;
+                }
+                let most = open_descriptors(&scene)?;
+                until("they are all used", || async {
+                    open_descriptors(&scene).is_ok_and(|open| open >= most.max(10))
+                })
+                .await?;
+                scene.load.more(40).await
+            })
+            .lift(|scene| async move {
+                scene.world.calm();
+                scene.world.process.first("");
+                scene.world.limit("--nofile=1024:")
+            })
+            // Who needs a new connection to Graph doesn't get one.
+            .costs(|_| Window::some(&[(NEW_GRAPH, &["groups_unavailable"])])),
+    ]
+}

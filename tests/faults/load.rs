@@ -1,0 +1,268 @@
+//! Requests that go on all the time, and the judgement of every single answer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::callers::{ALL, Caller, May};
+use crate::support::envoy::raw_http;
+use crate::world::{DEADLINE, Lane, World};
+
+/// Between two requests of one caller.
+const PACE: Duration = Duration::from_millis(30);
+/// Answers in a row after which somebody is served.
+const IN_A_ROW: usize = 3;
+
+/// Whom a fault may cost what.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Window {
+    /// Nobody anything.
+    #[default]
+    Nobody,
+    /// Some callers, and by which reasons.
+    Some(Vec<(&'static [Caller], &'static [&'static str])>),
+    /// Everybody everything, but nobody gets in who may not.
+    Everybody,
+}
+
+impl Window {
+    pub(crate) fn some(rules: &[(&'static [Caller], &'static [&'static str])]) -> Self {
+        Self::Some(rules.to_vec())
+    }
+
+    fn covers(&self, caller: Caller, outcome: &str) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Some(rules) => rules
+                .iter()
+                .any(|(callers, reasons)| callers.contains(&caller) && reasons.contains(&outcome)),
+            Self::Everybody => true,
+        }
+    }
+
+    /// Whether the caller is to be served all the time.
+    fn spares(&self, caller: Caller) -> bool {
+        match self {
+            Self::Nobody => true,
+            Self::Some(rules) => !rules.iter().any(|(callers, _)| callers.contains(&caller)),
+            Self::Everybody => false,
+        }
+    }
+}
+
+/// What holds at a time.
+#[derive(Clone, Debug)]
+struct Rules {
+    window: Window,
+    may: HashMap<Caller, May>,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wrongs {
+    pub(crate) admitted: usize,
+    pub(crate) refused: usize,
+    /// Denied rightly, but by another reason than the right one.
+    pub(crate) odd: usize,
+    pub(crate) first: Vec<String>,
+}
+
+/// All callers, asking.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    lane: Arc<Lane>,
+    world: Arc<World>,
+    rules: Mutex<Arc<Rules>>,
+    wrongs: Mutex<Wrongs>,
+    requests: AtomicU64,
+    answers: HashMap<Caller, Answers>,
+    /// Requests that began before it count for no row.
+    since: Mutex<Instant>,
+    /// What the service had seen of each caller before.
+    before: HashMap<Caller, usize>,
+}
+
+#[derive(Default)]
+struct Answers {
+    all: AtomicUsize,
+    /// Rightly served, one after the other.
+    row: AtomicUsize,
+    last: Mutex<String>,
+}
+
+impl Load {
+    /// Begins to ask, in whatever way everybody is answered.
+    pub(crate) fn start(lane: &Arc<Lane>, world: &Arc<World>) -> Self {
+        let rules = Rules {
+            window: Window::Everybody,
+            may: ALL.iter().map(|caller| (*caller, caller.may())).collect(),
+        };
+        let count = |caller: &Caller| (*caller, lane.upstream.count_of(&caller.name()));
+        let shared = Arc::new(Shared {
+            lane: Arc::clone(lane),
+            world: Arc::clone(world),
+            rules: Mutex::new(Arc::new(rules)),
+            wrongs: Mutex::default(),
+            requests: AtomicU64::new(0),
+            answers: ALL.iter().map(|caller| (*caller, Answers::default())).collect(),
+            since: Mutex::new(Instant::now()),
+            before: ALL.iter().map(count).collect(),
+        });
+        let ask = |caller: &Caller| tokio::spawn(ask(Arc::clone(&shared), *caller));
+        Self { tasks: ALL.iter().map(ask).collect(), shared }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules)) {
+        let mut rules = self.shared.rules.lock().unwrap();
+        let mut changed = Rules::clone(&rules);
+        change(&mut changed);
+        *rules = Arc::new(changed);
+    }
+
+    /// From now on this may be refused.
+    pub(crate) fn announce(&self, window: &Window) {
+        self.change(|rules| rules.window = window.clone());
+    }
+
+    /// From now on they may or may not.
+    pub(crate) fn rule(&self, caller: Caller, may: May) {
+        self.change(|rules| {
+            rules.may.insert(caller, may);
+        });
+    }
+
+    /// Waits until these many more answers were given to everybody.
+    pub(crate) async fn more(&self, count: usize) -> Result<()> {
+        let answers = || ALL.map(|caller| self.shared.of(caller).all.load(Ordering::Relaxed));
+        let before = answers();
+        self.wait("more answers", || {
+            answers().iter().zip(before).all(|(now, before)| *now >= before + count)
+        })
+        .await
+    }
+
+    /// Waits until everybody is served who may be and whom the window spares, by requests
+    /// that begin from now on.
+    pub(crate) async fn served(&self, window: &Window) -> Result<()> {
+        *self.shared.since.lock().unwrap() = Instant::now();
+        for answers in self.shared.answers.values() {
+            answers.row.store(0, Ordering::SeqCst);
+        }
+        let rules = Arc::clone(&self.shared.rules.lock().unwrap());
+        let waited_for =
+            |caller: &Caller| rules.may.get(caller) == Some(&May::Yes) && window.spares(*caller);
+        self.wait("those are served who may be", || {
+            let mut waited = ALL.iter().filter(|caller| waited_for(caller));
+            waited.all(|caller| self.shared.of(*caller).row.load(Ordering::SeqCst) >= IN_A_ROW)
+        })
+        .await
+    }
+
+    /// What this caller was answered last: `200`, a reason, or what Envoy said by itself.
+    pub(crate) fn last(&self, caller: Caller) -> String {
+        self.shared.of(caller).last.lock().unwrap().clone()
+    }
+
+    async fn wait(&self, what: &str, reached: impl Fn() -> bool) -> Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !reached() {
+            let last = || ALL.map(|caller| (caller, self.last(caller)));
+            ensure!(Instant::now() < deadline, "in vain: {what}; last answers: {:?}", last());
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends, and tells how many requests there were and what went wrong. Whoever may never
+    /// be let in must not have been seen by the service either.
+    pub(crate) fn stop(&self) -> (u64, Wrongs) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let rules = Arc::clone(&self.shared.rules.lock().unwrap());
+        let mut wrongs = self.shared.wrongs.lock().unwrap().clone();
+        for caller in ALL {
+            // Who may by now was let in rightly.
+            if caller.may() == May::No && rules.may.get(&caller) == Some(&May::No) {
+                let seen = self.shared.lane.upstream.count_of(&caller.name());
+                let before = self.shared.before.get(&caller).copied().unwrap_or(0);
+                if seen > before {
+                    wrongs.admitted += seen - before;
+                    wrongs.first.push(format!("{caller:?} reached the service"));
+                }
+            }
+        }
+        (self.shared.requests.load(Ordering::Relaxed), wrongs)
+    }
+}
+
+impl Shared {
+    fn of(&self, caller: Caller) -> &Answers {
+        &self.answers[&caller]
+    }
+
+    /// Judges an answer by what held when it was asked for and when it came: in between,
+    /// both are right.
+    fn judge(&self, caller: Caller, outcome: &str, rules: [&Rules; 2]) {
+        let may = rules.map(|rules| rules.may.get(&caller).copied().unwrap_or(May::No));
+        let covered = rules.iter().any(|rules| rules.window.covers(caller, outcome));
+        let let_in = outcome == "200";
+        let mut wrongs = self.wrongs.lock().unwrap();
+        let count = if let_in {
+            may.iter().all(|may| *may == May::No).then_some(&mut wrongs.admitted)
+        } else if may.iter().all(|may| *may == May::Yes) {
+            (!covered).then_some(&mut wrongs.refused)
+        } else {
+            // Who may not is told why, where nothing is wrong.
+            let calm = rules.iter().all(|rules| matches!(rules.window, Window::Nobody));
+            let right = caller.reasons().contains(&outcome);
+            (calm && !right).then_some(&mut wrongs.odd)
+        };
+        if let Some(count) = count {
+            *count += 1;
+            if wrongs.first.len() < 5 {
+                wrongs.first.push(format!("{caller:?} got {outcome}"));
+            }
+        }
+    }
+}
+
+async fn ask(shared: Arc<Shared>, caller: Caller) {
+    let (mut kept, mut number) = (None, 0);
+    let answers = shared.of(caller);
+    loop {
+        number += 1;
+        let before = Arc::clone(&shared.rules.lock().unwrap());
+        let world = &shared.world;
+        let request = caller.request(&world.tenant, &world.old_key, &mut kept, number);
+        let begun = Instant::now();
+        let outcome = match raw_http(shared.lane.address(), request).await {
+            Ok(answer) => match (answer.status, answer.json()["reason"].as_str()) {
+                (200, _) => "200".to_owned(),
+                (_, Some(reason)) => reason.to_owned(),
+                (status, None) => format!("envoy_{status}"),
+            },
+            Err(_) => "no_answer".to_owned(),
+        };
+        let after = Arc::clone(&shared.rules.lock().unwrap());
+        shared.judge(caller, &outcome, [&before, &after]);
+        shared.requests.fetch_add(1, Ordering::Relaxed);
+        answers.all.fetch_add(1, Ordering::Relaxed);
+        if outcome != "200" {
+            answers.row.store(0, Ordering::SeqCst);
+        } else if begun >= *shared.since.lock().unwrap() {
+            answers.row.fetch_add(1, Ordering::SeqCst);
+        }
+        *answers.last.lock().unwrap() = outcome;
+        sleep(PACE).await;
+    }
+}

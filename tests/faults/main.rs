@@ -1,0 +1,139 @@
+//! Every way to fail that can be brought about, each with requests going on all the time
+//! through a real Envoy: nobody gets in who may not, nobody is refused whom the fault
+//! doesn't concern, and everything is well again without a hand.
+//!
+//! Usually each fault comes once, to a server that is warm where it can. With
+//! `STAGEDOOR_FAULTS=all` each comes in all its states; `STAGEDOOR_FAULTS_TO` names a file
+//! that gets the table, and `STAGEDOOR_FAULTS_ONLY` a part of the names.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
+#![allow(clippy::print_stderr, reason = "who waits for minutes wants to see that it goes on")]
+
+mod callers;
+mod catalog;
+mod directory;
+mod floods;
+mod identity;
+mod lifecycle;
+mod load;
+mod policies;
+mod process;
+mod run;
+mod sinks;
+mod storage;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod world;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use devtenant::front::Authority;
+use run::{Fault, Row, State};
+use world::Lane;
+
+/// Worlds at a time, each with an Envoy.
+const LANES: usize = 2;
+
+fn all() -> Vec<Fault> {
+    let families = [
+        identity::faults,
+        directory::faults,
+        catalog::faults,
+        storage::faults,
+        policies::faults,
+        lifecycle::faults,
+        sinks::faults,
+        floods::faults,
+    ];
+    families.iter().flat_map(|faults| faults()).collect()
+}
+
+/// What is to be played: each fault in all its states, or in the most telling one.
+fn selection(faults: &[Fault], whole: bool, only: &str) -> Vec<(usize, State)> {
+    let mut chosen = Vec::new();
+    for (index, fault) in faults.iter().enumerate() {
+        if !format!("{}: {}", fault.family, fault.name).contains(only) {
+            continue;
+        }
+        let warm = fault.states.contains(&State::Warm);
+        let is_one = |state: &&State| whole || !warm || **state == State::Warm;
+        chosen.extend(fault.states.iter().filter(is_one).map(|state| (index, *state)));
+    }
+    chosen
+}
+
+async fn play_all(faults: Arc<Vec<Fault>>, chosen: Vec<(usize, State)>) -> Vec<Row> {
+    let authority = Arc::new(Authority::generate().unwrap());
+    let queue = Arc::new(Mutex::new(chosen.into_iter().enumerate().collect::<VecDeque<_>>()));
+    let lanes = (0..LANES).map(|_| {
+        let (faults, queue) = (Arc::clone(&faults), Arc::clone(&queue));
+        let authority = Arc::clone(&authority);
+        tokio::spawn(async move {
+            let lane = Arc::new(Lane::start().await.unwrap());
+            let mut rows = Vec::new();
+            loop {
+                let next = queue.lock().unwrap().pop_front();
+                let Some((number, (index, state))) = next else { return rows };
+                let row = run::play(&lane, &authority, &faults[index], state).await;
+                let mark = if row.is_good() { "good" } else { "WRONG" };
+                eprintln!(
+                    "{mark}: {}: {}, {} ({} requests, recovered in {:?})",
+                    row.family,
+                    row.name,
+                    state.name(),
+                    row.requests,
+                    row.recovered
+                );
+                rows.push((number, row));
+            }
+        })
+    });
+    let lanes = futures_util::future::join_all(lanes).await;
+    let mut rows: Vec<_> = lanes.into_iter().flat_map(Result::unwrap).collect();
+    rows.sort_by_key(|(number, _)| *number);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_fails_lets_anybody_in() {
+    let setting = |name: &str| std::env::var(name).unwrap_or_default();
+    let faults = Arc::new(all());
+    let whole = setting("STAGEDOOR_FAULTS") == "all";
+    let chosen = selection(&faults, whole, &setting("STAGEDOOR_FAULTS_ONLY"));
+    assert!(!chosen.is_empty(), "no fault has such a name");
+    let rows = play_all(Arc::clone(&faults), chosen).await;
+    let (table, sums) = (table::table(&rows), table::sums(&rows));
+    eprintln!("{table}\n{sums}");
+    for row in rows.iter().filter(|row| !row.is_good()) {
+        let (name, state) = (row.name, row.state.name());
+        eprintln!("\n{}: {name}, {state}: {:?}", row.family, row.wrongs);
+        if let Some(error) = &row.error {
+            eprintln!("{error}");
+        }
+    }
+    assert!(rows.iter().all(Row::is_good), "something went wrong: see above");
+    let to = setting("STAGEDOOR_FAULTS_TO");
+    if !to.is_empty() {
+        let page = std::fs::read_to_string(&to).unwrap();
+        let (before, rest) = page.split_once("<!-- begin -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- end -->").unwrap();
+        let page = format!("{before}<!-- begin -->\n{sums}\n\n{table}<!-- end -->{after}");
+        std::fs::write(&to, page).unwrap();
+    }
+}
+
+/// Sixty is what was asked for; a fault that is taken out by mistake is missed here.
+#[test]
+fn there_are_enough_of_them() {
+    let faults = all();
+    assert!(faults.len() >= 80, "{} faults", faults.len());
+    assert!(selection(&faults, true, "").len() >= 190, "{}", selection(&faults, true, "").len());
+    assert_eq!(selection(&faults, false, "").len(), faults.len(), "each once");
+    let mut names: Vec<_> = faults.iter().map(|fault| (fault.family, fault.name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), faults.len(), "each has a name of its own");
+}

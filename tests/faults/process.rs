@@ -1,0 +1,196 @@
+//! `stagedoor serve` as a process of its own, started again whenever it ends, as a
+//! supervisor does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::Command;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How a process is begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) config: PathBuf,
+    /// The certificates that it trusts.
+    pub(crate) authority: PathBuf,
+    /// What the shell does first: limits.
+    pub(crate) first: String,
+}
+
+/// Where the running process can be reached, as far as it said so yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) pid: Option<u32>,
+    pub(crate) grpc: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// The supervisor; the process ends with it.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    launch: Mutex<Launch>,
+    running: watch::Sender<Running>,
+    ends: AtomicUsize,
+    held_down: AtomicBool,
+    /// Whether its standard output and its log are taken.
+    takes: watch::Sender<bool>,
+    /// Lines that hold a token.
+    leaks: Mutex<Vec<String>>,
+    log: Mutex<Vec<String>>,
+}
+
+impl Supervised {
+    pub(crate) fn new(launch: Launch) -> Self {
+        let shared = Arc::new(Shared {
+            launch: Mutex::new(launch),
+            running: watch::Sender::default(),
+            ends: AtomicUsize::new(0),
+            held_down: AtomicBool::new(true),
+            takes: watch::Sender::new(true),
+            leaks: Mutex::default(),
+            log: Mutex::default(),
+        });
+        let task = tokio::spawn(supervise(Arc::clone(&shared)));
+        Self { shared, task }
+    }
+
+    /// Has the process run from now on.
+    pub(crate) fn start(&self) {
+        self.shared.held_down.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends it without a word, and keeps it down.
+    pub(crate) async fn take_down(&self) {
+        self.shared.held_down.store(true, Ordering::SeqCst);
+        self.signal("KILL");
+        let mut running = self.shared.running.subscribe();
+        running.wait_for(|running| running.pid.is_none()).await.unwrap();
+    }
+
+    /// What the shell does first at the next start.
+    pub(crate) fn first(&self, first: &str) {
+        first.clone_into(&mut self.shared.launch.lock().unwrap().first);
+    }
+
+    /// Whether somebody takes what it writes.
+    pub(crate) fn take_output(&self, takes: bool) {
+        self.shared.takes.send_replace(takes);
+    }
+
+    pub(crate) fn running(&self) -> Running {
+        *self.shared.running.borrow()
+    }
+
+    pub(crate) fn ends(&self) -> usize {
+        self.shared.ends.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(pid) = self.running().pid {
+            run("kill", &["-s", name, &pid.to_string()]);
+        }
+    }
+
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        self.shared.leaks.lock().unwrap().clone()
+    }
+
+    /// The end of its log.
+    pub(crate) fn log(&self) -> String {
+        self.shared.log.lock().unwrap().join("\n")
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Whether a small command succeeded. The process it is about may be gone.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> bool {
+    let status = std::process::Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.unwrap().success()
+}
+
+async fn supervise(shared: Arc<Shared>) {
+    loop {
+        while shared.held_down.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let launch = shared.launch.lock().unwrap().clone();
+        // A file that may grow no more is an error then, and not the end of the process.
+        let line = format!("trap '' XFSZ; {} exec \"$0\" \"$@\"", launch.first);
+        let mut child = Command::new("sh")
+            .args(["-c", &line, env!("CARGO_BIN_EXE_stagedoor"), "serve", "--config"])
+            .arg(&launch.config)
+            .env("SSL_CERT_FILE", &launch.authority)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        shared.running.send_replace(Running { pid: child.id(), ..Running::default() });
+        let records = tokio::spawn(take(Arc::clone(&shared), child.stdout.take().unwrap(), false));
+        let log = tokio::spawn(take(Arc::clone(&shared), child.stderr.take().unwrap(), true));
+        child.wait().await.unwrap();
+        shared.running.send_replace(Running::default());
+        shared.ends.fetch_add(1, Ordering::SeqCst);
+        for task in [records, log] {
+            task.abort();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn take(shared: Arc<Shared>, output: impl AsyncRead + Unpin, is_log: bool) {
+    let mut lines = BufReader::new(output).lines();
+    let mut takes = shared.takes.subscribe();
+    loop {
+        if takes.wait_for(|takes| *takes).await.is_err() {
+            return;
+        }
+        let Ok(Some(line)) = lines.next_line().await else { return };
+        // What every token's header begins with.
+        if line.contains("eyJ") {
+            shared.leaks.lock().unwrap().push(line.clone());
+        }
+        if is_log {
+            note_addresses(&shared, &line);
+            let mut log = shared.log.lock().unwrap();
+            log.push(line);
+            if log.len() > 60 {
+                log.remove(0);
+            }
+        }
+    }
+}
+
+fn note_addresses(shared: &Shared, line: &str) {
+    let Some((text, address)) = line.rsplit_once("address=") else { return };
+    let Ok(address) = address.parse::<SocketAddr>() else { return };
+    shared.running.send_modify(|running| {
+        if text.contains("asking is open to Envoy") {
+            running.grpc = Some(address);
+        } else if text.contains("the admin port is open") {
+            running.admin = Some(address);
+        }
+    });
+}

@@ -1,0 +1,271 @@
+//! One fault from before it to after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use devtenant::front::Authority;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::load::{Load, Window, Wrongs};
+use crate::world::{Lane, Setting, World, until};
+
+/// Answers to everybody while the fault is there, and after it.
+const DURING: usize = 12;
+const AFTER: usize = 8;
+
+/// What Stagedoor does when the fault comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is not running, and is started into it: for the first time, or where the fault
+    /// is about what it keeps, again.
+    Cold,
+    /// It has been serving, and its caches are full.
+    Warm,
+    /// As `Warm`, and policies, catalog and the rest are read anew all the time.
+    Reloading,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Reloading => "reloading",
+        }
+    }
+}
+
+/// What a fault acts on.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) world: Arc<World>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) state: State,
+}
+
+type Act = Box<dyn Fn(Scene) -> BoxFuture<'static, Result<()>> + Send + Sync>;
+
+/// A fault, in all the states that it can come in.
+pub(crate) struct Fault {
+    pub(crate) family: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) states: &'static [State],
+    setting: Setting,
+    /// Whether a cold start is one after a good run.
+    ran_before: bool,
+    inject: Act,
+    met: Act,
+    lift: Act,
+    window: Box<dyn Fn(State) -> Window + Send + Sync>,
+}
+
+fn nothing() -> Act {
+    Box::new(|_| Box::pin(async { Ok(()) }))
+}
+
+/// A fault that does nothing yet.
+pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
+    Fault {
+        family,
+        name,
+        states: &[State::Cold, State::Warm, State::Reloading],
+        setting: Setting::USUAL,
+        ran_before: false,
+        inject: nothing(),
+        met: nothing(),
+        lift: nothing(),
+        window: Box::new(|_| Window::Nobody),
+    }
+}
+
+impl Fault {
+    pub(crate) fn only(mut self, states: &'static [State]) -> Self {
+        self.states = states;
+        self
+    }
+
+    pub(crate) fn with(mut self, setting: Setting) -> Self {
+        self.setting = setting;
+        self
+    }
+
+    pub(crate) fn after_a_good_run(mut self) -> Self {
+        self.ran_before = true;
+        self
+    }
+
+    /// Brings it about.
+    pub(crate) fn inject<F>(mut self, act: impl Fn(Scene) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.inject = Box::new(move |scene| Box::pin(act(scene)));
+        self
+    }
+
+    /// Waits until Stagedoor has really met it.
+    pub(crate) fn met<F>(mut self, act: impl Fn(Scene) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.met = Box::new(move |scene| Box::pin(act(scene)));
+        self
+    }
+
+    /// Takes it away.
+    pub(crate) fn lift<F>(mut self, act: impl Fn(Scene) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.lift = Box::new(move |scene| Box::pin(act(scene)));
+        self
+    }
+
+    /// What it may cost, and whom.
+    pub(crate) fn costs(mut self, of: impl Fn(State) -> Window + Send + Sync + 'static) -> Self {
+        self.window = Box::new(of);
+        self
+    }
+}
+
+/// What came of a fault in one state.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) family: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) state: State,
+    pub(crate) requests: u64,
+    pub(crate) wrongs: Wrongs,
+    pub(crate) recovered: Option<Duration>,
+    /// Why it did not come to its end.
+    pub(crate) error: Option<String>,
+}
+
+impl Row {
+    pub(crate) fn is_good(&self) -> bool {
+        let wrongs = &self.wrongs;
+        self.error.is_none() && wrongs.admitted + wrongs.refused + wrongs.odd == 0
+    }
+}
+
+/// Runs a fault in a world of its own.
+pub(crate) async fn play(
+    lane: &Arc<Lane>,
+    authority: &Authority,
+    fault: &Fault,
+    state: State,
+) -> Row {
+    let mut row = Row {
+        family: fault.family,
+        name: fault.name,
+        state,
+        requests: 0,
+        wrongs: Wrongs::default(),
+        recovered: None,
+        error: None,
+    };
+    let world = match World::new(lane, authority, fault.setting).await {
+        Ok(world) => Arc::new(world),
+        Err(error) => {
+            row.error = Some(format!("{error:#}"));
+            return row;
+        }
+    };
+    let load = Arc::new(Load::start(lane, &world));
+    let scene = Scene { lane: Arc::clone(lane), world, load: Arc::clone(&load), state };
+    match acts(&scene, fault).await {
+        Ok(recovered) => row.recovered = Some(recovered),
+        Err(error) => {
+            let log = scene.world.process.log();
+            row.error = Some(format!("{error:#}\nthe end of its log:\n{log}"));
+        }
+    }
+    scene.world.calm();
+    for leak in scene.world.process.leaks() {
+        row.error = Some(format!("there is a token in what it writes: {leak}"));
+    }
+    // Who asks at this very moment is not answered any more.
+    load.announce(&Window::Everybody);
+    scene.world.process.take_down().await;
+    (row.requests, row.wrongs) = load.stop();
+    row
+}
+
+async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
+    let Scene { world, load, state, .. } = scene;
+    let window = (fault.window)(*state);
+    // It ends when it is dropped.
+    let mut reloading = JoinSet::new();
+    if *state != State::Cold || fault.ran_before {
+        world.process.start();
+        load.served(&Window::Nobody).await.context("before the fault")?;
+        load.announce(&Window::Nobody);
+        load.more(AFTER).await?;
+    }
+    match state {
+        State::Cold => {
+            load.announce(&Window::Everybody);
+            world.process.take_down().await;
+            (fault.inject)(scene.clone()).await.context("injecting")?;
+            world.process.start();
+            if !matches!(window, Window::Everybody) {
+                load.served(&window).await.context("started into the fault")?;
+            }
+            load.announce(&window);
+        }
+        State::Warm | State::Reloading => {
+            if *state == State::Reloading {
+                let world = Arc::clone(world);
+                reloading.spawn(async move {
+                    for number in 0_u32.. {
+                        reload(&world, number);
+                        sleep(Duration::from_millis(150)).await;
+                    }
+                });
+            }
+            load.announce(&window);
+            (fault.inject)(scene.clone()).await.context("injecting")?;
+        }
+    }
+    (fault.met)(scene.clone()).await.context("meeting it")?;
+    load.more(DURING).await.context("during the fault")?;
+
+    (fault.lift)(scene.clone()).await.context("lifting it")?;
+    let lifted = Instant::now();
+    load.served(&Window::Nobody).await.context("after the fault")?;
+    let recovered = lifted.elapsed();
+    load.announce(&Window::Nobody);
+    load.more(AFTER).await?;
+    Ok(recovered)
+}
+
+/// Has everything read anew. What is read says the same; policies and configuration are
+/// other files with the same meaning.
+fn reload(world: &World, number: u32) {
+    // Files that never stay as they are for a moment are not taken over.
+    let files: &[&str] = if number % 4 == 0 { &["policy.cedar", "stagedoor.yaml"] } else { &[] };
+    for file in files {
+        let comment = if *file == "policy.cedar" { "//" } else { "#" };
+        let path = world.path(file);
+        let _lock = world.files.lock().unwrap();
+        // A fault may have taken the file away, or be about what it says.
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with(comment)).collect();
+        let new = world.path(&format!("{file}.new"));
+        std::fs::write(&new, format!("{}\n{comment} {number}\n", text.join("\n"))).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    }
+    if world.process.running().admin.is_some() {
+        world.process.signal("HUP");
+    }
+}
+
+/// Waits until so many more of something have come.
+pub(crate) async fn more(what: &str, count: usize, now: impl Fn() -> usize) -> Result<()> {
+    let before = now();
+    until(what, || async { now() >= before + count }).await
+}

@@ -1,0 +1,286 @@
+//! What a fault happens in: a tenant and a catalog behind TLS, the real binary, and a real
+//! Envoy in front of a service.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use devtenant::backstage::{Backstage, BackstageOptions, component, group};
+use devtenant::front::{Authority, Front};
+use devtenant::keys::SigningKey;
+use devtenant::service::Echo;
+use devtenant::tenant::{Endpoint, Tenant, TenantOptions};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::callers::{ADA, REVOKED};
+use crate::process::{Launch, Supervised, run};
+use crate::support::envoy::{Envoy, EnvoyConfig, raw_http};
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, POLICY, ROUTES};
+
+/// Long enough for a busy machine; nothing waits for it to pass.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Longer than Stagedoor's own deadline.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(6);
+const APP: &str = "cccccccc-0000-0000-0000-000000000001";
+
+/// What worlds share, one after another: Envoy, and the service behind it.
+pub(crate) struct Lane {
+    folder: TempDir,
+    pub(crate) upstream: Echo,
+    envoy: tokio::sync::Mutex<Option<Envoy>>,
+    address: Mutex<std::net::SocketAddr>,
+}
+
+impl Lane {
+    pub(crate) async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let upstream = Echo::start().await?;
+        let envoy = Self::envoy(&folder, &upstream).await?;
+        let address = Mutex::new(envoy.address);
+        Ok(Self { folder, upstream, envoy: Some(envoy).into(), address })
+    }
+
+    async fn envoy(folder: &TempDir, upstream: &Echo) -> Result<Envoy> {
+        let socket = folder.path().join("stagedoor.sock");
+        let config = EnvoyConfig::unix(socket, upstream.address());
+        Envoy::start(config.check_timeout(CHECK_TIMEOUT)).await
+    }
+
+    /// Where requests go.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        *self.address.lock().unwrap()
+    }
+
+    /// Ends Envoy without a word, and starts another.
+    pub(crate) async fn replace_envoy(&self) -> Result<()> {
+        let mut envoy = self.envoy.lock().await;
+        if let Some(old) = envoy.take() {
+            old.kill().await?;
+        }
+        let new = Self::envoy(&self.folder, &self.upstream).await?;
+        *self.address.lock().unwrap() = new.address;
+        *envoy = Some(new);
+        Ok(())
+    }
+}
+
+/// What is different from the usual configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    /// More sections.
+    pub(crate) more: &'static str,
+    /// Instead of the usual limits of a check.
+    pub(crate) check: Option<&'static str>,
+    /// Whether spans and records go to a collector.
+    pub(crate) collector: bool,
+    /// What is logged.
+    pub(crate) log: Option<&'static str>,
+    /// More settings of Graph, each after a comma.
+    pub(crate) graph: &'static str,
+}
+
+impl Setting {
+    /// The usual ones.
+    pub(crate) const USUAL: Self =
+        Self { more: "", check: None, collector: false, log: None, graph: "" };
+}
+
+/// Everything around one process. What is in it ends with it.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) tenant: Tenant,
+    pub(crate) old_key: SigningKey,
+    pub(crate) tenant_front: Front,
+    pub(crate) backstage: Backstage,
+    pub(crate) backstage_front: Front,
+    /// What the catalog begins with.
+    pub(crate) entities: Vec<Value>,
+    pub(crate) collector: Front,
+    pub(crate) process: Supervised,
+    /// Held by whoever changes a file that is read anew.
+    pub(crate) files: Mutex<()>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl World {
+    /// Everything but the process, which is not started yet.
+    pub(crate) async fn new(lane: &Lane, authority: &Authority, setting: Setting) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let tenant_front = Front::start(authority).await?;
+        let tenant = Tenant::start(TenantOptions {
+            authority: Some(tenant_front.url()),
+            ..TenantOptions::default()
+        })
+        .await?;
+        tenant_front.lead_to(tenant.address());
+        let old_key = SigningKey::test(0).named("old-key");
+        tenant.publish_key(&old_key);
+        tenant.directory().user(ADA, &[OWNERS]);
+        tenant.applications().secret(APP, "the secret");
+
+        let backstage_front = Front::start(authority).await?;
+        let token = Some("catalog-token-0123456789".to_owned());
+        let entities = entities();
+        let options = BackstageOptions { token, entities: entities.clone(), ..Default::default() };
+        let backstage = Backstage::start(options).await?;
+        backstage_front.lead_to(backstage.address());
+        let collector = Front::start(authority).await?;
+        collector.set(devtenant::front::Passage::Closed);
+
+        let path = |name: &str| folder.path().join(name);
+        for store in ["keys", "snapshots"] {
+            std::fs::create_dir(path(store))?;
+        }
+        std::fs::write(path("authority.pem"), authority.pem())?;
+        std::fs::write(path("graph-secret"), "the secret\n")?;
+        std::fs::write(path("catalog-token"), "catalog-token-0123456789\n")?;
+        std::fs::write(path("revocations"), format!("object {REVOKED}\n"))?;
+        std::fs::write(path("policy.cedar"), POLICY)?;
+        let launch = Launch {
+            config: path("stagedoor.yaml"),
+            authority: path("authority.pem"),
+            first: String::new(),
+        };
+        let world = Self {
+            folder,
+            tenant,
+            old_key,
+            tenant_front,
+            backstage,
+            backstage_front,
+            entities,
+            collector,
+            process: Supervised::new(launch),
+            files: Mutex::default(),
+            tasks: Mutex::default(),
+        };
+        std::fs::write(world.path("stagedoor.yaml"), world.configuration(lane, setting))?;
+        Ok(world)
+    }
+
+    fn configuration(&self, lane: &Lane, setting: Setting) -> String {
+        let check = setting.check.unwrap_or("{ deadline: 4s, queue_timeout: 1s }");
+        let collector = self.collector.url().replace("https://localhost", "http://127.0.0.1");
+        let (otlp, spans) = if setting.collector {
+            (format!(", otlp: \"{collector}\""), format!(", otlp_endpoint: \"{collector}\""))
+        } else {
+            (String::new(), String::new())
+        };
+        format!(
+            "listen: {{ grpc: [\"unix:{socket}\", \"127.0.0.1:0\"], admin: \"127.0.0.1:0\", workers: 2 }}\n\
+             entra:\n  overage: graph\n  \
+             graph: {{ client_id: {APP}, secret_file: graph-secret, wait: 2s, ttl: 10m, failure_ttl: 1s{more_graph} }}\n  \
+             keys: {{ refresh_every: 1m, min_refresh_interval: 1s, unknown_key_wait: 100ms, fetch_timeout: 1s, store: keys }}\n  \
+             revocations_file: revocations\n  tenants:\n    - id: {id}\n      authority: {authority}\n      \
+             issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n      \
+             graph_url: {graph}\n\
+             catalog:\n  backstage: {{ url: \"{backstage}\", token_file: catalog-token, page_size: 10, crawl_timeout: 2s }}\n  \
+             refresh_every: 1s\n  store: snapshots\n  guard: {{ adopt_after: 1000 }}\n\
+             {ROUTES}policy: {{ files: [policy.cedar], reload_every: 1s }}\n\
+             check: {check}\n\
+             audit: {{ to: stdout, queue: 100{otlp} }}\n\
+             telemetry: {{ log: \"{log}\"{spans} }}\n{more}",
+            more_graph = setting.graph,
+            log = setting.log.unwrap_or("info"),
+            more = setting.more,
+            socket = lane.folder.path().join("stagedoor.sock").display(),
+            id = self.tenant.id(),
+            authority = self.tenant.authority(),
+            v1 = self.tenant.issuer_v1(),
+            v2 = self.tenant.issuer_v2(),
+            graph = self.tenant.graph_url(),
+            backstage = self.backstage_front.url(),
+        )
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file that is read anew, in one piece.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        let _lock = self.files.lock().unwrap();
+        let new = self.path(&format!("{name}.written"));
+        std::fs::write(&new, text)?;
+        Ok(std::fs::rename(&new, self.path(name))?)
+    }
+
+    /// Goes on until this is dropped or [`World::calm`].
+    pub(crate) fn meanwhile(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap().push(tokio::spawn(task).abort_handle());
+    }
+
+    /// Ends whatever goes on meanwhile.
+    pub(crate) fn calm(&self) {
+        for task in self.tasks.lock().unwrap().drain(..) {
+            task.abort();
+        }
+    }
+
+    /// How often the tenant was asked for documents.
+    pub(crate) fn documents_asked(&self) -> usize {
+        self.tenant.requests(Endpoint::Discovery) + self.tenant.requests(Endpoint::Keys)
+    }
+
+    /// An answer of the admin port.
+    pub(crate) async fn admin(&self, path: &str) -> Result<String> {
+        let admin = self.process.running().admin.context("no admin port yet")?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        Ok(String::from_utf8(raw_http(admin, request).await?.body)?)
+    }
+
+    /// The sum of the samples of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let Ok(text) = self.admin("/metrics").await else { return 0.0 };
+        let samples = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            if !rest.starts_with([' ', '{']) {
+                return None;
+            }
+            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        });
+        samples.sum()
+    }
+
+    /// Limits of the running process, as `prlimit` writes them.
+    pub(crate) fn limit(&self, limit: &str) -> Result<()> {
+        let pid = self.process.running().pid.context("no process")?.to_string();
+        ensure!(run("prlimit", &["--pid", &pid, limit]), "prlimit {limit} failed");
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.calm();
+    }
+}
+
+/// Waits until it is so.
+pub(crate) async fn until<F>(what: &str, mut reached: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = bool>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    while !reached().await {
+        ensure!(Instant::now() < deadline, "in vain: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// Two teams and what they own, on four pages.
+fn entities() -> Vec<Value> {
+    let mut all = vec![
+        group("payments-team", Some(OWNERS), None),
+        group("orders-team", Some(OTHERS), None),
+        component("payments", "payments-team"),
+        component("orders", "orders-team"),
+    ];
+    all.extend((0..30).map(|number| component(&format!("part-{number}"), "orders-team")));
+    all
+}
