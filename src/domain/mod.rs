@@ -18,6 +18,7 @@ mod plain;
 mod principal;
 mod reason;
 mod request;
+mod spiffe;
 mod target;
 
 pub use contact::{Contact, Email, Link};
@@ -38,4 +39,6 @@ pub use plain::plain;
 pub use principal::{ClientAuth, GroupName, Holder, IdentityKind, Principal, TokenFacts};
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};
+pub use spiffe::SpiffeId;
+pub(crate) use spiffe::is_spiffe;
 pub use target::{Action, Demands, Gate, Target};
