@@ -4,12 +4,19 @@ use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use url::Url;
 
+use crate::tls::Authorities;
+
 /// The exporter's connection to `endpoint`. Where that is `https`, by the certificates that
-/// the system trusts: the exporter by itself trusts none.
-pub(crate) fn reach<B: WithExportConfig + WithTonicConfig>(exporter: B, endpoint: &Url) -> B {
+/// the system trusts and `more`: the exporter by itself trusts none.
+pub(crate) fn reach<B: WithExportConfig + WithTonicConfig>(
+    exporter: B,
+    endpoint: &Url,
+    more: &Authorities,
+) -> B {
     let exporter = exporter.with_endpoint(endpoint.as_str());
     if endpoint.scheme() == "https" {
-        exporter.with_tls_config(ClientTlsConfig::new().with_native_roots())
+        let tls = ClientTlsConfig::new().with_native_roots().trust_anchors(more.anchors());
+        exporter.with_tls_config(tls)
     } else {
         exporter
     }

@@ -1,26 +1,32 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
 //! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed. One explains decisions, to this machine only.
+//! now, and what is held back of it be confirmed. One explains decisions. Both of the latter
+//! are only for this machine, or for those who showed who they are.
 
+mod access;
 mod catalog;
 mod explain;
 mod policies;
 mod readiness;
 mod serve;
+pub(crate) mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+pub use access::Access;
 pub use readiness::Readiness;
 pub use serve::serve;
+pub use token::{AdminToken, AdminTokenError};
 
 use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
@@ -40,12 +46,13 @@ pub struct Admin {
     pub policies: Policies,
     /// Says why.
     pub explainer: Explainer,
-    /// Whether only this machine reaches the port.
-    pub is_loopback: bool,
+    /// Who may ask.
+    pub access: Access,
 }
 
 /// The admin port's pages.
 pub fn router(admin: Admin) -> Router {
+    let access = Arc::new(admin.access.clone());
     Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(ready))
@@ -55,6 +62,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
         .with_state(Arc::new(admin))
+        .layer(from_fn_with_state(access, access::judge))
 }
 
 /// 200 when requests can be decided, 503 with what is missing otherwise.

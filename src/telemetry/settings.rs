@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::tls::Authorities;
+
 /// Logs and traces.
 #[derive(Clone, Debug)]
 pub struct TelemetrySettings {
@@ -11,6 +13,8 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
     /// The OTLP collector's gRPC address; nothing exports nothing.
     pub otlp_endpoint: Option<Url>,
+    /// What the collector's certificate may come from, beside the system's authorities.
+    pub authorities: Authorities,
 }
 
 /// The form of log lines.

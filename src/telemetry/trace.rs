@@ -37,7 +37,7 @@ impl Traces {
     ) -> Result<Self, opentelemetry_otlp::ExporterBuildError> {
         let Some(endpoint) = &settings.otlp_endpoint else { return Ok(Self::default()) };
         let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic();
-        let exporter = reach(exporter, endpoint).build()?;
+        let exporter = reach(exporter, endpoint, &settings.authorities).build()?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_resource(Resource::builder().with_service_name("stagedoor").build())

@@ -5,4 +5,5 @@
 pub(crate) mod envoy;
 pub(crate) mod reply;
 pub(crate) mod stack;
+pub(crate) mod tls;
 pub(crate) mod tokens;

@@ -9,6 +9,7 @@ use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
 use crate::telemetry::{LogFormat, TelemetrySettings};
+use crate::tls::Authorities;
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -109,6 +110,7 @@ pub(super) fn check(
 
 pub(super) fn telemetry(
     telemetry: &Telemetry,
+    authorities: Authorities,
     findings: &mut Findings<'_>,
 ) -> Option<TelemetrySettings> {
     if telemetry.log.trim().is_empty() {
@@ -129,5 +131,6 @@ pub(super) fn telemetry(
             document::LogFormat::Json => LogFormat::Json,
         },
         otlp_endpoint,
+        authorities,
     })
 }
