@@ -1,9 +1,11 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
 //! Nothing here tells a secret. Some calls change something: the catalog can be read again
-//! now, what is held back of it be confirmed, and what is logged be set. Two tell of callers,
-//! to this machine only: one explains decisions, one lists the latest denials.
+//! now, what is held back of it be confirmed, and what is logged be set. Two tell of callers:
+//! one explains decisions, one lists the latest denials. All but the first of these are only
+//! for this machine, or for those who showed who they are.
 
+mod access;
 mod catalog;
 mod denials;
 mod explain;
@@ -13,6 +15,7 @@ mod page;
 mod readiness;
 mod serve;
 pub mod status;
+pub(crate) mod token;
 
 use std::sync::Arc;
 
@@ -25,9 +28,11 @@ use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+pub use access::Access;
 pub use readiness::Readiness;
 pub use serve::serve;
 pub use status::Watched;
+pub use token::{AdminToken, AdminTokenError};
 
 use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
@@ -49,12 +54,13 @@ pub struct Admin {
     pub explainer: Explainer,
     /// What is logged, where that can be changed.
     pub log: Option<LogFilter>,
-    /// Whether only this machine reaches the port.
-    pub is_loopback: bool,
+    /// Who may ask.
+    pub access: Access,
 }
 
 /// The admin port's pages.
 pub fn router(admin: Admin) -> Router {
+    let access = Arc::new(admin.access.clone());
     let admin = Arc::new(admin);
     // What probes and scrapers ask is asked under any name.
     let probes = Router::new()
@@ -72,6 +78,7 @@ pub fn router(admin: Admin) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))
         .merge(probes)
         .with_state(admin)
+        .layer(from_fn_with_state(access, access::judge))
 }
 
 /// 200 when requests can be decided, 503 with what is missing otherwise.

@@ -21,11 +21,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes as Services;
 
-use crate::admin::{self, Admin, Readiness, Watched};
+use crate::admin::{self, Access, Admin, AdminToken, Readiness, Watched};
 use crate::audit::{AuditTask, AuditWriter};
 use crate::authorizer::explain::Explainer;
 use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
+use crate::clock::Now;
 use crate::config::{Config, OverageFrom};
 use crate::entra::{Authenticator, GroupResolver};
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
@@ -35,6 +36,7 @@ use crate::policy::Policies;
 use crate::serve::{BoundAddress, DrainReport, Server};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
+use crate::tls::{Protocol, ServerTls, TlsSettings};
 
 use recorder::Recorder;
 
@@ -50,8 +52,11 @@ pub struct App {
     server: Server,
     check: CheckService<Explainer>,
     service: Endpoint<Explainer, Recorder>,
+    tls: Option<ServerTls>,
     admin: TcpListener,
     admin_address: SocketAddr,
+    admin_tls: Option<ServerTls>,
+    admin_token: Option<AdminToken>,
     registry: Arc<Registry>,
     log: Option<LogFilter>,
     health: health::Health,
@@ -107,7 +112,8 @@ impl App {
     /// The first thing that can't be had, by name.
     pub async fn build(config: Config) -> Result<Self, AppError> {
         let started = (SystemTime::now(), Instant::now());
-        let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
+        let http = HttpClient::trusting(&config.authorities)
+            .map_err(|e| AppError::start("the HTTP client", e))?;
         let policies = Policies::load(config.policy)
             .map_err(|errors| AppError::Configuration(errors.to_string()))?;
         let resolver = GroupResolver::new(&config.entra);
@@ -154,8 +160,15 @@ impl App {
         let others = Services::new(health_service).add_service(reflection).prepare();
         let service = Endpoint::new(check.clone(), Arc::new(recorder), limits, others);
 
-        let server =
-            Server::bind(config.serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
+        let tls = server_tls("listen.tls", config.tls, Protocol::Grpc)?;
+        let admin_tls = server_tls("listen.admin_tls", config.admin_tls, Protocol::Admin)?;
+        let admin_token =
+            config.admin_token_file.map(AdminToken::load).transpose().map_err(|error| {
+                AppError::Configuration(format!("listen.admin_token_file: {error}"))
+            })?;
+        let server = Server::bind_with(config.serve, tls.as_ref())
+            .await
+            .map_err(|e| AppError::start("listen.grpc", e))?;
         let watched = Watched {
             authenticator: authenticator.clone(),
             resolver: resolver.clone(),
@@ -174,6 +187,7 @@ impl App {
             audit: audit_sender,
             serve: server.stats(),
             pressure: Arc::clone(check.pressure()),
+            tls: tls.iter().chain(&admin_tls).cloned().collect(),
         };
         registry.register_collector(Box::new(parts));
         registry.register_collector(Box::new(behind::Behind {
@@ -192,8 +206,11 @@ impl App {
             server,
             check,
             service,
+            tls,
             admin,
             admin_address,
+            admin_tls,
+            admin_token,
             registry: Arc::new(registry),
             log: None,
             health,
@@ -241,7 +258,7 @@ impl App {
         Self { log: Some(log), ..self }
     }
 
-    /// Notified, catalog and policies are read again at once, and the audit file opened anew, for
+    /// Notified, catalog, policies and certificates are read again at once, and the audit file opened anew, for
     /// when it was renamed: what SIGHUP does.
     #[must_use]
     pub fn reload(&self) -> Arc<Notify> {
@@ -259,6 +276,10 @@ impl App {
             tracing::info!(%address, "asking is open to Envoy");
         }
         tracing::info!(address = %self.admin_address, "the admin port is open");
+        let is_loopback = self.admin_address.ip().to_canonical().is_loopback();
+        if self.admin_token.is_some() && self.admin_tls.is_none() && !is_loopback {
+            tracing::warn!("the admin token can be read on its way: give `listen.admin_tls`");
+        }
 
         let mut tasks = JoinSet::new();
         let (authenticator, http) = (self.authenticator, Arc::clone(&self.http));
@@ -297,11 +318,29 @@ impl App {
             catalog: reread.clone(),
             watched: self.watched,
             explainer: self.explainer,
-            is_loopback: self.admin_address.ip().is_loopback(),
+            access: Access {
+                is_loopback,
+                token: self.admin_token.clone(),
+                certificates: self.admin_tls.as_ref().is_some_and(ServerTls::asks_clients),
+            },
         });
-        let listener = self.admin;
+        for tls in self.tls.iter().chain(&self.admin_tls) {
+            let (tls, stop) = (tls.clone(), shutdown.receiver());
+            tasks.spawn(async move {
+                tls.run(stop).await;
+                "certificates"
+            });
+        }
+        if let Some(token) = self.admin_token {
+            let stop = shutdown.receiver();
+            tasks.spawn(async move {
+                token.run(stop).await;
+                "admin token"
+            });
+        }
+        let (listener, tls) = (self.admin, self.admin_tls.clone());
         tasks.spawn(async move {
-            admin::serve(listener, pages).await;
+            admin::serve(listener, tls, pages).await;
             "admin"
         });
 
@@ -318,10 +357,11 @@ impl App {
             tokio::select! {
                 report = &mut serving => break Ok(report),
                 () = self.reload.notified() => {
-                    tracing::info!("reading catalog and policies again, and opening the audit file anew");
+                    tracing::info!("reading catalog, policies and certificates again, and opening the audit file anew");
                     self.audit.reopen();
                     reread.refresh_now();
                     self.policies.reload_now();
+                    self.tls.iter().chain(&self.admin_tls).for_each(ServerTls::reload_now);
                 }
                 Some(ended) = tasks.join_next() => {
                     // The tasks that end with the drain have ended well.
@@ -335,6 +375,19 @@ impl App {
         flush(self.audit, self.traces, (self.push, &self.registry)).await;
         report
     }
+}
+
+/// What a listener shows, if it has TLS.
+fn server_tls(
+    what: &str,
+    settings: Option<TlsSettings>,
+    protocol: Protocol,
+) -> Result<Option<ServerTls>, AppError> {
+    let load = |settings| ServerTls::load(settings, protocol, Now::read());
+    settings
+        .map(load)
+        .transpose()
+        .map_err(|error| AppError::Configuration(format!("{what}: {error}")))
 }
 
 /// Where the groups come from that a token doesn't list.
