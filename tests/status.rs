@@ -4,7 +4,6 @@
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 #[path = "support/message.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
 mod message;
 mod support;
 
