@@ -48,6 +48,12 @@ pub(crate) fn requests(scene: &Scene, tokens: Vec<String>) {
     }
 }
 
+/// A token that is new is verified after everything else that is ready, and a flood is
+/// always ready. Who is known goes on.
+fn turned_away(_: State) -> Window {
+    Window::some(&[(WAITING, &["overloaded", "timeout", "groups_unavailable"])])
+}
+
 fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
     fault(FAMILY, name)
         .only(RUNNING)
@@ -55,6 +61,7 @@ fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
             requests(&scene, make(&scene));
             Ok(())
         })
+        .costs(turned_away)
         .met(|scene| async move { scene.load.more(30).await })
         .lift(|scene| async move {
             scene.world.calm();
@@ -71,6 +78,7 @@ fn of_frames(name: &'static str, abuse: Abuse, connections: usize) -> Fault {
             scene.world.meanwhile(abuse::forever(to, abuse, connections));
             Ok(())
         })
+        .costs(turned_away)
         .met(|scene| async move {
             let accepted = "stagedoor_connections_accepted_total";
             until("it came in", || async { scene.world.metric(accepted).await > 2.0 }).await?;
@@ -135,7 +143,8 @@ pub(crate) fn faults() -> Vec<Fault> {
             .with(FEW_CHECKS)
             .inject(|scene| async move {
                 // New callers wait for their groups, and take the places.
-                scene.world.tenant.faults().set(Endpoint::Graph, Wrong::Hang);
+                let late = Wrong::Slow(Duration::from_secs(1));
+                scene.world.tenant.faults().set(Endpoint::Graph, late);
                 Ok(())
             })
             .met(|scene| async move {
@@ -165,15 +174,15 @@ pub(crate) fn faults() -> Vec<Fault> {
                 Window::some(&[(WAITING, &["overloaded"]), (NEW_GRAPH, &["groups_unavailable"])])
             }),
         of_frames("silent connections beyond the cap", Abuse::Silence, 150),
-        of_frames("rapid resets", Abuse::RapidReset, 10),
-        of_frames("headers without an end", Abuse::Continuation, 10),
-        of_frames("settings without an end", Abuse::SettingsFlood, 5),
-        of_frames("pings without an end", Abuse::PingFlood, 5),
-        of_frames("frames of nothing", Abuse::EmptyData, 10),
-        of_frames("answers that find no room", Abuse::ZeroWindow, 10),
-        of_frames("streams that are never finished", Abuse::Streams, 10),
-        of_frames("frames that are too long", Abuse::LongFrame, 10),
-        of_frames("frames of random bytes", Abuse::Noise, 10),
+        of_frames("rapid resets", Abuse::RapidReset, 2),
+        of_frames("headers without an end", Abuse::Continuation, 2),
+        of_frames("settings without an end", Abuse::SettingsFlood, 2),
+        of_frames("pings without an end", Abuse::PingFlood, 2),
+        of_frames("frames of nothing", Abuse::EmptyData, 2),
+        of_frames("answers that find no room", Abuse::ZeroWindow, 2),
+        of_frames("streams that are never finished", Abuse::Streams, 2),
+        of_frames("frames that are too long", Abuse::LongFrame, 2),
+        of_frames("frames of random bytes", Abuse::Noise, 2),
         fault(FAMILY, "no descriptors are left")
             .inject(|scene| async move {
                 if scene.state == State::Cold {

@@ -47,6 +47,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             .costs(|_| Window::Everybody),
         fault(FAMILY, "it stands still, as a suspended machine")
             .only(RUNNING)
+            .briefly()
             .inject(|scene| async move {
                 scene.world.process.signal("STOP");
                 Ok(())

@@ -59,6 +59,8 @@ impl Window {
 #[derive(Clone, Debug)]
 struct Rules {
     window: Window,
+    /// Whether nothing is wrong, so that everybody is told the right reason.
+    calm: bool,
     may: HashMap<Caller, May>,
 }
 
@@ -104,6 +106,7 @@ impl Load {
     pub(crate) fn start(lane: &Arc<Lane>, world: &Arc<World>) -> Self {
         let rules = Rules {
             window: Window::Everybody,
+            calm: false,
             may: ALL.iter().map(|caller| (*caller, caller.may())).collect(),
         };
         let count = |caller: &Caller| (*caller, lane.upstream.count_of(&caller.name()));
@@ -128,9 +131,20 @@ impl Load {
         *rules = Arc::new(changed);
     }
 
-    /// From now on this may be refused.
+    /// From now on something is wrong, and this may be refused.
     pub(crate) fn announce(&self, window: &Window) {
-        self.change(|rules| rules.window = window.clone());
+        self.change(|rules| {
+            rules.window = window.clone();
+            rules.calm = false;
+        });
+    }
+
+    /// From now on nothing is wrong.
+    pub(crate) fn calm(&self) {
+        self.change(|rules| {
+            rules.window = Window::Nobody;
+            rules.calm = true;
+        });
     }
 
     /// From now on they may or may not.
@@ -223,7 +237,7 @@ impl Shared {
             (!covered).then_some(&mut wrongs.refused)
         } else {
             // Who may not is told why, where nothing is wrong.
-            let calm = rules.iter().all(|rules| matches!(rules.window, Window::Nobody));
+            let calm = rules.iter().all(|rules| rules.calm);
             let right = caller.reasons().contains(&outcome);
             (calm && !right).then_some(&mut wrongs.odd)
         };

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::load::{Load, Window, Wrongs};
 use crate::world::{Lane, Setting, World, until};
 
-/// Answers to everybody while the fault is there, and after it.
+/// Answers to everybody while the fault is there, where nothing else is said, and after it.
 const DURING: usize = 12;
 const AFTER: usize = 8;
 
@@ -57,6 +57,8 @@ pub(crate) struct Fault {
     setting: Setting,
     /// Whether a cold start is one after a good run.
     ran_before: bool,
+    /// Answers to everybody while it is there.
+    during: usize,
     inject: Act,
     met: Act,
     lift: Act,
@@ -75,6 +77,7 @@ pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
         states: &[State::Cold, State::Warm, State::Reloading],
         setting: Setting::USUAL,
         ran_before: false,
+        during: DURING,
         inject: nothing(),
         met: nothing(),
         lift: nothing(),
@@ -95,6 +98,12 @@ impl Fault {
 
     pub(crate) fn after_a_good_run(mut self) -> Self {
         self.ran_before = true;
+        self
+    }
+
+    /// For who is answered seldom while it is there.
+    pub(crate) fn briefly(mut self) -> Self {
+        self.during = 1;
         self
     }
 
@@ -203,7 +212,7 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
     if *state != State::Cold || fault.ran_before {
         world.process.start();
         load.served(&Window::Nobody).await.context("before the fault")?;
-        load.announce(&Window::Nobody);
+        load.calm();
         load.more(AFTER).await?;
     }
     match state {
@@ -232,13 +241,13 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
         }
     }
     (fault.met)(scene.clone()).await.context("meeting it")?;
-    load.more(DURING).await.context("during the fault")?;
+    load.more(fault.during).await.context("during the fault")?;
 
     (fault.lift)(scene.clone()).await.context("lifting it")?;
     let lifted = Instant::now();
     load.served(&Window::Nobody).await.context("after the fault")?;
     let recovered = lifted.elapsed();
-    load.announce(&Window::Nobody);
+    load.calm();
     load.more(AFTER).await?;
     Ok(recovered)
 }

@@ -241,7 +241,7 @@ pub(crate) async fn forever(to: SocketAddr, abuse: Abuse, connections: usize) {
     let attack = || async {
         loop {
             // An end is a reason to begin again, whatever it was.
-            let _ = once(to, abuse, 2000).await;
+            let _ = once(to, abuse, 500).await;
             // Not so many that a machine with few processors does nothing else.
             sleep(Duration::from_millis(100)).await;
         }
