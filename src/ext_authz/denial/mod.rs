@@ -14,6 +14,7 @@ mod tell;
 mod texts;
 mod told;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use url::Url;
@@ -70,7 +71,7 @@ impl Default for Denials {
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) body: String,
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Denials {
@@ -84,27 +85,26 @@ impl Denials {
         let accept = request.and_then(|request| request.accept.as_deref());
         let accept_language = request.and_then(|request| request.accept_language.as_deref());
         let mut headers = vec![
-            ("vary", "accept, accept-language".to_owned()),
-            ("x-content-type-options", "nosniff".to_owned()),
+            ("vary", "accept, accept-language".into()),
+            ("x-content-type-options", "nosniff".into()),
         ];
         let Some(language) = self.languages.choose(accept_language) else {
             return plain_problem(denial, headers);
         };
-        let mut told = Told::new(self, decision, denial, request, language);
+        let page = accept::prefers_page(accept);
+        let mut told = Told::new(self, decision, denial, request, (language, page));
         told.cut(MAX_ITEMS);
-        headers.push(("content-language", language.tag.clone()));
-        if accept::prefers_page(accept)
-            && let Some(body) = self.page.render(&told, language)
-        {
-            headers.push(("content-type", "text/html; charset=utf-8".to_owned()));
-            headers.push(("content-security-policy", self.page.policy().to_owned()));
-            headers.push(("referrer-policy", "no-referrer".to_owned()));
-            headers.push(("x-frame-options", "DENY".to_owned()));
+        headers.push(("content-language", language.tag.clone().into()));
+        if page && let Some(body) = self.page.render(&told, language) {
+            headers.push(("content-type", "text/html; charset=utf-8".into()));
+            headers.push(("content-security-policy", self.page.policy().to_owned().into()));
+            headers.push(("referrer-policy", "no-referrer".into()));
+            headers.push(("x-frame-options", "DENY".into()));
             return Rendered { body, headers };
         }
         match problem::render(self, &told, &language.texts.ask_owners) {
             Some(body) => {
-                headers.push(("content-type", PROBLEM.to_owned()));
+                headers.push(("content-type", PROBLEM.into()));
                 Rendered { body, headers }
             }
             None => plain_problem(denial, headers),
@@ -113,9 +113,9 @@ impl Denials {
 }
 
 /// What is left where nothing else could be made.
-fn plain_problem(denial: &Denial, mut headers: Vec<(&'static str, String)>) -> Rendered {
+fn plain_problem(denial: &Denial, mut headers: Vec<(&'static str, Cow<'static, str>)>) -> Rendered {
     headers.retain(|(name, _)| *name != "content-language");
-    headers.push(("content-type", PROBLEM.to_owned()));
+    headers.push(("content-type", PROBLEM.into()));
     Rendered { body: minimal(denial.reason), headers }
 }
 

@@ -72,12 +72,13 @@ pub(super) struct Caller {
 }
 
 impl Told {
+    /// For a page, or for a program, which needs less.
     pub(super) fn new(
         denials: &Denials,
         decision: &Decision,
         denial: &Denial,
         request: Option<&Request<'_>>,
-        language: &Language,
+        (language, page): (&Language, bool),
     ) -> Self {
         let (tell, texts) = (&denials.tell, &language.texts);
         let identity = decision.principal.identity();
@@ -87,7 +88,7 @@ impl Told {
         let caller = identity.filter(|_| tell.caller.includes(known));
         let decision_id = decision.id.to_string();
         let owners: &[Owner] = if tell.owners.includes(known) { &decision.owners } else { &[] };
-        let subject = resource.map(|resource| {
+        let subject = resource.filter(|_| page).map(|resource| {
             let subject = texts.mail_subject.replace("{entity}", resource.as_str());
             subject.replace("{decision_id}", &decision_id)
         });
@@ -104,17 +105,19 @@ impl Told {
                 .filter(|_| denial.reason != Reason::EntityUnknown)
                 .and_then(|resource| denials.page_of(resource)),
             action: target.map(|target| target.action.to_string()),
-            action_text: target.map(|target| texts.action(target.action.as_str()).to_owned()),
+            action_text: target
+                .filter(|_| page)
+                .map(|target| texts.action(target.action.as_str()).to_owned()),
             owners: owners
                 .iter()
-                .map(|owner| ToldOwner::new(denials, owner, contacts, subject.as_deref()))
+                .map(|owner| ToldOwner::new(denials, owner, contacts, (page, subject.as_deref())))
                 .collect(),
             more_owners: 0,
             advice: lines(&denial.advice, tell.advice.includes(known), MAX_ADVICE),
             policies: lines(&denial.policies, tell.policies.includes(known), MAX_NAME),
             caller: caller.map(|identity| Caller {
                 kind: identity.kind.as_str(),
-                kind_text: Some(texts.kind(identity.kind.as_str()).to_owned()),
+                kind_text: page.then(|| texts.kind(identity.kind.as_str()).to_owned()),
                 object_id: identity.object.to_string(),
                 tenant_id: identity.tenant.to_string(),
             }),
@@ -142,7 +145,12 @@ impl Told {
 }
 
 impl ToldOwner {
-    fn new(denials: &Denials, owner: &Owner, contacts: bool, subject: Option<&str>) -> Self {
+    fn new(
+        denials: &Denials,
+        owner: &Owner,
+        contacts: bool,
+        (page, subject): (bool, Option<&str>),
+    ) -> Self {
         let contact = owner.contact.as_deref().filter(|_| contacts);
         let email = contact.and_then(|contact| contact.email.as_ref());
         let links = contact.map(|contact| &*contact.links).unwrap_or_default();
@@ -152,7 +160,7 @@ impl ToldOwner {
             entity_url: denials.page_of(&owner.entity),
             email: email.map(|email| email.as_str().to_owned()),
             // An address holds nothing that would have to be escaped here.
-            email_url: email.map(|email| {
+            email_url: email.filter(|_| page).map(|email| {
                 let subject = subject.map(|subject| format!("?subject={}", percent(subject)));
                 format!("mailto:{}{}", email.as_str(), subject.unwrap_or_default())
             }),
@@ -191,6 +199,15 @@ fn lines(texts: &[std::sync::Arc<str>], told: bool, longest: usize) -> Vec<Strin
 
 /// A text of others as one line.
 fn line(text: &str, longest: usize) -> String {
+    // Mostly it is one already.
+    let bytes = text.as_bytes();
+    if bytes.len() <= longest
+        && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && bytes.first() != Some(&b' ')
+        && bytes.last() != Some(&b' ')
+    {
+        return text.to_owned();
+    }
     let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
     // What is left out of a longer one is no text to look at.
     let start: String = text.chars().take(longest.saturating_mul(4)).map(blank).collect();
