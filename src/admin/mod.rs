@@ -1,12 +1,14 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here tells a secret. Two calls change something: the catalog can be read again
-//! now, and what is held back of it be confirmed. One explains decisions, to this machine only.
+//! Nothing here tells a secret. Three calls change something: catalog and configuration can
+//! be read again now, and what is held back of the catalog be confirmed. One explains
+//! decisions, to this machine only.
 
 mod catalog;
 mod explain;
 mod policies;
 mod readiness;
+mod reload;
 mod serve;
 
 use std::sync::Arc;
@@ -20,12 +22,12 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use readiness::Readiness;
+pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
 
-use crate::authorizer::explain::Explainer;
+use crate::authorizer::Current;
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::policy::Policies;
 
 /// What the admin port shows.
 #[derive(Debug)]
@@ -36,10 +38,10 @@ pub struct Admin {
     pub registry: Registry,
     /// The catalog.
     pub catalog: Catalog,
-    /// The policies.
-    pub policies: Policies,
-    /// Says why.
-    pub explainer: Explainer,
+    /// Who decides, and says why.
+    pub current: Current,
+    /// Has the configuration read again.
+    pub reloads: Reloads,
     /// Whether only this machine reaches the port.
     pub is_loopback: bool,
 }
@@ -54,6 +56,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
+        .route("/reload", post(reload::reload))
         .with_state(Arc::new(admin))
 }
 
@@ -67,7 +70,9 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let mut status = admin.readiness.status(Now::read());
     if let Some(status) = status.as_object_mut() {
-        status.insert("policies".to_owned(), policies::status(&admin.policies));
+        let current = admin.current.load();
+        status.insert("policies".to_owned(), policies::status(&current.authorizer().policy));
+        status.insert("configuration".to_owned(), json!(admin.reloads.status()));
     }
     json_response(StatusCode::OK, &status)
 }

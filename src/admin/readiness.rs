@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::audit::AuditSender;
+use crate::authorizer::Current;
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::entra::Authenticator;
 use crate::shutdown::{Shutdown, Stage};
 
 /// What readiness depends on. Asked anew each time: keys and snapshots expire by
 /// themselves.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    authenticator: Authenticator,
+    current: Current,
     catalog: Catalog,
     audit: AuditSender,
     shutdown: Shutdown,
@@ -23,13 +23,8 @@ pub struct Readiness {
 impl Readiness {
     /// Readiness of these parts.
     #[must_use]
-    pub fn new(
-        authenticator: Authenticator,
-        catalog: Catalog,
-        audit: AuditSender,
-        shutdown: Shutdown,
-    ) -> Self {
-        Self { authenticator, catalog, audit, shutdown }
+    pub fn new(current: Current, catalog: Catalog, audit: AuditSender, shutdown: Shutdown) -> Self {
+        Self { current, catalog, audit, shutdown }
     }
 
     /// What is missing; nothing when requests can be decided.
@@ -39,7 +34,7 @@ impl Readiness {
         if self.shutdown.stage() != Stage::Running {
             pending.push("shutting down".to_owned());
         }
-        for issuer in self.authenticator.status(now) {
+        for issuer in self.current.load().authorizer().authenticator.status(now) {
             if !issuer.state.is_usable() {
                 pending.push(format!("keys of {}: {}", issuer.issuer, issuer.state));
             }
@@ -54,8 +49,9 @@ impl Readiness {
     /// Everything an operator wants to see at a glance.
     #[must_use]
     pub fn status(&self, now: Now) -> serde_json::Value {
-        let keys: Vec<_> = self
-            .authenticator
+        let current = self.current.load();
+        let authenticator = &current.authorizer().authenticator;
+        let keys: Vec<_> = authenticator
             .status(now)
             .iter()
             .map(|issuer| {

@@ -218,6 +218,7 @@ audit:
   mask: [path, justification]
   pseudonyms: { key_file: audit-key, fields: [object, client] }
 telemetry: { log: "stagedoor=debug,info", log_format: json, otlp_endpoint: http://collector:4317 }
+reload: { watch: true, every: 7s }
 "#;
 
 #[test]
@@ -316,6 +317,7 @@ fn everything() {
     assert_eq!(config.answer.headers.decision_id, "x-decision");
     assert_eq!(&*config.denials.problem_type_base, "https://contoso.example/problems#");
     assert_eq!(config.denials.tell.advice, crate::ext_authz::Audience::Everyone);
+    assert_eq!(config.reload.watch, Some(std::time::Duration::from_secs(7)));
 }
 
 /// Twelve mistakes of all kinds, the odd ones of structure and the even ones of

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::header::CONTENT_TYPE;
@@ -63,7 +64,7 @@ pub struct Endpoint<D, O> {
 struct Shared<D, O> {
     check: CheckService<D>,
     observer: Arc<O>,
-    limits: CallLimits,
+    limits: ArcSwap<CallLimits>,
     others: Routes,
 }
 
@@ -81,7 +82,13 @@ impl<D: Decide, O: OnGuarded> Endpoint<D, O> {
         limits: CallLimits,
         others: Routes,
     ) -> Self {
+        let limits = ArcSwap::from_pointee(limits);
         Self { shared: Arc::new(Shared { check, observer, limits, others }) }
+    }
+
+    /// Holds the calls that begin from now on to these limits.
+    pub fn limit(&self, limits: CallLimits) {
+        self.shared.limits.store(Arc::new(limits));
     }
 
     /// The answer to one request, of whatever method.
@@ -117,13 +124,14 @@ impl<D: Decide, O: OnGuarded> Shared<D, O> {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
+        let limits = **self.limits.load();
         let answer = async {
-            let message = message(body, self.limits.max_message_bytes).await?;
+            let message = message(body, limits.max_message_bytes).await?;
             self.check.answer(&message).await.map_err(|_| Unread("it is no `CheckRequest`"))
         };
         // A panic of the decision is caught where its record can be made.
         let answer = AssertUnwindSafe(answer).catch_unwind();
-        let (reason, cause) = match within(self.limits.deadline, answer).await {
+        let (reason, cause) = match within(limits.deadline, answer).await {
             Some(Ok(Ok(frame))) => return respond(frame),
             Some(Ok(Err(Unread(cause)))) => (Reason::RequestMalformed, cause),
             Some(Err(_)) => (Reason::Internal, "a panic outside of the decision"),

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use prost::Message as _;
@@ -45,9 +46,11 @@ pub struct Decided<'a> {
     pub took: Duration,
 }
 
-/// `envoy.service.auth.v3.Authorization`.
+/// `envoy.service.auth.v3.Authorization`. Cheap to clone; every clone answers alike.
 pub struct CheckService<D> {
-    shared: Arc<Shared<D>>,
+    /// Loaded once a request: it is decided and answered by one configuration, whatever takes
+    /// its place meanwhile.
+    shared: Arc<ArcSwap<Shared<D>>>,
 }
 
 impl<D> Clone for CheckService<D> {
@@ -56,12 +59,23 @@ impl<D> Clone for CheckService<D> {
     }
 }
 
+/// What decided before another took its place.
+pub struct Replaced<D>(Arc<Shared<D>>);
+
+impl<D> Replaced<D> {
+    /// Whether a request that began by it still goes on.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
 struct Shared<D> {
     decider: D,
     answer: Answer,
     settings: CheckSettings,
-    turns: Semaphore,
-    record: Box<dyn Record>,
+    turns: Arc<Semaphore>,
+    record: Arc<dyn Record>,
 }
 
 impl<D: Decide> CheckService<D> {
@@ -72,14 +86,30 @@ impl<D: Decide> CheckService<D> {
         settings: CheckSettings,
         record: Box<dyn Record>,
     ) -> Self {
-        let turns = Semaphore::new(settings.max_concurrent);
-        Self { shared: Arc::new(Shared { decider, answer, settings, turns, record }) }
+        let turns = Arc::new(Semaphore::new(settings.max_concurrent));
+        let record = Arc::from(record);
+        let shared = Shared { decider, answer, settings, turns, record };
+        Self { shared: Arc::new(ArcSwap::from_pointee(shared)) }
+    }
+
+    /// Decides and answers like this from now on. Whatever was begun ends as it began. What
+    /// comes back is what decided before, for when nobody uses it any more.
+    pub fn replace(&self, decider: D, answer: Answer, settings: CheckSettings) -> Replaced<D> {
+        let before = self.shared.load_full();
+        let turns = match before.settings.max_concurrent == settings.max_concurrent {
+            true => Arc::clone(&before.turns),
+            false => Arc::new(Semaphore::new(settings.max_concurrent)),
+        };
+        let record = Arc::clone(&before.record);
+        self.shared.store(Arc::new(Shared { decider, answer, settings, turns, record }));
+        Replaced(before)
     }
 
     /// Decides one check as of `now`: whatever happens, the outcome is a reply.
     pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
-        let request = request(check, &self.shared.settings.justification_header);
-        self.shared.reply(request.as_ref(), SystemTime::now(), now).await
+        let shared = self.shared.load();
+        let request = request(check, &shared.settings.justification_header);
+        shared.reply(request.as_ref(), SystemTime::now(), now).await
     }
 
     /// Decides the check that a message asks for. What comes back is a gRPC message in its
@@ -90,15 +120,18 @@ impl<D: Decide> CheckService<D> {
     pub async fn answer(&self, message: &[u8]) -> Result<Bytes, prost::DecodeError> {
         let started = SystemTime::now();
         let now = Now::of(started);
-        let shared = &*self.shared;
-        let request = match wire::read(message, &shared.settings.justification_header) {
-            Some(request) => request,
+        let shared = self.shared.load();
+        let justification = &shared.settings.justification_header;
+        let read = match wire::read(message, justification) {
+            Some(read) => read,
             None => {
                 let check = CheckRequest::decode(message)?;
-                return Ok(Box::pin(guarded(self.reply(&check, now))).await.into_frame());
+                let request = request(&check, justification);
+                let reply = shared.reply(request.as_ref(), started, now);
+                return Ok(Box::pin(guarded(reply)).await.into_frame());
             }
         };
-        let reply = guarded(shared.reply(request.as_ref(), started, now)).await;
+        let reply = guarded(shared.reply(read.as_ref(), started, now)).await;
         Ok(reply.into_frame())
     }
 }
