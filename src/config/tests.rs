@@ -381,7 +381,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `reload`)",
         ],
     );
     check(
