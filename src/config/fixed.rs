@@ -161,7 +161,7 @@ entra: { tenants: [{ id: 11111111-2222-3333-4444-555555555555, audiences: ["api:
     fn the_reference_says_what_reloads() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
         let reference = std::fs::read_to_string(file).expect("a file");
-        let sections = super::Value::from(serde_json::json!(super::Document::default()));
+        let sections = serde_json::json!(super::Document::default());
         for name in sections.as_object().expect("sections").keys() {
             let (_, text) = reference.split_once(&format!("## `{name}`\n")).expect(name);
             let text = text.split("\n## ").next().unwrap_or_default();
