@@ -1,8 +1,9 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here tells a secret. Some calls change something: the catalog can be read again
-//! now, what is held back of it be confirmed, and what is logged be set. Two tell of callers,
-//! to this machine only: one explains decisions, one lists the latest denials.
+//! Nothing here tells a secret. Some calls change something: catalog and configuration can
+//! be read again now, what is held back of the catalog be confirmed, and what is logged be
+//! set. Two tell of callers, to this machine only: one explains decisions, one lists the
+//! latest denials.
 
 mod catalog;
 mod denials;
@@ -11,6 +12,7 @@ mod log_level;
 mod origin;
 mod page;
 mod readiness;
+mod reload;
 mod serve;
 pub mod status;
 
@@ -26,10 +28,11 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use readiness::Readiness;
+pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
 pub use status::Watched;
 
-use crate::authorizer::explain::Explainer;
+use crate::authorizer::Current;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::telemetry::LogFilter;
@@ -45,8 +48,10 @@ pub struct Admin {
     pub catalog: Catalog,
     /// What the status is about.
     pub watched: Watched,
-    /// Says why.
-    pub explainer: Explainer,
+    /// Who decides, and says why.
+    pub current: Current,
+    /// Has the configuration read again.
+    pub reloads: Reloads,
     /// What is logged, where that can be changed.
     pub log: Option<LogFilter>,
     /// Whether only this machine reaches the port.
@@ -67,6 +72,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
+        .route("/reload", post(reload::reload))
         .route("/v1/denials", get(denials::denials))
         .route("/log-level", get(log_level::show).put(log_level::change))
         .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))

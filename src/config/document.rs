@@ -10,6 +10,7 @@ mod catalog_routes;
 mod denial;
 mod entra;
 mod policy;
+mod reload;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
 pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 pub(super) use policy::Policy;
+pub(super) use reload::Reload;
 
 /// The configuration of Stagedoor.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -51,6 +53,8 @@ pub(super) struct Document {
     pub(super) audit: Audit,
     /// Logs, traces and metrics.
     pub(super) telemetry: Telemetry,
+    /// When this file is read again.
+    pub(super) reload: Reload,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -22,7 +22,7 @@ use url::Url;
 use super::document::{Document, Overage};
 use super::problem::below;
 use super::values::{ByteSize, Period};
-use super::{Config, OverageFrom};
+use super::{Config, Fixed, OverageFrom};
 use crate::policy::PolicySettings;
 
 /// A value that can't be meant.
@@ -73,6 +73,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let check = rest::check(&document.check, justification, findings);
     let audit = audit::settings(&document.audit, findings);
     let telemetry = rest::telemetry(&document.telemetry, findings);
+    let reload = rest::reload(&document.reload, findings);
     let listeners = listeners?;
     Some(Config {
         admin: listeners.admin,
@@ -95,6 +96,9 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         check,
         audit: audit?,
         telemetry: telemetry?,
+        reload,
+        origin: None,
+        fixed: Fixed::of(document),
     })
 }
 

@@ -87,7 +87,7 @@ struct Shared {
 }
 
 /// Where an entry of the configuration has its authority and its Graph.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Place {
     tenants: Tenants,
     authority: Url,
@@ -142,18 +142,7 @@ impl GroupResolver {
     #[must_use]
     pub fn new(settings: &EntraSettings) -> Option<Self> {
         let graph = settings.graph.clone()?;
-        let places = settings.tenants.iter().map(|tenant| Place {
-            tenants: tenant.tenants.clone(),
-            authority: tenant.authority.clone(),
-            graph: tenant.graph.clone(),
-        });
-        // The entry that names a tenant most closely, as for its tokens.
-        let mut places: Vec<Place> = places.collect();
-        places.sort_by_key(|place| match place.tenants {
-            Tenants::One(_) => 0,
-            Tenants::Listed(_) => 1,
-            Tenants::Any => 2,
-        });
+        let places = Place::all(settings);
         let (orders, received) = mpsc::channel(QUEUE);
         Some(Self {
             shared: Arc::new(Shared {
@@ -175,6 +164,23 @@ impl GroupResolver {
                 settings: graph,
             }),
         })
+    }
+
+    /// The resolver of changed settings: the very same, with all it keeps, where nothing of
+    /// it changed.
+    #[must_use]
+    pub fn following(before: Option<&Self>, settings: &EntraSettings) -> Option<Self> {
+        let stays = before.filter(|before| {
+            settings.graph.as_ref() == Some(&before.shared.settings)
+                && before.shared.places == Place::all(settings)
+        });
+        stays.cloned().or_else(|| Self::new(settings))
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The groups of a caller: all of them, or those of `known` where so few are known
@@ -284,6 +290,24 @@ impl GroupResolver {
     /// Calls of Microsoft Graph by what came of them, of which a lookup can take several.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.shared.calls.all()
+    }
+}
+
+impl Place {
+    /// The entry that names a tenant most closely comes first, as for its tokens.
+    fn all(settings: &EntraSettings) -> Vec<Self> {
+        let places = settings.tenants.iter().map(|tenant| Self {
+            tenants: tenant.tenants.clone(),
+            authority: tenant.authority.clone(),
+            graph: tenant.graph.clone(),
+        });
+        let mut places: Vec<Self> = places.collect();
+        places.sort_by_key(|place| match place.tenants {
+            Tenants::One(_) => 0,
+            Tenants::Listed(_) => 1,
+            Tenants::Any => 2,
+        });
+        places
     }
 }
 
@@ -449,5 +473,41 @@ struct Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.flights.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entra::graph::CredentialSettings;
+    use crate::entra::settings::TenantSettings;
+
+    #[test]
+    fn what_is_kept_is_kept_where_nothing_of_it_changed() {
+        let address = |text: &str| -> Url { text.parse().expect("an address") };
+        let settings = |ttl: u64, graph: &str, audience: &str| {
+            let id = "11111111-2222-3333-4444-555555555555";
+            let tenant = TenantSettings::new(
+                Tenants::One(id.parse().expect("an id")),
+                address("https://login.example.com"),
+                address(graph),
+                vec![audience.to_owned()],
+            );
+            let client = id.parse().expect("an id");
+            let credential = CredentialSettings::Secret { client, file: "secret".into() };
+            let graph =
+                GraphSettings { ttl: Duration::from_secs(ttl), ..GraphSettings::new(credential) };
+            EntraSettings { graph: Some(graph), ..EntraSettings::new(vec![tenant]) }
+        };
+        let graph = "https://graph.example.com";
+        let first = GroupResolver::new(&settings(1, graph, "a")).expect("a resolver");
+        let follows = |settings: &EntraSettings| {
+            GroupResolver::following(Some(&first), settings).map(|next| next.is(&first))
+        };
+        assert_eq!(follows(&settings(1, graph, "b")), Some(true));
+        assert_eq!(follows(&settings(2, graph, "a")), Some(false));
+        assert_eq!(follows(&settings(1, "https://graph.example.net", "a")), Some(false));
+        let without = EntraSettings { graph: None, ..settings(1, graph, "a") };
+        assert_eq!(follows(&without), None);
     }
 }
