@@ -12,6 +12,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::{Host, Url};
 
+use crate::tls::Authorities;
+
 /// Why a document could not be fetched. Never holds a secret or a body.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -162,14 +164,29 @@ impl HttpClient {
     /// # Errors
     /// The TLS backend can't be set up.
     pub fn new() -> Result<Self, reqwest::Error> {
-        let builder = || {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Duration::from_secs(5))
-                .pool_max_idle_per_host(2)
-                .user_agent(concat!("stagedoor/", env!("CARGO_PKG_VERSION")))
-        };
+        Self::trusting(&Authorities::default())
+    }
+
+    /// The same, trusting these authorities beside those of the system.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn trusting(more: &Authorities) -> Result<Self, reqwest::Error> {
+        let authorities = more.certificates().iter();
+        let authorities = authorities
+            .map(|der| reqwest::Certificate::from_der(der))
+            .collect::<Result<Vec<_>, _>>()?;
+        let builder = || builder().tls_certs_merge(authorities.clone());
         Ok(Self { client: builder().build()?, direct: builder().no_proxy().build()? })
+    }
+
+    /// A client of a server on this machine: never over a proxy, with TLS of its own.
+    ///
+    /// # Errors
+    /// The TLS backend can't be set up.
+    pub fn local(tls: rustls::ClientConfig) -> Result<Self, reqwest::Error> {
+        let client = builder().no_proxy().tls_backend_preconfigured(tls).build()?;
+        Ok(Self { direct: client.clone(), client })
     }
 
     async fn answer(
@@ -214,6 +231,14 @@ impl HttpClient {
         }
         Ok(Incoming { status, headers, body: body.freeze() })
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .pool_max_idle_per_host(2)
+        .user_agent(concat!("stagedoor/", env!("CARGO_PKG_VERSION")))
 }
 
 impl Exchange for HttpClient {

@@ -11,13 +11,15 @@ extern crate self as stagedoor;
 
 pub mod bounded;
 pub mod clock;
-mod collector;
 pub mod domain;
-pub mod fetch;
 pub(crate) mod nearest;
 pub mod seldom;
 pub mod shutdown;
+pub mod tls;
 pub mod yaml;
+
+mod collector;
+pub mod fetch;
 
 pub mod catalog;
 pub mod entra;

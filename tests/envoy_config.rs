@@ -5,6 +5,8 @@
 
 #[path = "support/envoy.rs"]
 mod envoy;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +23,7 @@ use envoy_types::pb::envoy::service::auth::v3::{
 use envoy_types::pb::google::rpc;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use tls::Mounted;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tonic::{Request, Response, Status};
@@ -28,8 +31,18 @@ use tonic::{Request, Response, Status};
 #[tokio::test]
 async fn envoy_accepts_the_shipped_configurations() {
     let binary = envoy::binary().await.unwrap();
-    for name in ["tcp.yaml", "unix.yaml"] {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name);
+    // With TLS, also the files that it names have to be there.
+    let mounted = Mounted::new();
+    let nobody: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let rendered = EnvoyConfig::tls(nobody, nobody, mounted.folder()).render().unwrap();
+    let with_tls = mounted.path("envoy.yaml");
+    std::fs::write(&with_tls, rendered).unwrap();
+    let shipped = |name| Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name);
+    for (name, file) in [
+        ("tcp.yaml", shipped("tcp.yaml")),
+        ("unix.yaml", shipped("unix.yaml")),
+        ("tls.yaml", with_tls),
+    ] {
         let output = tokio::process::Command::new(&binary)
             .args(["--disable-hot-restart", "--mode", "validate", "--config-path"])
             .arg(&file)

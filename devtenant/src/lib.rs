@@ -5,6 +5,7 @@
 //! Stagedoor can tell the difference; faults can be ordered.
 
 pub mod applications;
+pub mod authority;
 pub mod backstage;
 pub mod certificate;
 pub mod directory;

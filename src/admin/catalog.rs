@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::Admin;
+use super::access::Trusted;
 use super::origin::not_by_a_page;
 use crate::clock::Now;
 
@@ -35,17 +36,13 @@ pub(super) async fn refresh(State(admin): State<Arc<Admin>>, headers: HeaderMap)
 
 /// Has what is held back be adopted.
 pub(super) async fn confirm(
+    _: Trusted,
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Answer {
     if let Err(answer) = not_by_a_page(&headers) {
         return answer;
-    }
-    if !admin.is_loopback {
-        let text =
-            "confirmed is only where the admin port is on loopback: anybody reaches this one\n";
-        return (StatusCode::FORBIDDEN, text.to_owned());
     }
     let Ok(Confirmation { id }) = serde_json::from_slice(&body) else {
         return (StatusCode::BAD_REQUEST, "expected `{\"id\": \"…\"}`\n".to_owned());

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Admin;
+use super::access::Trusted;
 use super::origin::not_by_a_page;
 use crate::audit::LATEST_DENIALS;
 
@@ -22,15 +23,14 @@ struct Denials {
     denials: Vec<Box<RawValue>>,
 }
 
-/// The latest denials as JSON. They say who was denied what, so only this machine may ask.
-pub(super) async fn denials(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+/// The latest denials as JSON. They say who was denied what, so not everybody may ask.
+pub(super) async fn denials(
+    _: Trusted,
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+) -> Response {
     if let Err(answer) = not_by_a_page(&headers) {
         return answer.into_response();
-    }
-    if !admin.is_loopback {
-        let text = "denials are told only where the admin port is on loopback: anybody reaches \
-                    this one\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
     }
     let audit = &admin.watched.audit;
     let denials = Denials {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::access::Trusted;
 use super::origin::not_by_a_page;
 use crate::authorizer::explain::{Explanation, Section};
 use crate::clock::Now;
@@ -46,19 +47,15 @@ struct Explained<'a> {
 
 /// Explains a request that is described in JSON, as JSON, text or a page, by `accept`.
 ///
-/// It tells who owns what and who is in which group, so only this machine may ask.
+/// It tells who owns what and who is in which group, so not everybody may ask.
 pub(super) async fn explain(
+    _: Trusted,
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     if let Err(answer) = not_by_a_page(&headers) {
         return answer.into_response();
-    }
-    if !admin.is_loopback {
-        let text =
-            "explained is only where the admin port is on loopback: anybody reaches this one\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
     }
     let asked: Asked = match serde_json::from_slice(&body) {
         Ok(asked) => asked,

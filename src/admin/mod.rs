@@ -1,10 +1,11 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
-//! Nothing here tells a secret. Some calls change something: catalog and configuration can
-//! be read again now, what is held back of the catalog be confirmed, and what is logged be
-//! set. Two tell of callers, to this machine only: one explains decisions, one lists the
-//! latest denials.
+//! Nothing here tells a secret. Some calls change something: the catalog can be read again
+//! now, what is held back of it be confirmed, the configuration be read again, and what is
+//! logged be set. Two tell of callers: one explains decisions, one lists the latest denials.
+//! All but the first of these are only for this machine, or for those who showed who they are.
 
+mod access;
 mod catalog;
 mod denials;
 mod explain;
@@ -15,6 +16,7 @@ mod readiness;
 mod reload;
 mod serve;
 pub mod status;
+pub(crate) mod token;
 
 use std::sync::Arc;
 
@@ -27,10 +29,12 @@ use axum::routing::{get, post};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+pub use access::Access;
 pub use readiness::Readiness;
 pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
 pub use status::Watched;
+pub use token::{AdminToken, AdminTokenError};
 
 use crate::authorizer::Current;
 use crate::catalog::Catalog;
@@ -54,12 +58,13 @@ pub struct Admin {
     pub reloads: Reloads,
     /// What is logged, where that can be changed.
     pub log: Option<LogFilter>,
-    /// Whether only this machine reaches the port.
-    pub is_loopback: bool,
+    /// Who may ask.
+    pub access: Access,
 }
 
 /// The admin port's pages.
 pub fn router(admin: Admin) -> Router {
+    let access = Arc::new(admin.access.clone());
     let admin = Arc::new(admin);
     // What probes and scrapers ask is asked under any name.
     let probes = Router::new()
@@ -78,6 +83,7 @@ pub fn router(admin: Admin) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))
         .merge(probes)
         .with_state(admin)
+        .layer(from_fn_with_state(access, access::judge))
 }
 
 /// 200 when requests can be decided, 503 with what is missing otherwise.

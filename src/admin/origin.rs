@@ -55,7 +55,7 @@ pub(super) async fn no_other_name(
     request: Request,
     next: Next,
 ) -> Response {
-    if admin.is_loopback && !only_host(request.headers()).is_some_and(is_of_no_dns) {
+    if admin.access.is_loopback && !only_host(request.headers()).is_some_and(is_of_no_dns) {
         let text = "ask for an address such as `127.0.0.1`, or for `localhost`: under another \
                     name a page from elsewhere could ask too\n";
         return (StatusCode::MISDIRECTED_REQUEST, text).into_response();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use super::access::Trusted;
 use super::origin::not_by_a_page;
 use super::{Admin, json_response};
 
@@ -118,14 +119,13 @@ impl Reloads {
 }
 
 /// Reads the whole configuration again. 200 where it is in force, 409 where it was refused.
-pub(super) async fn reload(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+pub(super) async fn reload(
+    _: Trusted,
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+) -> Response {
     if let Err(answer) = not_by_a_page(&headers) {
         return answer.into_response();
-    }
-    if !admin.is_loopback {
-        let text =
-            "reloaded is only where the admin port is on loopback: anybody reaches this one\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
     }
     match admin.reloads.ask().await {
         Some(outcome) => {

@@ -25,11 +25,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes as Services;
 
-use crate::admin::{self, Admin, Readiness, Reloads, Watched};
+use crate::admin::{self, Access, Admin, AdminToken, Readiness, Reloads, Watched};
 use crate::audit::{AuditTask, AuditWriter};
 use crate::authorizer::Current;
 use crate::authorizer::explain::Explainer;
 use crate::catalog::Catalog;
+use crate::clock::Now;
 use crate::config::Config;
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
 use crate::ext_authz::{CallLimits, CheckService, Endpoint};
@@ -37,6 +38,7 @@ use crate::fetch::HttpClient;
 use crate::serve::{BoundAddress, DrainReport, Pulse, Server, Unwell};
 use crate::shutdown::{Shutdown, Stage};
 use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
+use crate::tls::{Protocol, ServerTls, TlsSettings};
 
 use generation::Generation;
 use recorder::Recorder;
@@ -62,8 +64,11 @@ pub struct App {
     server: Server,
     check: CheckService<Explainer>,
     service: Endpoint<Explainer, Recorder>,
+    tls: Option<ServerTls>,
     admin: TcpListener,
     admin_address: SocketAddr,
+    admin_tls: Option<ServerTls>,
+    admin_token: Option<AdminToken>,
     registry: Arc<Registry>,
     log: Option<LogFilter>,
     health: health::Health,
@@ -119,9 +124,12 @@ impl App {
     /// The first thing that can't be had, by name.
     pub async fn build(config: Config) -> Result<Self, AppError> {
         let started = (SystemTime::now(), Instant::now());
-        let http = HttpClient::new().map_err(|e| AppError::start("the HTTP client", e))?;
+        let http = HttpClient::trusting(&config.authorities)
+            .map_err(|e| AppError::start("the HTTP client", e))?;
         let http = Arc::new(http);
         let (serve, admin) = (config.serve.clone(), config.admin);
+        let (tls, admin_tls) = (config.tls.clone(), config.admin_tls.clone());
+        let admin_token_file = config.admin_token_file.clone();
         let (audit, telemetry) = (config.audit.clone(), config.telemetry.clone());
         let (fixed, watch, origin) =
             (config.fixed.clone(), config.reload.watch, config.origin.clone());
@@ -164,7 +172,14 @@ impl App {
         let file = origin.as_ref().map(|origin| origin.file.display().to_string());
         let version = origin.as_ref().map(|origin| Arc::clone(&origin.version));
         let (reloads, asked) = Reloads::new(file, version);
-        let server = Server::bind(serve).await.map_err(|e| AppError::start("listen.grpc", e))?;
+        let tls = server_tls("listen.tls", tls, Protocol::Grpc)?;
+        let admin_tls = server_tls("listen.admin_tls", admin_tls, Protocol::Admin)?;
+        let admin_token = admin_token_file.map(AdminToken::load).transpose().map_err(|error| {
+            AppError::Configuration(format!("listen.admin_token_file: {error}"))
+        })?;
+        let server = Server::bind_with(serve, tls.as_ref())
+            .await
+            .map_err(|e| AppError::start("listen.grpc", e))?;
         let watched = Watched {
             reloads: reloads.clone(),
             current: current.clone(),
@@ -180,6 +195,7 @@ impl App {
             audit: records.clone(),
             serve: server.stats(),
             check: check.clone(),
+            tls: tls.iter().chain(&admin_tls).cloned().collect(),
         };
         registry.register_collector(Box::new(parts));
         registry.register_collector(Box::new(behind::Behind {
@@ -210,8 +226,11 @@ impl App {
             server,
             check,
             service,
+            tls,
             admin,
             admin_address,
+            admin_tls,
+            admin_token,
             registry: Arc::new(registry),
             log: None,
             health,
@@ -265,8 +284,8 @@ impl App {
         Self { systemd, ..self }
     }
 
-    /// Notified, configuration, catalog and policies are read again at once, and the audit file
-    /// opened anew, for when it was renamed: what SIGHUP does.
+    /// Notified, configuration, catalog, policies and certificates are read again at once, and the
+    /// audit file opened anew, for when it was renamed: what SIGHUP does.
     #[must_use]
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)
@@ -283,6 +302,10 @@ impl App {
             tracing::info!(%address, "asking is open to Envoy");
         }
         tracing::info!(address = %self.admin_address, "the admin port is open");
+        let is_loopback = self.admin_address.ip().to_canonical().is_loopback();
+        if self.admin_token.is_some() && self.admin_tls.is_none() && !is_loopback {
+            tracing::warn!("the admin token can be read on its way: give `listen.admin_tls`");
+        }
 
         let mut tasks = JoinSet::new();
         let (mut reloader, stop) = (self.reloader, shutdown.receiver());
@@ -311,11 +334,29 @@ impl App {
             watched: self.watched,
             current: self.current.clone(),
             reloads: self.reloads.clone(),
-            is_loopback: self.admin_address.ip().is_loopback(),
+            access: Access {
+                is_loopback,
+                token: self.admin_token.clone(),
+                certificates: self.admin_tls.as_ref().is_some_and(ServerTls::asks_clients),
+            },
         });
-        let listener = self.admin;
+        for tls in self.tls.iter().chain(&self.admin_tls) {
+            let (tls, stop) = (tls.clone(), shutdown.receiver());
+            tasks.spawn(named("certificates", async move {
+                tls.run(stop).await;
+                None
+            }));
+        }
+        if let Some(token) = self.admin_token {
+            let stop = shutdown.receiver();
+            tasks.spawn(named("admin token", async move {
+                token.run(stop).await;
+                None
+            }));
+        }
+        let (listener, tls) = (self.admin, self.admin_tls.clone());
         tasks.spawn(named("admin", async move {
-            admin::serve(listener, pages).await;
+            admin::serve(listener, tls, pages).await;
             None
         }));
         let (pulse, systemd) = (self.server.pulse(), self.systemd.clone());
@@ -336,11 +377,12 @@ impl App {
                 report = &mut serving => break Ok(report),
                 () = self.reload.notified() => {
                     tracing::info!(
-                        "reading configuration, catalog and policies again, and opening the audit file anew"
+                        "reading configuration, catalog, policies and certificates again, and opening the audit file anew"
                     );
                     self.audit.reopen();
                     self.catalog.refresh_now();
                     self.current.load().authorizer().policy.reload_now();
+                    self.tls.iter().chain(&self.admin_tls).for_each(ServerTls::reload_now);
                     self.reloads.order();
                 }
                 Some(ended) = tasks.join_next() => {
@@ -373,6 +415,19 @@ async fn watch_over(pulse: Pulse, systemd: Systemd) -> Option<Ended> {
         }
         tokio::time::sleep(every).await;
     }
+}
+
+/// What a listener shows, if it has TLS.
+fn server_tls(
+    what: &str,
+    settings: Option<TlsSettings>,
+    protocol: Protocol,
+) -> Result<Option<ServerTls>, AppError> {
+    let load = |settings| ServerTls::load(settings, protocol, Now::read());
+    settings
+        .map(load)
+        .transpose()
+        .map_err(|error| AppError::Configuration(format!("{what}: {error}")))
 }
 
 /// Writes what is still queued, for a bounded time.

@@ -18,6 +18,7 @@ use crate::entra::GroupResolver;
 use crate::ext_authz::CheckService;
 use crate::serve::ServeStats;
 use crate::telemetry;
+use crate::tls::ServerTls;
 
 /// The parts that are asked.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     pub(super) audit: AuditSender,
     pub(super) serve: Arc<ServeStats>,
     pub(super) check: CheckService<Explainer>,
+    pub(super) tls: Vec<ServerTls>,
 }
 
 impl Collector for Parts {
@@ -123,6 +125,23 @@ impl Collector for Parts {
             let found = ConstGauge::new(count(found));
             found.encode(findings.encode_family(&[("kind", kind.code())])?)?;
         }
+        let tls: Vec<_> = self.tls.iter().map(ServerTls::status).collect();
+        if !tls.is_empty() {
+            let help = "Seconds until the certificate in use expires, by listener";
+            let name = "stagedoor_tls_certificate_expiry_seconds";
+            let mut expiries = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for listener in &tls {
+                let left = ConstGauge::new(listener.not_after.saturating_sub(now.unix));
+                left.encode(expiries.encode_family(&[("listener", listener.listener)])?)?;
+            }
+            let help = "1 while the certificate files as they are now are in use, by listener";
+            let name = "stagedoor_tls_certificate_current";
+            let mut current = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for listener in &tls {
+                let is = ConstGauge::new(f64::from(u8::from(listener.last_error.is_none())));
+                is.encode(current.encode_family(&[("listener", listener.listener)])?)?;
+            }
+        }
         let help = "Refreshes of the catalog that failed, by what failed";
         let mut failures = encoder.encode_descriptor(
             "stagedoor_catalog_refresh_failures",
@@ -161,6 +180,11 @@ impl Collector for Parts {
             "stagedoor_connection_preface_failures",
             "Connections closed because they did not begin HTTP/2 in time",
             serve.preface_failures(),
+        )?;
+        counter(
+            "stagedoor_tls_handshake_failures",
+            "Connections that did not get through their TLS handshake",
+            tls.iter().map(|listener| listener.handshake_failures).sum(),
         )?;
         counter(
             "stagedoor_connection_panics",

@@ -25,6 +25,7 @@ use super::form::{CatalogWhat, ConfigWhat, Instant, RecordForm};
 use super::loss::{Gap, Lost};
 use crate::collector::{reach, resource};
 use crate::seldom::Seldom;
+use crate::tls::Authorities;
 
 /// Records that wait or are on their way; one more is dropped and counted.
 const QUEUE: usize = 8192;
@@ -60,9 +61,9 @@ impl OtlpCounters {
 impl Otlp {
     /// Prepares sending. The collector need not be there. Must be called on a runtime,
     /// which carries the connection.
-    pub(super) fn new(endpoint: &Url) -> Result<Self, ExporterBuildError> {
+    pub(super) fn new(endpoint: &Url, more: &Authorities) -> Result<Self, ExporterBuildError> {
         let exporter = opentelemetry_otlp::LogExporter::builder().with_tonic();
-        Ok(Self::with(reach(exporter, endpoint, None).build()?))
+        Ok(Self::with(reach(exporter, endpoint, None, more).build()?))
     }
 
     fn with(exporter: impl LogExporter + 'static) -> Self {
@@ -407,7 +408,8 @@ mod tests {
     #[tokio::test]
     async fn a_collector_is_reached_by_https_too() {
         for endpoint in ["https://127.0.0.1:9", "http://127.0.0.1:9"] {
-            Otlp::new(&endpoint.parse().expect("an address")).expect("prepared");
+            let endpoint = endpoint.parse().expect("an address");
+            Otlp::new(&endpoint, &Authorities::default()).expect("prepared");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::Member;
+use crate::tls::Authorities;
 
 /// Where records go, and what is in them.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct AuditSettings {
     pub queue: usize,
     /// An OTLP collector that gets them too, by gRPC.
     pub otlp: Option<Url>,
+    /// What the collector's certificate may come from, beside the system's authorities.
+    pub authorities: Authorities,
     /// What is left out.
     pub content: ContentSettings,
 }
@@ -26,7 +29,8 @@ impl AuditSettings {
     #[must_use]
     pub fn to(sink: AuditSink) -> Self {
         let content = ContentSettings { facts: true, mask: Vec::new(), pseudonyms: None };
-        Self { sink, rotate: None, queue: 8192, otlp: None, content }
+        let authorities = Authorities::default();
+        Self { sink, rotate: None, queue: 8192, otlp: None, authorities, content }
     }
 }
 

@@ -123,7 +123,7 @@ impl AuditWriter {
             Some(_) if tokio::runtime::Handle::try_current().is_err() => {
                 return Err(AuditError::NoRuntime);
             }
-            Some(endpoint) => Some(Otlp::new(endpoint)?),
+            Some(endpoint) => Some(Otlp::new(endpoint, &settings.authorities)?),
         };
         Self::start_with(sink, otlp, Presenter::new(&settings.content)?, settings.queue)
     }

@@ -114,7 +114,7 @@ fn split(url: &str) -> anyhow::Result<(&str, &str)> {
 /// Everything that decides, with keys and catalog fetched once.
 async fn authorizer(config: Config) -> anyhow::Result<Authorizer> {
     let policy = super::config::policy(&config)?;
-    let http = Arc::new(HttpClient::new()?);
+    let http = Arc::new(HttpClient::trusting(&config.authorities)?);
     let resolver = GroupResolver::new(&config.entra);
     let overage = overage(config.overage, resolver.as_ref());
     if let Some(resolver) = resolver {

@@ -74,7 +74,7 @@ async fn fetch(
     config: &Config,
     authenticator: &Authenticator,
 ) -> anyhow::Result<Option<Snapshot>> {
-    let http = HttpClient::new()?;
+    let http = HttpClient::trusting(&config.authorities)?;
     if args.keys.is_none() && !args.offline {
         for error in authenticator.fetch_once(&http).await {
             super::note(&format!("keys: {error}"));

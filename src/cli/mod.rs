@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no (a denied check, a rejected token, a
 //! failure at run time); 2 the command line is wrong; 3 the configuration is wrong.
 
+mod admin;
 mod audit;
 mod check;
 mod config;

@@ -8,6 +8,8 @@ use opentelemetry_http::{HttpClient, HttpError};
 use tokio::runtime::Handle;
 use url::Url;
 
+use crate::tls::Authorities;
+
 /// An answer is empty, or says in a few words what was not taken.
 const MAX_ANSWER: usize = 64 * 1024;
 /// As OpenTelemetry has it where nothing else is said.
@@ -23,8 +25,12 @@ pub(crate) struct HttpSender {
 
 impl HttpSender {
     /// A client for a collector at `endpoint`, whose certificate must be of these authorities,
-    /// if there are some. Over https the environment's proxy is used, if one is set there.
-    pub(crate) fn new(endpoint: &Url, authorities: Option<&[u8]>) -> Result<Self, reqwest::Error> {
+    /// if there are some, or of the system's and these `more`. Over https the environment's proxy is used, if one is set there.
+    pub(crate) fn new(
+        endpoint: &Url,
+        authorities: Option<&[u8]>,
+        more: &Authorities,
+    ) -> Result<Self, reqwest::Error> {
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
@@ -34,9 +40,14 @@ impl HttpSender {
         if endpoint.scheme() != "https" {
             builder = builder.no_proxy();
         }
-        if let Some(pem) = authorities {
-            builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
-        }
+        builder = match authorities {
+            Some(pem) => builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?),
+            None => {
+                let more = more.certificates().iter();
+                let more = more.map(|der| reqwest::Certificate::from_der(der));
+                builder.tls_certs_merge(more.collect::<Result<Vec<_>, _>>()?)
+            }
+        };
         Ok(Self { client: builder.build()?, runtime: Handle::current() })
     }
 

@@ -14,6 +14,8 @@ use opentelemetry_sdk::Resource;
 use url::Url;
 use uuid::Uuid;
 
+use crate::tls::Authorities;
+
 pub(crate) use headers::headers;
 pub(crate) use http::HttpSender;
 
@@ -27,6 +29,8 @@ pub struct CollectorSettings {
     /// The authorities that its certificate must be of, as PEM, instead of those that the
     /// system trusts.
     pub ca_file: Option<PathBuf>,
+    /// What it may come from beside the system's authorities, where there is no `ca_file`.
+    pub more: Authorities,
 }
 
 /// The two ways that every collector understands.
@@ -59,19 +63,24 @@ pub(crate) fn reach<B: WithExportConfig + WithTonicConfig>(
     exporter: B,
     endpoint: &Url,
     authorities: Option<&[u8]>,
+    more: &Authorities,
 ) -> B {
     let exporter = exporter.with_endpoint(endpoint.as_str());
-    match tls(endpoint, authorities) {
+    match tls(endpoint, authorities, more) {
         Some(tls) => exporter.with_tls_config(tls),
         None => exporter,
     }
 }
 
 /// What a gRPC connection to `endpoint` is secured with. The client by itself trusts nobody.
-pub(crate) fn tls(endpoint: &Url, authorities: Option<&[u8]>) -> Option<ClientTlsConfig> {
+pub(crate) fn tls(
+    endpoint: &Url,
+    authorities: Option<&[u8]>,
+    more: &Authorities,
+) -> Option<ClientTlsConfig> {
     (endpoint.scheme() == "https").then(|| match authorities {
         Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-        None => ClientTlsConfig::new().with_native_roots(),
+        None => ClientTlsConfig::new().with_native_roots().trust_anchors(more.anchors()),
     })
 }
 

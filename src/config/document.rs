@@ -11,6 +11,7 @@ mod denial;
 mod entra;
 mod policy;
 mod reload;
+mod transport;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 pub(super) use policy::Policy;
 pub(super) use reload::Reload;
+pub(super) use transport::{Outgoing, Tls};
 
 /// The configuration of Stagedoor.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -53,6 +55,8 @@ pub(super) struct Document {
     pub(super) audit: Audit,
     /// Logs, traces and metrics.
     pub(super) telemetry: Telemetry,
+    /// Connections to others.
+    pub(super) outgoing: Outgoing,
     /// When this file is read again.
     pub(super) reload: Reload,
 }
@@ -78,11 +82,21 @@ pub(super) struct Listen {
     /// from each other: that costs more, and is here to be compared with.
     #[schemars(range(max = 1024))]
     pub(super) workers: Option<u32>,
+    /// What the TCP listeners of `grpc` show, and whom they let in. Without, they don't
+    /// speak TLS.
+    pub(super) tls: Option<Tls>,
     /// Where health, readiness and metrics are: `address:port`.
     pub(super) admin: String,
-    /// The listeners, as written above, that may be reached from other machines
-    /// although they don't speak TLS. Every other address must be on loopback: who
-    /// can reach a listener can ask it for decisions and read its metrics.
+    /// The same for `admin`. With `client_ca_file`, a client may show no certificate, but
+    /// then gets nothing but `/live` and `/ready`, unless it has the token.
+    pub(super) admin_tls: Option<Tls>,
+    /// The file that holds the bearer token that `admin` asks for, at least 32 characters;
+    /// read again within seconds of a change. `/live` and `/ready` need none.
+    pub(super) admin_token_file: Option<String>,
+    /// The listeners, as written above, that don't speak TLS and may be reached from other
+    /// machines all the same, or of which anybody may ask `admin`. Every other address must
+    /// be on loopback or have TLS: who can reach a listener can ask it for decisions and
+    /// read its metrics.
     pub(super) allow_plaintext_on: Vec<String>,
 }
 
@@ -92,7 +106,10 @@ impl Default for Listen {
             grpc: Vec::new(),
             unix_socket_mode: "0660".to_owned(),
             workers: None,
+            tls: None,
             admin: "127.0.0.1:9192".to_owned(),
+            admin_tls: None,
+            admin_token_file: None,
             allow_plaintext_on: Vec::new(),
         }
     }

@@ -50,6 +50,7 @@ impl Fixed {
             limits: document.limits.clone(),
             audit: document.audit.clone(),
             telemetry: document.telemetry.clone(),
+            outgoing: document.outgoing.clone(),
             reload: Reload::default(),
         };
         let mut value = serde_json::to_value(document).unwrap_or_default();

@@ -38,6 +38,7 @@ use crate::policy::PolicySettings;
 use crate::routing::{Delegations, RouteSettings, RouteTable};
 use crate::serve::ServeSettings;
 use crate::telemetry::TelemetrySettings;
+use crate::tls::{Authorities, TlsSettings};
 
 /// Everything a file says, checked, with its defaults filled in and its relative
 /// paths resolved against its folder. Holds no secret: those stay in their files.
@@ -45,8 +46,16 @@ use crate::telemetry::TelemetrySettings;
 pub struct Config {
     /// Where health, readiness and metrics are.
     pub admin: SocketAddr,
+    /// What the admin port shows, if it has TLS.
+    pub admin_tls: Option<TlsSettings>,
+    /// The file with the token that the admin port asks for.
+    pub admin_token_file: Option<PathBuf>,
     /// The gRPC listeners.
     pub serve: ServeSettings,
+    /// What those of them show that have TLS.
+    pub tls: Option<TlsSettings>,
+    /// Who is trusted beside the system's authorities.
+    pub authorities: Authorities,
     /// Which tokens are accepted.
     pub entra: EntraSettings,
     /// Where the groups come from that a token doesn't list.

@@ -1,10 +1,13 @@
 mod catalog_routes;
 mod denial;
+mod transport;
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use devtenant::authority::Authority;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,6 +17,7 @@ use crate::audit::{AuditSink, Member, PseudonymSettings, RotateSettings};
 use crate::catalog::SourceSettings;
 use crate::serve::ListenAddress;
 use crate::telemetry::OtlpProtocol;
+use crate::tls::ClientName;
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const OTHER: &str = "aaaaaaaa-2222-3333-4444-555555555555";
@@ -40,7 +44,34 @@ fn folder() -> TempDir {
     fs::write(folder.path().join("de.yaml"), "titles: {caller: Kein Zugriff}").expect("file");
     fs::write(folder.path().join("page.html"), "<h1>{{ title }}</h1>").expect("file");
     fs::write(folder.path().join("audit-key"), [7; 32]).expect("file");
+    fs::write(folder.path().join("admin-token"), "0123456789abcdef0123456789abcdef\n")
+        .expect("file");
+    for (name, text) in certificates() {
+        fs::write(folder.path().join(name), text).expect("file");
+    }
     folder
+}
+
+/// An authority, and certificates of it: a good one, one of another key, an expired one, and
+/// one that isn't good yet.
+fn certificates() -> &'static [(&'static str, String)] {
+    static MADE: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
+        let authority = Authority::new("Contoso").expect("authority");
+        let issue = |days| authority.issue_for(&["stagedoor.example.com"], days).expect("issued");
+        let (good, other) = (issue(-1..30), issue(-1..30));
+        let (old, early) = (issue(-9..-1), issue(1..9));
+        vec![
+            ("ca.crt", authority.certificate().to_owned()),
+            ("tls.crt", good.certificate),
+            ("tls.key", good.key),
+            ("other.key", other.key),
+            ("old.crt", old.certificate),
+            ("old.key", old.key),
+            ("early.crt", early.certificate),
+            ("early.key", early.key),
+        ]
+    });
+    &MADE
 }
 
 /// A minimal file in which one section is another, on the first line.
@@ -96,7 +127,10 @@ listen:
   grpc: ["127.0.0.1:9191", "unix:/run/stagedoor/stagedoor.sock", "0.0.0.0:9393"]
   unix_socket_mode: "0660"
   workers: 3
+  tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: ["spiffe://cluster.local/ns/edge/sa/envoy"] }
   admin: "127.0.0.1:9192"
+  admin_tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: [ops.example.com] }
+  admin_token_file: admin-token
   allow_plaintext_on: ["0.0.0.0:9393"]
 entra:
   clock_skew: 60s
@@ -227,6 +261,7 @@ telemetry:
   ca_file: audit-key
   sample_ratio: 0.25
   metrics_every: 30s
+outgoing: { ca_files: [ca.crt] }
 reload: { watch: true, every: 7s }
 "#;
 
@@ -263,12 +298,23 @@ fn the_least() {
 fn everything() {
     let folder = folder();
     let config = Config::parse(FULL, folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.serve.listeners.len(), 3);
-    assert_eq!(config.serve.workers, 3);
+    let listener = |text: &str| text.parse().expect("address");
     assert_eq!(
-        config.serve.listeners[1],
-        ListenAddress::Unix { path: "/run/stagedoor/stagedoor.sock".into(), mode: 0o660 }
+        config.serve.listeners,
+        [
+            ListenAddress::Tls(listener("127.0.0.1:9191")),
+            ListenAddress::Unix { path: "/run/stagedoor/stagedoor.sock".into(), mode: 0o660 },
+            ListenAddress::Tcp(listener("0.0.0.0:9393")),
+        ]
     );
+    let tls = config.tls.expect("given");
+    assert_eq!(tls.certificate_file, folder.path().join("tls.crt"));
+    assert_eq!(tls.client_ca_file, Some(folder.path().join("ca.crt")));
+    assert_eq!(tls.clients.len(), 1);
+    let admin = config.admin_tls.expect("given");
+    assert_eq!(admin.clients, [ClientName::Dns("ops.example.com".into())]);
+    assert_eq!(config.admin_token_file, Some(folder.path().join("admin-token")));
+    assert_eq!(config.serve.workers, 3);
     let [government, external, partners] = config.entra.tenants.as_slice() else {
         panic!("three tenants")
     };
@@ -364,8 +410,8 @@ telemetry: { log_format: jsno, otlp_endpoint: "ftp://x" }
     check(
         text,
         &[
-            "3:10: listen.grpc[0]: `0.0.0.0:9191` can be reached from other machines, without TLS: use loopback or a Unix socket, or add it to `listen.allow_plaintext_on`",
-            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `admin`, `allow_plaintext_on`)",
+            "3:10: listen.grpc[0]: `0.0.0.0:9191` can be reached from other machines, without TLS: use loopback or a Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`",
+            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
             "6:15: entra.clock_skew: must be from `0ms` to `5m`",
             "7:9: entra.keys: expected a mapping, found the number `5`",
             "9:11: entra.tenants[0].id: expected a GUID like `11111111-2222-3333-4444-555555555555`",
@@ -397,7 +443,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `reload`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
         ],
     );
     check(
@@ -405,7 +451,7 @@ fn structure() {
         &[
             "1:1: missing key `catalog`: who owns what",
             "1:1: missing key `entra`: which tokens are accepted",
-            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `admin`, `allow_plaintext_on`)",
+            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
         ],
     );
     let section = |section, body, expected| check_section(section, body, expected);
@@ -476,7 +522,8 @@ fn structure() {
 #[test]
 fn listeners() {
     let bad = |body: &str, expected: &str| check_section("listen", body, expected);
-    let open = "can be reached from other machines, without TLS: use loopback or a Unix socket, or add it to `listen.allow_plaintext_on`";
+    let open = "can be reached from other machines, without TLS: use loopback or a Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`";
+    let by_anybody = "can be reached from other machines, by anybody: use loopback, give `listen.admin_token_file`, or `listen.admin_tls` with `client_ca_file`, or add it to `listen.allow_plaintext_on`";
     bad(
         "{grpc: ['localhost:1']}",
         "1:17: listen.grpc[0]: expected `address:port`, such as `127.0.0.1:9191`, or `unix:/path`",
@@ -485,7 +532,7 @@ fn listeners() {
     bad("{grpc: ['127.0.0.1:1', '[::]:1']}", &format!("1:32: listen.grpc[1]: `[::]:1` {open}"));
     bad(
         "{grpc: ['127.0.0.1:1'], admin: '10.0.0.1:2'}",
-        &format!("1:40: listen.admin: `10.0.0.1:2` {open}"),
+        &format!("1:40: listen.admin: `10.0.0.1:2` {by_anybody}"),
     );
     bad(
         "{grpc: ['127.0.0.1:1'], admin: 'unix:/x'}",

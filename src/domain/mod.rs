@@ -18,6 +18,7 @@ mod plain;
 mod principal;
 mod reason;
 mod request;
+mod spiffe;
 mod target;
 mod trace;
 
@@ -39,5 +40,7 @@ pub use plain::plain;
 pub use principal::{ClientAuth, GroupName, Holder, IdentityKind, Principal, TokenFacts};
 pub use reason::{Fault, Reason};
 pub use request::{Credentials, Request, RequestLine};
+pub use spiffe::SpiffeId;
+pub(crate) use spiffe::is_spiffe;
 pub use target::{Action, Demands, Gate, Target};
 pub use trace::{B3, TraceContext, TraceIds};

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::ServeStats;
 use super::listener::{Accepted, Listener};
 use crate::seldom::Seldom;
+use crate::tls::ServerTls;
 
 /// The first wait after an error, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -31,6 +32,9 @@ pub(super) trait Accept {
 pub(super) trait Handover: Send + 'static {
     /// The connection on a runtime.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// What makes its TLS handshake, where it begins with one.
+    fn tls(&self) -> Option<ServerTls>;
 
     /// Takes it in on the runtime of the caller.
     fn take(self) -> io::Result<Self::Io>;

@@ -17,14 +17,16 @@ use pin_project_lite::pin_project;
 use rand::{Rng, RngExt};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tower::util::ServiceExt;
 
 use super::preface::Prefaced;
+use super::secured::Secured;
 use super::stall::Stalling;
 use super::{ServeSettings, ServeStats};
+use crate::tls::ServerTls;
 
 /// Streams that a client opened and took back before they were looked at; one
 /// more and it is sent away (the rapid reset attack, CVE-2023-44487).
@@ -127,6 +129,7 @@ impl Terms {
     pub(super) async fn serve<I, S>(
         self,
         io: I,
+        tls: Option<ServerTls>,
         service: S,
         mut closing: watch::Receiver<bool>,
     ) -> Ended
@@ -139,21 +142,11 @@ impl Terms {
             // The sender is gone when the server is, which is an end as well.
             let _ = closing.wait_for(|closing| *closing).await;
         });
-        let io = Stalling::new(io, self.write_timeout);
         let io = tokio::select! {
             biased;
-            read = timeout(self.preface_timeout, Prefaced::read(io)) => match read {
-                Ok(Ok(io)) => io,
-                Ok(Err(error)) => {
-                    self.stats.preface_failed();
-                    tracing::debug!(%error, "a connection did not begin as HTTP/2 does");
-                    return Ended::Finished;
-                }
-                Err(_) => {
-                    self.stats.preface_failed();
-                    tracing::debug!("a connection did not begin in time");
-                    return Ended::Finished;
-                }
+            begun = self.begin(Stalling::new(io, self.write_timeout), tls) => match begun {
+                Some(io) => io,
+                None => return Ended::Finished,
             },
             () = &mut closing => return Ended::Finished,
         };
@@ -182,6 +175,26 @@ impl Terms {
         }
         // In a drain one clock runs for all connections, and it isn't here.
         finished(connection.await)
+    }
+
+    /// What a client does first, with one deadline for all of it.
+    async fn begin<I>(&self, io: I, tls: Option<ServerTls>) -> Option<Prefaced<Secured<I>>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        let deadline = Instant::now() + self.preface_timeout;
+        let io = match tls {
+            None => Secured::Plain(io),
+            // Room for a handshake, only while there is one.
+            Some(tls) => Secured::Tls(Box::new(Box::pin(tls.handshake(io, deadline)).await?)),
+        };
+        match timeout_at(deadline, Prefaced::read(io)).await {
+            Ok(Ok(io)) => return Some(io),
+            Ok(Err(error)) => tracing::debug!(%error, "a connection did not begin as HTTP/2 does"),
+            Err(_) => tracing::debug!("a connection did not begin in time"),
+        }
+        self.stats.preface_failed();
+        None
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use super::ListenAddress;
 use super::accept::Handover;
+use crate::tls::ServerTls;
 
 /// Connections that the kernel holds until they are accepted (it may hold fewer).
 const BACKLOG: u32 = 1024;
@@ -41,6 +42,9 @@ pub enum BindError {
         /// The system's words.
         cause: io::Error,
     },
+    /// TLS is asked for, and there is no certificate.
+    #[error("cannot listen on `{0}` with TLS: there is no certificate")]
+    NoCertificate(SocketAddr),
     /// A thread that connections are served on can't be started.
     #[error("cannot start the threads that connections are served on: {0}")]
     Workers(io::Error),
@@ -69,7 +73,7 @@ pub enum BindError {
 /// One socket that listens. Dropped, it leaves no file behind.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(SocketAddr, TcpListener),
+    Tcp(SocketAddr, TcpListener, Option<ServerTls>),
     // The file goes first, while the open socket still keeps its inode from being
     // given to another file.
     Unix(SocketFile, UnixListener),
@@ -78,16 +82,23 @@ pub(super) enum Listener {
 /// A connection of any kind of listener, on no runtime.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Tcp(std::net::TcpStream),
+    Tcp(std::net::TcpStream, Option<ServerTls>),
     Unix(std::os::unix::net::UnixStream),
 }
 
 impl Handover for Accepted {
     type Io = Stream;
 
+    fn tls(&self) -> Option<ServerTls> {
+        match self {
+            Self::Tcp(_, tls) => tls.clone(),
+            Self::Unix(_) => None,
+        }
+    }
+
     fn take(self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            Self::Tcp(stream, _) => TcpStream::from_std(stream).map(Stream::Tcp),
             Self::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
         }
     }
@@ -101,11 +112,16 @@ pub(super) enum Stream {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+    pub(super) async fn bind(
+        address: &ListenAddress,
+        tls: Option<&ServerTls>,
+    ) -> Result<Self, BindError> {
         match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address)
-                .await
-                .map_err(|cause| BindError::Tcp { address: *address, cause }),
+            ListenAddress::Tcp(address) => bind_tcp(*address, None).await,
+            ListenAddress::Tls(address) => match tls {
+                Some(tls) => bind_tcp(*address, Some(tls.clone())).await,
+                None => Err(BindError::NoCertificate(*address)),
+            },
             ListenAddress::Unix { path, mode } => bind_unix(path, *mode).await,
         }
     }
@@ -113,19 +129,19 @@ impl Listener {
     /// Where it really listens.
     pub(super) fn address(&self) -> BoundAddress {
         match self {
-            Self::Tcp(address, _) => BoundAddress::Tcp(*address),
+            Self::Tcp(address, _, _) => BoundAddress::Tcp(*address),
             Self::Unix(file, _) => BoundAddress::Unix(file.path.clone()),
         }
     }
 
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let accepted = match self {
-            Self::Tcp(_, listener) => {
+            Self::Tcp(_, listener, tls) => {
                 std::task::ready!(listener.poll_accept(cx)).and_then(|(stream, _)| {
                     // Answers are small and awaited. That it can fail only means that
                     // the connection is gone already, as the first read will tell.
                     let _ = stream.set_nodelay(true);
-                    stream.into_std().map(Accepted::Tcp)
+                    Ok(Accepted::Tcp(stream.into_std()?, tls.clone()))
                 })
             }
             Self::Unix(_, listener) => std::task::ready!(listener.poll_accept(cx))
@@ -135,9 +151,10 @@ impl Listener {
     }
 }
 
-async fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
-    let listener = TcpListener::bind(address).await?;
-    Ok(Listener::Tcp(listener.local_addr()?, listener))
+async fn bind_tcp(address: SocketAddr, tls: Option<ServerTls>) -> Result<Listener, BindError> {
+    let failed = |cause| BindError::Tcp { address, cause };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    Ok(Listener::Tcp(listener.local_addr().map_err(failed)?, listener, tls))
 }
 
 /// Binds, then sets the mode, then listens: until the last step nobody can

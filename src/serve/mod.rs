@@ -7,7 +7,8 @@
 //!
 //! What holds for every connection:
 //!
-//! - it has sent the HTTP/2 preface within a deadline, or is closed;
+//! - it has made its TLS handshake, where there is one, and sent the HTTP/2 preface
+//!   within a deadline, or is closed;
 //! - it answers pings, and takes what is written to it, or is closed;
 //! - it ends after about its maximum age, so that a client meets new instances;
 //! - it never outlives the drain.
@@ -16,6 +17,7 @@ mod accept;
 mod connection;
 mod listener;
 mod preface;
+mod secured;
 mod server;
 mod settings;
 mod stall;

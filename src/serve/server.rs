@@ -14,6 +14,7 @@ use super::listener::Listener;
 use super::workers::{Pulse, Workers};
 use super::{BindError, BoundAddress, ServeSettings, ServeStats};
 use crate::shutdown::Shutdown;
+use crate::tls::ServerTls;
 
 /// Descriptors that are kept for everything that isn't a connection: files, key
 /// set and catalog fetches, the admin port.
@@ -46,13 +47,24 @@ impl Server {
     ///
     /// # Errors
     /// The first listener that can't be had; those before it are given back.
-    pub async fn bind(mut settings: ServeSettings) -> Result<Self, BindError> {
+    pub async fn bind(settings: ServeSettings) -> Result<Self, BindError> {
+        Self::bind_with(settings, None).await
+    }
+
+    /// [`Server::bind`] with what listeners with TLS show.
+    ///
+    /// # Errors
+    /// As above; also where a listener has TLS and there is nothing to show.
+    pub async fn bind_with(
+        mut settings: ServeSettings,
+        tls: Option<&ServerTls>,
+    ) -> Result<Self, BindError> {
         if settings.listeners.is_empty() {
             return Err(BindError::NoListener);
         }
         let mut listeners = Vec::new();
         for address in &settings.listeners {
-            listeners.push(Listener::bind(address).await?);
+            listeners.push(Listener::bind(address, tls).await?);
         }
         let addresses = listeners.iter().map(Listener::address).collect();
         settings.max_connections = affordable(settings.max_connections, descriptor_limit());
@@ -175,8 +187,9 @@ async fn serve_one<H: Handover, S: GrpcService>(
     service: S,
     closing: watch::Receiver<bool>,
 ) -> Ended {
+    let tls = io.tls();
     match io.take() {
-        Ok(io) => terms.serve(io, service, closing).await,
+        Ok(io) => terms.serve(io, tls, service, closing).await,
         Err(error) => {
             tracing::warn!(%error, "a connection was accepted and cannot be served");
             Ended::Cut

@@ -20,7 +20,8 @@ pub struct ServeSettings {
     pub max_message_bytes: usize,
     /// The largest header list that is read.
     pub max_header_list_bytes: u32,
-    /// How long a new connection may take to send the HTTP/2 preface.
+    /// How long a new connection may take to send the HTTP/2 preface, its TLS handshake
+    /// included.
     pub preface_timeout: Duration,
     /// A ping is sent after this long without anything received…
     pub keepalive_interval: Duration,
@@ -40,6 +41,8 @@ pub struct ServeSettings {
 pub enum ListenAddress {
     /// TCP; port 0 lets the system choose.
     Tcp(SocketAddr),
+    /// TCP with TLS, by what [`Server::bind_with`](super::Server::bind_with) is given.
+    Tls(SocketAddr),
     /// A Unix socket and the mode of its file.
     Unix {
         /// The socket's path. A socket left over by a dead process is replaced.

@@ -100,14 +100,15 @@ impl MetricsPush {
             OtlpProtocol::Grpc => {
                 let mut channel =
                     Endpoint::from_shared(endpoint.to_string())?.connect_timeout(TIMEOUT / 2);
-                if let Some(tls) = tls(endpoint, authorities) {
+                if let Some(tls) = tls(endpoint, authorities, &collector.more) {
                     channel = channel.tls_config(tls)?;
                 }
                 Way::Grpc(MetricsServiceClient::new(channel.connect_lazy()))
             }
-            OtlpProtocol::Http => {
-                Way::Http(HttpSender::new(endpoint, authorities)?, collector.path_of("metrics"))
-            }
+            OtlpProtocol::Http => Way::Http(
+                HttpSender::new(endpoint, authorities, &collector.more)?,
+                collector.path_of("metrics"),
+            ),
         };
         let sender = Sender {
             way,

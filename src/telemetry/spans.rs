@@ -90,12 +90,17 @@ pub(super) fn provider(
     let builder = OtlpExporter::builder();
     let exporter = match settings.protocol {
         OtlpProtocol::Grpc => {
-            reach(builder.with_tonic(), &settings.endpoint, authorities.as_deref()).build()
+            reach(builder.with_tonic(), &settings.endpoint, authorities.as_deref(), &settings.more)
+                .build()
         }
         OtlpProtocol::Http => builder
             .with_http()
             .with_protocol(Protocol::HttpBinary)
-            .with_http_client(HttpSender::new(&settings.endpoint, authorities.as_deref())?)
+            .with_http_client(HttpSender::new(
+                &settings.endpoint,
+                authorities.as_deref(),
+                &settings.more,
+            )?)
             .with_endpoint(settings.path_of("traces").as_str())
             .build(),
     };

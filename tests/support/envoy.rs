@@ -64,6 +64,7 @@ pub(crate) enum Tracer {
 #[derive(Clone, Debug)]
 enum Stagedoor {
     Tcp(SocketAddr),
+    Tls { address: SocketAddr, folder: PathBuf, name: String },
     Unix(PathBuf),
 }
 
@@ -76,6 +77,24 @@ impl EnvoyConfig {
     /// `envoy/unix.yaml`.
     pub(crate) fn unix(stagedoor: impl Into<PathBuf>, upstream: SocketAddr) -> Self {
         Self::new(Stagedoor::Unix(stagedoor.into()), upstream)
+    }
+
+    /// `envoy/tls.yaml`, with `tls.crt`, `tls.key` and `ca.crt` of this folder.
+    pub(crate) fn tls(
+        stagedoor: SocketAddr,
+        upstream: SocketAddr,
+        folder: impl Into<PathBuf>,
+    ) -> Self {
+        let name = "stagedoor.example.com".to_owned();
+        Self::new(Stagedoor::Tls { address: stagedoor, folder: folder.into(), name }, upstream)
+    }
+
+    /// Expects another name in Stagedoor's certificate.
+    pub(crate) fn expecting(mut self, expected: &str) -> Self {
+        if let Stagedoor::Tls { name, .. } = &mut self.stagedoor {
+            expected.clone_into(name);
+        }
+        self
     }
 
     fn new(stagedoor: Stagedoor, upstream: SocketAddr) -> Self {
@@ -141,6 +160,27 @@ impl EnvoyConfig {
             Stagedoor::Tcp(address) => {
                 let mut text = Template::read("tcp.yaml")?;
                 text.replace(&socket("127.0.0.1", 9191), &socket_of(*address))?;
+                text
+            }
+            Stagedoor::Tls { address, folder, name } => {
+                let folder = folder.display();
+                let mut identity = Template::read("tls-identity.yaml")?;
+                for file in ["filename: /etc/envoy/tls/tls.crt", "filename: /etc/envoy/tls/tls.key"]
+                {
+                    identity.replace(file, &file.replace("/etc/envoy/tls", &folder.to_string()))?;
+                }
+                identity.replace("path: /etc/envoy/tls ", &format!("path: {folder} "))?;
+                let named = format!("{folder}/tls-identity.yaml");
+                std::fs::write(&named, identity.0)?;
+                let mut text = Template::read("tls.yaml")?;
+                text.replace(&socket("127.0.0.1", 9191), &socket_of(*address))?;
+                text.replace("path: /etc/envoy/tls-identity.yaml", &format!("path: {named}"))?;
+                text.replace(
+                    "filename: /etc/envoy/tls/ca.crt",
+                    &format!("filename: {folder}/ca.crt"),
+                )?;
+                text.replace("sni: stagedoor.example.com", &format!("sni: {name}"))?;
+                text.replace("exact: stagedoor.example.com", &format!("exact: {name}"))?;
                 text
             }
             Stagedoor::Unix(path) => {

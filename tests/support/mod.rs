@@ -6,4 +6,5 @@ pub(crate) mod abuse;
 pub(crate) mod envoy;
 pub(crate) mod reply;
 pub(crate) mod stack;
+pub(crate) mod tls;
 pub(crate) mod tokens;

@@ -125,6 +125,10 @@ pub(crate) struct Options {
     pub(crate) policy_settings: String,
     /// More settings of `audit`, each after a comma.
     pub(crate) audit: String,
+    /// Where the admin port is.
+    pub(crate) admin: &'static str,
+    /// More settings of `listen`, each after a comma.
+    pub(crate) listen: String,
     /// Whether to wait until it is ready.
     pub(crate) wait: bool,
 }
@@ -143,6 +147,8 @@ impl Default for Options {
             debug: Vec::new(),
             policy_settings: String::new(),
             audit: String::new(),
+            admin: "127.0.0.1:0",
+            listen: String::new(),
             wait: true,
         }
     }
@@ -328,13 +334,15 @@ pub(crate) fn write_config(
         .unwrap_or_else(|| "catalog: { folder: catalog, refresh_every: 1s, guard: { max_loss_percent: 100, max_reassigned_percent: 100 } }\n".to_owned());
     let check = if options.more.contains("check:") { "" } else { CHECK_DEADLINE };
     let text = format!(
-        "listen: {{ grpc: [\"{grpc}\"], admin: \"127.0.0.1:0\" }}\n\
+        "listen: {{ grpc: [\"{grpc}\"], admin: \"{admin}\"{more_listen} }}\n\
          entra:\n{entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
          issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n{more_tenant}\
          {catalog}{ROUTES}{routes}policy: {{ files: [policy.cedar], debug: {{ groups: {debug:?} }}{more_policy} }}\n\
          audit: {{ to: \"file:{audit}\"{more_audit} }}\n{check}{more}\n",
         entra = options.entra,
         more_tenant = options.tenant,
+        more_listen = options.listen,
+        admin = options.admin,
         more_audit = options.audit,
         more_policy = options.policy_settings,
         routes = options.routes,

@@ -49,7 +49,8 @@ fn installation(file: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
-    let client = HttpClient::new().context("the HTTP client can't be set up")?;
+    let client =
+        HttpClient::trusting(&config.authorities).context("the HTTP client can't be set up")?;
     let mut report = Report::default();
     runtime.block_on(tenants::look(&config, &client, &mut report))?;
     catalog::look_at_settings(&config, &mut report);

@@ -2,16 +2,12 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::StatusCode;
 use serde_json::Value;
-use url::Url;
 
-use crate::fetch::{Body, Exchange as _, HttpClient, Incoming, Limits, Outgoing};
-
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_bytes: 1024 * 1024 };
+use crate::fetch::Incoming;
 
 pub(super) fn held(config: &Path) -> anyhow::Result<ExitCode> {
     let answer = ask(config, "/status", None)?;
@@ -54,16 +50,5 @@ fn said(answer: &Incoming) -> anyhow::Result<ExitCode> {
 }
 
 fn ask(config: &Path, path: &str, body: Option<Value>) -> anyhow::Result<Incoming> {
-    let config = crate::cli::config::load(config)?;
-    let url: Url = format!("http://{}{path}", config.admin)
-        .parse()
-        .with_context(|| format!("`{}` is no address of an admin port", config.admin))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime can't be started")?;
-    let client = HttpClient::new().context("the HTTP client can't be set up")?;
-    let request = Outgoing { url: &url, headers: Vec::new(), body: body.map(Body::Json) };
-    let answer = runtime.block_on(client.exchange(request, LIMITS));
-    answer.with_context(|| format!("is a server running with `listen.admin: {}`?", config.admin))
+    crate::cli::admin::ask(&crate::cli::config::load(config)?, path, body)
 }

@@ -35,7 +35,8 @@ pub(in crate::cli) fn now(config: &Config) -> anyhow::Result<Snapshot> {
         bar.set_length(announced as u64);
         bar.set_position(got as u64);
     };
-    let client = HttpClient::new().context("the HTTP client can't be set up")?;
+    let client =
+        HttpClient::trusting(&config.authorities).context("the HTTP client can't be set up")?;
     let fetched = catalog::load_with_progress(&config.catalog, &client, &progress);
     let snapshot = runtime.block_on(fetched);
     bar.finish_and_clear();

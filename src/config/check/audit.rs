@@ -7,8 +7,13 @@ use crate::audit::{
 use crate::config::document::{Audit, PseudonymField, Pseudonyms, Rotate};
 use crate::config::problem::below;
 use crate::config::values::ByteSize;
+use crate::tls::Authorities;
 
-pub(super) fn settings(audit: &Audit, findings: &mut Findings<'_>) -> Option<AuditSettings> {
+pub(super) fn settings(
+    audit: &Audit,
+    authorities: Authorities,
+    findings: &mut Findings<'_>,
+) -> Option<AuditSettings> {
     let sink = sink(&audit.to, findings);
     let rotate = audit.rotate.as_ref().map(|rotate| rotation(rotate, &sink, findings));
     let otlp = audit.otlp.as_ref().map(|text| findings.url("/audit/otlp", text));
@@ -26,6 +31,7 @@ pub(super) fn settings(audit: &Audit, findings: &mut Findings<'_>) -> Option<Aud
             Some(url) => Some(url?),
             None => None,
         },
+        authorities,
         content: ContentSettings {
             facts: audit.facts,
             mask: audit.mask.clone(),

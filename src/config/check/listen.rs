@@ -4,11 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Findings;
+use super::{Findings, transport};
+use crate::admin::token;
 use crate::config::document::{Document, Listen};
 use crate::config::problem::below;
 use crate::config::values::{ByteSize, Period};
 use crate::serve::{ListenAddress, ServeSettings};
+use crate::tls::{Protocol, TlsSettings};
 
 /// What `sockaddr_un` holds, with its final NUL.
 const MAX_UNIX_PATH: usize = 108;
@@ -16,7 +18,10 @@ const MAX_UNIX_PATH: usize = 108;
 /// Where to listen.
 pub(super) struct Listeners {
     pub(super) grpc: Vec<ListenAddress>,
+    pub(super) tls: Option<TlsSettings>,
     pub(super) admin: SocketAddr,
+    pub(super) admin_tls: Option<TlsSettings>,
+    pub(super) admin_token_file: Option<PathBuf>,
 }
 
 pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<Listeners> {
@@ -30,7 +35,7 @@ pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<
         let pointer = below("/listen/grpc", index);
         let address = match text.strip_prefix("unix:") {
             Some(path) => unix(&pointer, path, mode.unwrap_or_default(), findings),
-            None => tcp(&pointer, text, listen, findings).map(ListenAddress::Tcp),
+            None => tcp(&pointer, text, listen, findings),
         };
         if let Some(address) = address {
             if let Some((other, _)) = grpc.iter().find(|(_, other)| collide(other, &address)) {
@@ -40,7 +45,30 @@ pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<
             grpc.push((pointer, address));
         }
     }
-    let admin = tcp("/listen/admin", &listen.admin, listen, findings);
+    let is_used = grpc.iter().any(|(_, address)| matches!(address, ListenAddress::Tls(_)));
+    let tls = listen.tls.as_ref().map(|tls| {
+        if !is_used {
+            let message = "no listener of `grpc` has it: they are Unix sockets, or in \
+                           `allow_plaintext_on`";
+            let others = ["/listen/grpc", "/listen/allow_plaintext_on"];
+            findings.say_of("/listen/tls", &others, message);
+        }
+        transport::tls("/listen/tls", tls, Protocol::Grpc, findings)
+    });
+    let admin = admin(listen, findings);
+    let admin_tls = listen.admin_tls.as_ref().map(|tls| {
+        if listen.allow_plaintext_on.contains(&listen.admin) {
+            let message = "the admin port doesn't have it: it is in `allow_plaintext_on`";
+            let others = ["/listen/admin", "/listen/allow_plaintext_on"];
+            findings.say_of("/listen/admin_tls", &others, message);
+        }
+        transport::tls("/listen/admin_tls", tls, Protocol::Admin, findings)
+    });
+    let admin_token_file = listen.admin_token_file.as_ref().map(|text| {
+        let pointer = "/listen/admin_token_file";
+        let file = findings.file(pointer, text)?;
+        findings.read(pointer, token::read(&file)).map(|_| file)
+    });
     if let Some(admin) = admin
         && let Some((other, _)) =
             grpc.iter().find(|(_, other)| collide(other, &ListenAddress::Tcp(admin)))
@@ -55,7 +83,22 @@ pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<
         }
     }
     mode?;
-    Some(Listeners { grpc: grpc.into_iter().map(|(_, address)| address).collect(), admin: admin? })
+    Some(Listeners {
+        grpc: grpc.into_iter().map(|(_, address)| address).collect(),
+        tls: given(tls)?,
+        admin: admin?,
+        admin_tls: given(admin_tls)?,
+        admin_token_file: given(admin_token_file)?,
+    })
+}
+
+/// What isn't configured is nothing; what is configured and wrong is none at all.
+fn given<T>(checked: Option<Option<T>>) -> Option<Option<T>> {
+    match checked {
+        None => Some(None),
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
+    }
 }
 
 fn tcp(
@@ -63,25 +106,52 @@ fn tcp(
     text: &str,
     listen: &Listen,
     findings: &mut Findings<'_>,
-) -> Option<SocketAddr> {
-    let expected = if pointer == "/listen/admin" {
-        "expected `address:port`, such as `127.0.0.1:9192`"
-    } else {
-        "expected `address:port`, such as `127.0.0.1:9191`, or `unix:/path`"
-    };
+) -> Option<ListenAddress> {
+    let expected = "expected `address:port`, such as `127.0.0.1:9191`, or `unix:/path`";
     let address: SocketAddr = findings.read(pointer, text.parse().map_err(|_| expected))?;
-    let allowed = listen.allow_plaintext_on.iter().any(|allowed| allowed == text);
-    if !address.ip().to_canonical().is_loopback() && !allowed {
+    if listen.allow_plaintext_on.iter().any(|allowed| allowed == text) {
+        return Some(ListenAddress::Tcp(address));
+    }
+    if listen.tls.is_some() {
+        return Some(ListenAddress::Tls(address));
+    }
+    if !is_loopback(address) {
         findings.say_of(
             pointer,
-            &["/listen/allow_plaintext_on"],
+            &["/listen/allow_plaintext_on", "/listen/tls"],
             format!(
                 "`{address}` can be reached from other machines, without TLS: use loopback or a \
-                 Unix socket, or add it to `listen.allow_plaintext_on`"
+                 Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`"
+            ),
+        );
+    }
+    Some(ListenAddress::Tcp(address))
+}
+
+fn admin(listen: &Listen, findings: &mut Findings<'_>) -> Option<SocketAddr> {
+    let pointer = "/listen/admin";
+    let expected = "expected `address:port`, such as `127.0.0.1:9192`";
+    let address: SocketAddr = findings.read(pointer, listen.admin.parse().map_err(|_| expected))?;
+    let asks = listen.admin_token_file.is_some()
+        || listen.admin_tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    if !is_loopback(address) && !asks && !listen.allow_plaintext_on.contains(&listen.admin) {
+        let others =
+            ["/listen/allow_plaintext_on", "/listen/admin_tls", "/listen/admin_token_file"];
+        findings.say_of(
+            pointer,
+            &others,
+            format!(
+                "`{address}` can be reached from other machines, by anybody: use loopback, give \
+                 `listen.admin_token_file`, or `listen.admin_tls` with `client_ca_file`, or add it \
+                 to `listen.allow_plaintext_on`"
             ),
         );
     }
     Some(address)
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 fn unix(
@@ -106,7 +176,10 @@ fn unix(
 fn collide(a: &ListenAddress, b: &ListenAddress) -> bool {
     match (a, b) {
         (ListenAddress::Unix { path: a, .. }, ListenAddress::Unix { path: b, .. }) => a == b,
-        (ListenAddress::Tcp(a), ListenAddress::Tcp(b)) => {
+        (
+            ListenAddress::Tcp(a) | ListenAddress::Tls(a),
+            ListenAddress::Tcp(b) | ListenAddress::Tls(b),
+        ) => {
             let any = |ip: IpAddr| ip.is_unspecified();
             let alike =
                 a.ip() == b.ip() || (a.is_ipv4() == b.is_ipv4() && (any(a.ip()) || any(b.ip())));

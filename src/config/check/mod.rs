@@ -11,6 +11,7 @@ mod policy;
 mod rest;
 mod routes;
 mod tenant;
+mod transport;
 
 use std::fmt::Display;
 use std::fs;
@@ -71,12 +72,18 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let answer = rest::answer(&document.answer, findings);
     let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, justification, findings);
-    let audit = audit::settings(&document.audit, findings);
-    let telemetry = rest::telemetry(&document.telemetry, findings);
+    let authorities = transport::authorities(&document.outgoing, findings);
+    let trusted = authorities.clone().unwrap_or_default();
+    let audit = audit::settings(&document.audit, trusted.clone(), findings);
+    let telemetry = rest::telemetry(&document.telemetry, trusted, findings);
     let reload = rest::reload(&document.reload, findings);
     let listeners = listeners?;
     Some(Config {
         admin: listeners.admin,
+        admin_tls: listeners.admin_tls,
+        admin_token_file: listeners.admin_token_file,
+        tls: listeners.tls,
+        authorities: authorities?,
         serve: limits.with(listeners.grpc),
         entra: entra?,
         overage: match document.entra.overage {

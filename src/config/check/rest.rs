@@ -13,6 +13,7 @@ use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
 use crate::telemetry::{
     CollectorSettings, LogError, LogFormat, OtlpProtocol, TelemetrySettings, parse_log_filter,
 };
+use crate::tls::Authorities;
 
 /// The most `-` in the name of an identity header: each doubles the spellings that
 /// upstreams could take for it.
@@ -119,6 +120,7 @@ pub(super) fn reload(reload: &Reload, findings: &mut Findings<'_>) -> ReloadSett
 
 pub(super) fn telemetry(
     telemetry: &Telemetry,
+    authorities: Authorities,
     findings: &mut Findings<'_>,
 ) -> Option<TelemetrySettings> {
     if let Err(LogError::Filter { cause, .. }) = parse_log_filter(&telemetry.log) {
@@ -150,6 +152,7 @@ pub(super) fn telemetry(
                 document::OtlpProtocol::Http => OtlpProtocol::Http,
             },
             ca_file,
+            more: authorities,
         }),
         sample_ratio: telemetry.sample_ratio,
         metrics_every,

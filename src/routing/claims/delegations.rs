@@ -7,8 +7,7 @@ use std::sync::Arc;
 use super::Claim;
 use super::naming::NamingRules;
 use super::settings::{Delegate, DelegationError, DelegationSettings, DelegationsSettings};
-use super::spiffe::{SpiffeId, is_spiffe};
-use crate::domain::{Denial, EntityRef, Host, climbs};
+use crate::domain::{Denial, EntityRef, Host, SpiffeId, climbs, is_spiffe};
 use crate::routing::host_pattern::{HostPattern, HostShape};
 use crate::routing::no_route;
 

@@ -56,7 +56,6 @@ mod naming;
 mod read;
 mod route;
 mod settings;
-mod spiffe;
 
 use std::collections::HashMap;
 
@@ -68,8 +67,7 @@ pub use settings::{
 
 use super::RouteTable;
 use super::index::PathIndex;
-use crate::domain::{EntityRef, Host, Path, Reason};
-use spiffe::SpiffeId;
+use crate::domain::{EntityRef, Host, Path, Reason, SpiffeId};
 
 /// The name of the route that the catalog is, for records and metrics.
 pub(super) const CATALOG: &str = "catalog";

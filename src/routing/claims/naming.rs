@@ -2,8 +2,7 @@
 //! alone.
 
 use super::settings::{DelegationError, NamingSettings};
-use super::spiffe::SpiffeId;
-use crate::domain::{Denial, EntityRef, Reason};
+use crate::domain::{Denial, EntityRef, Reason, SpiffeId};
 use crate::routing::build::check_distinct;
 use crate::routing::entity::{Entity, EntityTemplate, Place};
 use crate::routing::path_pattern::{PathPattern, PathShape};

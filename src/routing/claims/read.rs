@@ -2,8 +2,7 @@
 
 use super::Claim;
 use super::finding::excerpt;
-use super::spiffe::SpiffeId;
-use crate::domain::Host;
+use crate::domain::{Host, SpiffeId};
 use crate::routing::path_pattern::{PathPattern, PathShape};
 
 /// The longest list that is read, in bytes.

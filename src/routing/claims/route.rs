@@ -3,9 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use super::delegations::{Destination, unreadable};
-use super::spiffe::SpiffeId;
 use super::{CATALOG, CatalogRoutes, Claims};
-use crate::domain::{Denial, EntityRef, Gate, Reason, Request, RequestLine, Target};
+use crate::domain::{Denial, EntityRef, Gate, Reason, Request, RequestLine, SpiffeId, Target};
 use crate::routing::index::Found;
 use crate::routing::{RouteTable, context, no_host, no_route};
 

@@ -53,6 +53,10 @@ impl Accept for Scripted {
 impl Handover for DuplexStream {
     type Io = Self;
 
+    fn tls(&self) -> Option<ServerTls> {
+        None
+    }
+
     fn take(self) -> io::Result<Self> {
         Ok(self)
     }

@@ -10,11 +10,14 @@ const SCHEME: &str = "spiffe://";
 /// It has one spelling: the standard allows neither escapes nor dot segments, and
 /// letter case counts in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SpiffeId<'a>(&'a str);
+pub struct SpiffeId<'a>(&'a str);
 
 impl<'a> SpiffeId<'a> {
-    /// Reads an id, or says what is wrong with it.
-    pub(super) fn parse(text: &'a str) -> Result<Self, &'static str> {
+    /// Reads an id.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &'a str) -> Result<Self, &'static str> {
         let rest = text
             .strip_prefix(SCHEME)
             .ok_or("expected a workload identity such as `spiffe://cluster.local/ns/a/sa/b`")?;
@@ -38,23 +41,25 @@ impl<'a> SpiffeId<'a> {
         Ok(Self(text))
     }
 
-    pub(super) fn as_str(self) -> &'a str {
+    /// The id as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
         self.0
     }
 
     /// The trust domain, then the segments of the path.
-    pub(super) fn segments(self) -> impl Iterator<Item = &'a str> + Clone {
+    pub(crate) fn segments(self) -> impl Iterator<Item = &'a str> + Clone {
         self.0.strip_prefix(SCHEME).unwrap_or_default().split('/')
     }
 
     /// The id, and what is above it, segment by segment.
-    pub(super) fn prefixes(self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn prefixes(self) -> impl Iterator<Item = &'a str> {
         std::iter::successors(Some(self.0), |text| text.rsplit_once('/').map(|(above, _)| above))
     }
 }
 
 /// Whether a principal means to be a SPIFFE id, well-formed or not.
-pub(super) fn is_spiffe(principal: &str) -> bool {
+pub(crate) fn is_spiffe(principal: &str) -> bool {
     principal.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
 }
 
