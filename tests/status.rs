@@ -4,7 +4,6 @@
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 #[path = "support/message.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
 mod message;
 mod support;
 
@@ -402,6 +401,7 @@ async fn a_page_from_elsewhere_may_do_nothing() {
         ("POST", "/catalog/confirm", "{\"id\":\"x\"}", 409),
         ("POST", "/v1/explain", &*asked, 200),
         ("GET", "/v1/denials", "", 200),
+        ("POST", "/reload", "", 200),
     ];
     let evil = format!("evil.example:{}", admin.port());
     let evil_origin = format!("http://{evil}");

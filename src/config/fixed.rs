@@ -146,6 +146,7 @@ entra: { tenants: [{ id: 11111111-2222-3333-4444-555555555555, audiences: ["api:
                 &["limits.max_connections", "limits.pre_stop"],
             ),
             (" }\naudit: { to: off }\ntelemetry: { log: debug", &["audit.to", "telemetry.log"]),
+            (" }\ntelemetry: { metrics_every: 0s", &["telemetry.metrics_every"]),
         ] {
             assert_eq!(before.differences(&folder(more)), named, "{more}");
         }

@@ -163,12 +163,19 @@ pub(super) async fn first<F: Fetch>(
     if issuer.has_keys() {
         return Ok(());
     }
-    let Err(error) = refresh(issuer, settings, fetch).await else { return Ok(()) };
-    if let Some(folder) = store {
-        take_from(folder, issuer, settings);
+    issuer.begin();
+    let fetched = refresh(issuer, settings, fetch).await;
+    if let Err(error) = &fetched {
+        if let Some(folder) = store {
+            take_from(folder, issuer, settings);
+        }
+        issuer.failed(error.to_string());
     }
-    issuer.failed(error.to_string());
-    if issuer.has_keys() { Ok(()) } else { Err(error) }
+    issuer.end();
+    match fetched {
+        Err(error) if !issuer.has_keys() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Fetches once, and publishes what came.

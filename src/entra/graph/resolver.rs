@@ -77,12 +77,19 @@ struct Shared {
     silent: DashMap<TenantId, Instant>,
     /// What goes wrong for one goes wrong for many.
     news: std::sync::Mutex<Seldom>,
+    /// Counted on where the settings change.
+    tally: Arc<Tally>,
+    /// Why the last lookup failed; nothing once one goes well.
+    last_error: ArcSwapOption<String>,
+}
+
+/// What looking groups up did since the start.
+#[derive(Debug, Default)]
+struct Tally {
     hits: AtomicU64,
     misses: AtomicU64,
     lookups: AtomicU64,
     failures: AtomicU64,
-    /// Why the last lookup failed; nothing once one goes well.
-    last_error: ArcSwapOption<String>,
     calls: GraphCalls,
 }
 
@@ -141,6 +148,10 @@ impl GroupResolver {
     /// A resolver for these tenants, if Graph is to be asked.
     #[must_use]
     pub fn new(settings: &EntraSettings) -> Option<Self> {
+        Self::counting_on(settings, Arc::default())
+    }
+
+    fn counting_on(settings: &EntraSettings, tally: Arc<Tally>) -> Option<Self> {
         let graph = settings.graph.clone()?;
         let places = Place::all(settings);
         let (orders, received) = mpsc::channel(QUEUE);
@@ -155,12 +166,8 @@ impl GroupResolver {
                 turns: Arc::new(Semaphore::new(graph.max_calls)),
                 silent: DashMap::new(),
                 news: std::sync::Mutex::new(Seldom::new(Duration::from_secs(1))),
-                hits: AtomicU64::new(0),
-                misses: AtomicU64::new(0),
-                lookups: AtomicU64::new(0),
-                failures: AtomicU64::new(0),
+                tally,
                 last_error: ArcSwapOption::empty(),
-                calls: GraphCalls::default(),
                 settings: graph,
             }),
         })
@@ -174,7 +181,10 @@ impl GroupResolver {
             settings.graph.as_ref() == Some(&before.shared.settings)
                 && before.shared.places == Place::all(settings)
         });
-        stays.cloned().or_else(|| Self::new(settings))
+        stays.cloned().or_else(|| {
+            let tally = before.map(|before| Arc::clone(&before.shared.tally)).unwrap_or_default();
+            Self::counting_on(settings, tally)
+        })
     }
 
     /// Whether both are one.
@@ -203,14 +213,14 @@ impl GroupResolver {
         let cheaper = shared.settings.only_known_groups && known.len() <= WORTH_CHECKING;
         let among = cheaper.then(|| Arc::clone(known));
         if let Some(kept) = shared.find(&key, among.as_ref(), now.instant) {
-            shared.hits.fetch_add(1, Ordering::Relaxed);
+            shared.tally.hits.fetch_add(1, Ordering::Relaxed);
             if kept.refresh_at <= now.instant && kept.groups.is_ok() {
                 // In good time, and without waiting.
                 shared.order(key, among);
             }
             return kept.groups.map_err(Denial::from);
         }
-        shared.misses.fetch_add(1, Ordering::Relaxed);
+        shared.tally.misses.fetch_add(1, Ordering::Relaxed);
         let (since, began) = (SystemTime::now(), Instant::now());
         let groups = self.await_groups(key, among, began + shared.settings.wait).await;
         let came = groups.is_ok();
@@ -279,17 +289,17 @@ impl GroupResolver {
         GroupStats {
             entries,
             bytes,
-            hits: shared.hits.load(Ordering::Relaxed),
-            misses: shared.misses.load(Ordering::Relaxed),
-            lookups: shared.lookups.load(Ordering::Relaxed),
-            failures: shared.failures.load(Ordering::Relaxed),
+            hits: shared.tally.hits.load(Ordering::Relaxed),
+            misses: shared.tally.misses.load(Ordering::Relaxed),
+            lookups: shared.tally.lookups.load(Ordering::Relaxed),
+            failures: shared.tally.failures.load(Ordering::Relaxed),
             flights: shared.flights.len(),
         }
     }
 
     /// Calls of Microsoft Graph by what came of them, of which a lookup can take several.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.shared.calls.all()
+        self.shared.tally.calls.all()
     }
 }
 
@@ -347,7 +357,7 @@ impl Shared {
         let outcome = match self.silence(key.tenant, began) {
             Some(left) => Err(GraphError::Throttled { after: left }),
             None => {
-                self.lookups.fetch_add(1, Ordering::Relaxed);
+                self.tally.lookups.fetch_add(1, Ordering::Relaxed);
                 let lookup = self.look_up(&key, among.as_deref(), exchange);
                 timeout(self.settings.timeout, lookup).await.unwrap_or_else(|_| {
                     Err(GraphError::Answer("it took longer than a lookup may".to_owned()))
@@ -375,8 +385,13 @@ impl Shared {
             let token = self.credential.token(exchange, audience).await;
             let token = token.map_err(|error| GraphError::Answer(error.to_string()))?;
             let timeout = self.settings.timeout;
-            let graph =
-                Graph { exchange, url: &place.graph, token: &token, timeout, calls: &self.calls };
+            let graph = Graph {
+                exchange,
+                url: &place.graph,
+                token: &token,
+                timeout,
+                calls: &self.tally.calls,
+            };
             let outcome = match among {
                 // Nothing is known, so nothing can be found.
                 Some([]) => Ok(Vec::new()),
@@ -427,7 +442,7 @@ impl Shared {
             }
             Err(error) => error,
         };
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.tally.failures.fetch_add(1, Ordering::Relaxed);
         self.last_error.store(Some(Arc::new(error.anonymous())));
         let unsaid = self.news.lock().ok().and_then(|mut news| news.ask(now));
         if let Some(unsaid) = unsaid {
