@@ -45,7 +45,7 @@ async fn exchange<I: AsyncRead + AsyncWrite + Unpin>(
     } else {
         r#"{"id":"x"}"#
     };
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: admin\r\n");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for value in authorization {
         text.push_str(&format!("authorization: {value}\r\n"));
     }
@@ -177,14 +177,14 @@ async fn by_certificate() {
             let client = Client::http1(authority, Some(shown));
             let mut answer = Vec::new();
             if let Ok(mut stream) = client.connect(stagedoor.admin).await {
-                let _ = stream.write_all(b"GET /live HTTP/1.1\r\nhost: admin\r\n\r\n").await;
+                let _ = stream.write_all(b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
                 let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap();
             }
             assert_eq!(answer, b"");
         }
         // Without TLS nothing is heard.
         let mut stream = TcpStream::connect(stagedoor.admin).await.unwrap();
-        stream.write_all(b"GET /live HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
         let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.unwrap();
         assert!(!answer.starts_with(b"HTTP"), "{answer:?}");

@@ -164,19 +164,19 @@ mod tests {
             ("inof", Some("`inof` is neither a level nor `target=level`: did you mean `info`?")),
             ("info,stagedoor", Some("`stagedoor` is neither a level nor `target=level`")),
             ("info,", Some("`` is neither a level nor `target=level`")),
-            (
-                "stagedoor=loud",
-                Some(
-                    "expected a filter such as `info` or `stagedoor=debug,info`: invalid filter directive",
-                ),
-            ),
+            // What follows are the library's own words, which depend on how it is built.
+            ("stagedoor=loud", Some("expected a filter such as `info` or `stagedoor=debug,info`: ")),
         ] {
             let found = parse(filter).map(drop).map_err(|error| error.to_string());
-            let want = match want {
-                None => Ok(()),
-                Some(cause) => Err(format!("`{filter}` is no log filter: {cause}")),
+            let Some(cause) = want else {
+                assert_eq!(found, Ok(()), "{filter}");
+                continue;
             };
-            assert_eq!(found, want, "{filter}");
+            let want = format!("`{filter}` is no log filter: {cause}");
+            let found = found.expect_err(filter);
+            let is_as_wanted =
+                if want.ends_with(": ") { found.starts_with(&want) } else { found == want };
+            assert!(is_as_wanted, "{found}, not {want}");
         }
     }
 

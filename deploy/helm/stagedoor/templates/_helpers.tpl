@@ -94,11 +94,6 @@ follows from how the chart exposes and mounts things.
 {{- $admin := printf "%s:9192" .Values.listenAddress }}
 {{- $listen := dict "grpc" (list $grpc) "admin" $admin }}
 {{- $asked := list $grpc }}
-{{- if .Values.http.enabled }}
-{{- $http := printf "%s:9193" .Values.listenAddress }}
-{{- $_ := set $listen "http" (list $http) }}
-{{- $asked = append $asked $http }}
-{{- end }}
 {{- $plaintext := list }}
 {{- if include "stagedoor.tls" . }}
 {{- $tls := dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key" }}
