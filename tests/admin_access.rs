@@ -61,12 +61,12 @@ async fn exchange<I: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn plain(to: SocketAddr, path: &str, authorization: &[&str]) -> (u16, Option<String>) {
-    let method = if path.starts_with("/catalog") || path == "/v1/explain" { "POST" } else { "GET" };
+    let method = if is_an_order(path) { "POST" } else { "GET" };
     exchange(TcpStream::connect(to).await.unwrap(), method, path, authorization).await
 }
 
 /// Everything that the port answers, and what comes back for somebody who may ask for all.
-const PATHS: [(&str, &[u16]); 8] = [
+const PATHS: [(&str, &[u16]); 9] = [
     ("/live", &[200]),
     ("/ready", &[200, 503]),
     ("/metrics", &[200]),
@@ -74,8 +74,13 @@ const PATHS: [(&str, &[u16]); 8] = [
     ("/catalog/refresh", &[202]),
     ("/catalog/confirm", &[409]),
     ("/v1/explain", &[200]),
+    ("/reload", &[200]),
     ("/nothing", &[404]),
 ];
+
+fn is_an_order(path: &str) -> bool {
+    path.starts_with("/catalog") || matches!(path, "/v1/explain" | "/reload")
+}
 
 fn is_open(path: &str) -> bool {
     matches!(path, "/live" | "/ready")

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stagedoor::catalog::{CatalogState, ConfirmError, FindingKind, read_snapshot};
+use stagedoor::catalog::{
+    BackstageSettings, CatalogSettings, CatalogState, ConfirmError, FindingKind, GuardSettings,
+    SourceSettings, read_snapshot,
+};
 use stagedoor::domain::EntityRef;
 use tokio::time::sleep;
 
@@ -474,4 +477,49 @@ async fn a_stored_snapshot_that_is_none() {
         assert!(error.message.contains("snapshot`"), "{name}: {}", error.message);
         running.stop().await;
     }
+}
+
+/// Whose word is believed can change while the pages stay the same: they are read again all
+/// the same, judged by the new settings, and guarded as ever.
+#[tokio::test(start_paused = true)]
+async fn settings_change_in_place() {
+    let running = Running::start(organisation(), None);
+    running.crawl().await;
+    let first = running.catalog.snapshot().unwrap();
+    let with_provider = |provider: &str| {
+        let before = running.catalog.settings();
+        let SourceSettings::Backstage(backstage) = before.source.clone() else {
+            panic!("a backend")
+        };
+        let graph_providers = vec![provider.to_owned()];
+        let source = SourceSettings::Backstage(BackstageSettings { graph_providers, ..backstage });
+        CatalogSettings { source, ..(*before).clone() }
+    };
+    running.catalog.configure(with_provider("other"));
+    running.crawl().await;
+    let held = running.held().expect("held").to_string();
+    assert!(held.contains("20 of 20 Entra ids would go"), "{held}");
+    assert_eq!(running.catalog.snapshot().unwrap().version(), first.version());
+
+    let guard =
+        GuardSettings { max_loss_percent: 100, max_reassigned_percent: 100, adopt_after: 3 };
+    running.catalog.configure(CatalogSettings { guard, ..with_provider("other") });
+    running.crawl().await;
+    assert_eq!(running.held(), None);
+    let second = running.catalog.snapshot().unwrap();
+    assert_ne!(second.version(), first.version());
+    // And back, at once: nobody waits for the next regular crawl.
+    let began = tokio::time::Instant::now();
+    running.catalog.configure(with_provider("default"));
+    while running.catalog.snapshot().unwrap().version() != first.version() {
+        assert!(began.elapsed() < REFRESH / 2, "it is read again now");
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Where entities come from stays.
+    let elsewhere = SourceSettings::Folder("/nowhere".into());
+    running
+        .catalog
+        .configure(CatalogSettings { source: elsewhere, ..(*running.catalog.settings()).clone() });
+    assert!(matches!(running.catalog.settings().source, SourceSettings::Backstage(_)));
+    running.stop().await;
 }

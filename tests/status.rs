@@ -401,6 +401,7 @@ async fn a_page_from_elsewhere_may_do_nothing() {
         ("POST", "/catalog/confirm", "{\"id\":\"x\"}", 409),
         ("POST", "/v1/explain", &*asked, 200),
         ("GET", "/v1/denials", "", 200),
+        ("POST", "/reload", "", 200),
     ];
     let evil = format!("evil.example:{}", admin.port());
     let evil_origin = format!("http://{evil}");

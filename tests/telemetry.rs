@@ -563,7 +563,7 @@ async fn what_is_logged_changes_while_it_runs() {
     let admin: std::net::SocketAddr = open["fields"]["address"].as_str().unwrap().parse().unwrap();
     let ask = async |method: &str, headers: &str, body: &str| {
         let request = format!(
-            "{method} /log-level HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n{headers}\
+            "{method} /log-level HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );

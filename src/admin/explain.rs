@@ -84,7 +84,7 @@ pub(super) async fn explain(
             .collect(),
         ..Request::default()
     };
-    let explanation = admin.explainer.explain(&request, Now::read()).await;
+    let explanation = admin.current.load().explain(&request, Now::read()).await;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let accept = accept.unwrap_or_default();
     let no_store = (header::CACHE_CONTROL, "no-store");

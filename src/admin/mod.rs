@@ -1,9 +1,9 @@
 //! The admin port: liveness, readiness, metrics and status over HTTP.
 //!
 //! Nothing here tells a secret. Some calls change something: the catalog can be read again
-//! now, what is held back of it be confirmed, and what is logged be set. Two tell of callers:
-//! one explains decisions, one lists the latest denials. All but the first of these are only
-//! for this machine, or for those who showed who they are.
+//! now, what is held back of it be confirmed, the configuration be read again, and what is
+//! logged be set. Two tell of callers: one explains decisions, one lists the latest denials.
+//! All but the first of these are only for this machine, or for those who showed who they are.
 
 mod access;
 mod catalog;
@@ -13,6 +13,7 @@ mod log_level;
 mod origin;
 mod page;
 mod readiness;
+mod reload;
 mod serve;
 pub mod status;
 pub(crate) mod token;
@@ -30,11 +31,12 @@ use serde_json::json;
 
 pub use access::Access;
 pub use readiness::Readiness;
+pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
 pub use status::Watched;
 pub use token::{AdminToken, AdminTokenError};
 
-use crate::authorizer::explain::Explainer;
+use crate::authorizer::Current;
 use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::telemetry::LogFilter;
@@ -50,8 +52,10 @@ pub struct Admin {
     pub catalog: Catalog,
     /// What the status is about.
     pub watched: Watched,
-    /// Says why.
-    pub explainer: Explainer,
+    /// Who decides, and says why.
+    pub current: Current,
+    /// Has the configuration read again.
+    pub reloads: Reloads,
     /// What is logged, where that can be changed.
     pub log: Option<LogFilter>,
     /// Who may ask.
@@ -73,6 +77,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/catalog/refresh", post(catalog::refresh))
         .route("/catalog/confirm", post(catalog::confirm))
         .route("/v1/explain", post(explain::explain))
+        .route("/reload", post(reload::reload))
         .route("/v1/denials", get(denials::denials))
         .route("/log-level", get(log_level::show).put(log_level::change))
         .route_layer(from_fn_with_state(Arc::clone(&admin), origin::no_other_name))

@@ -1,15 +1,15 @@
 //! Whether requests can be decided, and what is missing where they can't.
 
+use crate::authorizer::Current;
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::entra::Authenticator;
 use crate::shutdown::{Shutdown, Stage};
 
 /// What readiness depends on. Asked anew each time: keys and snapshots expire by
 /// themselves.
 #[derive(Clone, Debug)]
 pub struct Readiness {
-    authenticator: Authenticator,
+    current: Current,
     catalog: Catalog,
     shutdown: Shutdown,
 }
@@ -17,8 +17,8 @@ pub struct Readiness {
 impl Readiness {
     /// Readiness of these parts.
     #[must_use]
-    pub fn new(authenticator: Authenticator, catalog: Catalog, shutdown: Shutdown) -> Self {
-        Self { authenticator, catalog, shutdown }
+    pub fn new(current: Current, catalog: Catalog, shutdown: Shutdown) -> Self {
+        Self { current, catalog, shutdown }
     }
 
     /// What is missing; nothing when requests can be decided.
@@ -28,7 +28,7 @@ impl Readiness {
         if self.shutdown.stage() != Stage::Running {
             pending.push("shutting down".to_owned());
         }
-        for issuer in self.authenticator.status(now) {
+        for issuer in self.current.load().authorizer().authenticator.status(now) {
             if !issuer.state.is_usable() {
                 pending.push(format!("keys of {}: {}", issuer.issuer, issuer.state));
             }

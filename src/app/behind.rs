@@ -10,15 +10,15 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::audit::AuditSender;
+use crate::authorizer::Current;
 use crate::clock::Now;
-use crate::entra::{Authenticator, GroupResolver, IssuerStatus};
+use crate::entra::{GroupResolver, IssuerStatus};
 use crate::telemetry::{MetricsPush, Traces};
 
 /// The parts that are asked.
 #[derive(Debug)]
 pub(super) struct Behind {
-    pub(super) authenticator: Authenticator,
-    pub(super) resolver: Option<GroupResolver>,
+    pub(super) current: Current,
     pub(super) audit: AuditSender,
     pub(super) traces: Traces,
     pub(super) push: MetricsPush,
@@ -35,14 +35,17 @@ impl Collector for Behind {
         )?;
         ConstGauge::new(1_u64).encode(build.encode_family(&version)?)?;
 
-        key_sets(&self.authenticator.status(Now::read()), &mut encoder)?;
+        let current = self.current.load();
+        let authorizer = current.authorizer();
+        let resolver = authorizer.overage.resolver();
+        key_sets(&authorizer.authenticator.status(Now::read()), &mut encoder)?;
         let mut calls = encoder.encode_descriptor(
             "stagedoor_graph_calls",
             "Calls of microsoft graph, by what came of them",
             None,
             MetricType::Counter,
         )?;
-        for (outcome, count) in self.resolver.iter().flat_map(GroupResolver::calls) {
+        for (outcome, count) in resolver.iter().flat_map(|resolver| resolver.calls()) {
             ConstCounter::new(count).encode(calls.encode_family(&[("outcome", outcome)])?)?;
         }
 
@@ -50,7 +53,7 @@ impl Collector for Behind {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(descriptor)
         };
-        let groups = self.resolver.as_ref().map(GroupResolver::stats).unwrap_or_default();
+        let groups = resolver.map(GroupResolver::stats).unwrap_or_default();
         let queue = self.audit.queue();
         let (queued, capacity) = queue.map_or((0, 0), |queue| (queue.waiting, queue.capacity));
         let spans = self.traces.stats().unwrap_or_default();

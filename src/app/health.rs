@@ -7,6 +7,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use super::systemd::Systemd;
 use crate::admin::Readiness;
 use crate::authorizer::Authorizer;
 use crate::clock::Now;
@@ -36,7 +37,7 @@ impl Health {
 
     /// Follows readiness until the drain begins, and then says not serving at once,
     /// before any listener closes.
-    pub(super) async fn run(self, readiness: Readiness, shutdown: Shutdown) {
+    pub(super) async fn run(self, readiness: Readiness, systemd: Systemd, shutdown: Shutdown) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last: Option<Vec<String>> = None;
@@ -45,6 +46,8 @@ impl Health {
                 _ = interval.tick() => {}
                 () = shutdown.draining() => {
                     self.set(ServingStatus::NotServing).await;
+                    systemd.stopping();
+                    systemd.status("draining");
                     return;
                 }
             }
@@ -54,9 +57,12 @@ impl Health {
             }
             if pending.is_empty() {
                 tracing::info!("ready");
+                systemd.status("ready");
                 self.set(ServingStatus::Serving).await;
             } else {
-                tracing::info!(pending = pending.join("; "), "not ready");
+                let pending = pending.join("; ");
+                tracing::info!(pending, "not ready");
+                systemd.status(format!("not ready: {pending}"));
                 self.set(ServingStatus::NotServing).await;
             }
             last = Some(pending);

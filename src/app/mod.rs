@@ -4,11 +4,15 @@
 //! everything and says where, [`App::run`] serves until it is told to end.
 
 mod behind;
+mod generation;
 mod health;
 mod ownership;
 mod policies;
 mod recorder;
+mod reload;
 mod sources;
+mod systemd;
+mod task;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,24 +25,29 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes as Services;
 
-use crate::admin::{self, Access, Admin, AdminToken, Readiness, Watched};
+use crate::admin::{self, Access, Admin, AdminToken, Readiness, Reloads, Watched};
 use crate::audit::{AuditTask, AuditWriter};
+use crate::authorizer::Current;
 use crate::authorizer::explain::Explainer;
-use crate::authorizer::{Authorizer, OverageSource, Routes};
 use crate::catalog::Catalog;
 use crate::clock::Now;
-use crate::config::{Config, OverageFrom};
-use crate::entra::{Authenticator, GroupResolver};
+use crate::config::Config;
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
-use crate::ext_authz::{Answer, CallLimits, CheckService, Endpoint};
+use crate::ext_authz::{CallLimits, CheckService, Endpoint};
 use crate::fetch::HttpClient;
-use crate::policy::Policies;
-use crate::serve::{BoundAddress, DrainReport, Server};
-use crate::shutdown::Shutdown;
+use crate::serve::{BoundAddress, DrainReport, Pulse, Server, Unwell};
+use crate::shutdown::{Shutdown, Stage};
 use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
 use crate::tls::{Protocol, ServerTls, TlsSettings};
 
+use generation::Generation;
 use recorder::Recorder;
+use reload::{Reach, Reloader};
+use task::named;
+
+pub(crate) use generation::overage;
+pub use systemd::Systemd;
+pub use task::Ended;
 
 /// How long the last audit records, spans and metrics may take to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,6 +55,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// A decision that misses its deadline is answered and recorded by the Check service;
 /// only a call that stays silent for this much longer is answered in its place.
 const LAST_CHANCE: Duration = Duration::from_millis(20);
+
+/// How often the threads that serve are felt where nobody says.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// A server that is bound and not yet running.
 pub struct App {
@@ -60,12 +72,12 @@ pub struct App {
     registry: Arc<Registry>,
     log: Option<LogFilter>,
     health: health::Health,
-    authenticator: Authenticator,
-    resolver: Option<GroupResolver>,
+    current: Current,
     catalog: Catalog,
-    policies: Policies,
-    explainer: Explainer,
     http: Arc<HttpClient>,
+    reloader: Reloader,
+    reloads: Reloads,
+    systemd: Systemd,
     audit: AuditTask,
     watched: Watched,
     traces: Traces,
@@ -88,8 +100,8 @@ pub enum AppError {
         cause: String,
     },
     /// A task that must run as long as the process ended by itself.
-    #[error("the task `{0}` ended by itself")]
-    TaskEnded(&'static str),
+    #[error("{0}")]
+    TaskEnded(Ended),
 }
 
 impl AppError {
@@ -114,43 +126,40 @@ impl App {
         let started = (SystemTime::now(), Instant::now());
         let http = HttpClient::trusting(&config.authorities)
             .map_err(|e| AppError::start("the HTTP client", e))?;
-        let policies = Policies::load(config.policy)
-            .map_err(|errors| AppError::Configuration(errors.to_string()))?;
-        let resolver = GroupResolver::new(&config.entra);
-        let overage = overage(config.overage, resolver.as_ref());
-        let authenticator =
-            Authenticator::new(config.entra).map_err(|e| AppError::Configuration(e.to_string()))?;
-        let catalog = Catalog::new(config.catalog);
-        let answer = Answer::new(config.answer, authenticator.authorization_uri().as_ref())
-            .with_denials(config.denials);
-        let routes = Routes::new(config.route_table, config.delegations);
-        let authorizer = Authorizer {
-            authenticator: authenticator.clone(),
-            catalog: catalog.clone(),
-            routes: routes.clone(),
-            policy: policies.clone(),
-            membership: config.membership,
-            overage,
-        };
+        let http = Arc::new(http);
+        let (serve, admin) = (config.serve.clone(), config.admin);
+        let (tls, admin_tls) = (config.tls.clone(), config.admin_tls.clone());
+        let admin_token_file = config.admin_token_file.clone();
+        let (audit, telemetry) = (config.audit.clone(), config.telemetry.clone());
+        let (fixed, watch, origin) =
+            (config.fixed.clone(), config.reload.watch, config.origin.clone());
+        let catalog = Catalog::new(config.catalog.clone());
+        let generation =
+            Generation::first(reload::plan(config), &catalog).map_err(AppError::Configuration)?;
+        let current = Current::new(generation.explainer.clone());
 
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let unfit = |e| AppError::start("telemetry.otlp_endpoint", e);
-        let traces = Traces::new(&config.telemetry).map_err(unfit)?;
-        let push = MetricsPush::new(&config.telemetry).map_err(unfit)?;
+        let traces = Traces::new(&telemetry).map_err(unfit)?;
+        let push = MetricsPush::new(&telemetry).map_err(unfit)?;
         let (sender, audit) =
-            AuditWriter::start(&config.audit).map_err(|e| AppError::start("audit", e))?;
-        let (audit_sender, sources_audit) = (sender.clone(), sender.clone());
-        catalog.observe(ownership::Ownership::new(sender.clone(), routes.clone()));
+            AuditWriter::start(&audit).map_err(|e| AppError::start("audit", e))?;
+        let records = sender.clone();
+        let ownership = ownership::Ownership::new(sender.clone(), generation.routes().clone());
+        catalog.observe(Arc::clone(&ownership) as _);
         let recorder = Recorder::new(metrics.clone(), traces.clone(), sender);
 
         let limits = CallLimits {
-            deadline: config.check.deadline + LAST_CHANCE,
-            max_message_bytes: config.serve.max_message_bytes,
+            deadline: generation.check.deadline + LAST_CHANCE,
+            max_message_bytes: serve.max_message_bytes,
         };
-        let explainer = Explainer::new(authorizer, config.routes, config.debug_groups);
-        let check =
-            CheckService::new(explainer.clone(), answer, config.check, Box::new(recorder.clone()));
+        let check = CheckService::new(
+            generation.explainer.clone(),
+            generation.answer.clone(),
+            generation.check.clone(),
+            Box::new(recorder.clone()),
+        );
         let (health, health_service) = health::Health::new().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -160,47 +169,58 @@ impl App {
         let others = Services::new(health_service).add_service(reflection).prepare();
         let service = Endpoint::new(check.clone(), Arc::new(recorder), limits, others);
 
-        let tls = server_tls("listen.tls", config.tls, Protocol::Grpc)?;
-        let admin_tls = server_tls("listen.admin_tls", config.admin_tls, Protocol::Admin)?;
-        let admin_token =
-            config.admin_token_file.map(AdminToken::load).transpose().map_err(|error| {
-                AppError::Configuration(format!("listen.admin_token_file: {error}"))
-            })?;
-        let server = Server::bind_with(config.serve, tls.as_ref())
+        let file = origin.as_ref().map(|origin| origin.file.display().to_string());
+        let version = origin.as_ref().map(|origin| Arc::clone(&origin.version));
+        let (reloads, asked) = Reloads::new(file, version);
+        let tls = server_tls("listen.tls", tls, Protocol::Grpc)?;
+        let admin_tls = server_tls("listen.admin_tls", admin_tls, Protocol::Admin)?;
+        let admin_token = admin_token_file.map(AdminToken::load).transpose().map_err(|error| {
+            AppError::Configuration(format!("listen.admin_token_file: {error}"))
+        })?;
+        let server = Server::bind_with(serve, tls.as_ref())
             .await
             .map_err(|e| AppError::start("listen.grpc", e))?;
         let watched = Watched {
-            authenticator: authenticator.clone(),
-            resolver: resolver.clone(),
+            reloads: reloads.clone(),
+            current: current.clone(),
             catalog: catalog.clone(),
-            policies: policies.clone(),
-            audit: audit_sender.clone(),
+            audit: records.clone(),
             metrics,
             serve: server.stats(),
             started,
         };
         let parts = sources::Parts {
-            authenticator: authenticator.clone(),
-            resolver: resolver.clone(),
+            current: current.clone(),
             catalog: catalog.clone(),
-            routes,
-            audit: audit_sender,
+            audit: records.clone(),
             serve: server.stats(),
-            pressure: Arc::clone(check.pressure()),
+            check: check.clone(),
             tls: tls.iter().chain(&admin_tls).cloned().collect(),
         };
         registry.register_collector(Box::new(parts));
         registry.register_collector(Box::new(behind::Behind {
-            authenticator: authenticator.clone(),
-            resolver: resolver.clone(),
-            audit: sources_audit,
+            current: current.clone(),
+            audit: records.clone(),
             traces: traces.clone(),
             push: push.clone(),
         }));
-        registry.register_collector(Box::new(policies::PolicyMetrics(policies.clone())));
-        let admin = TcpListener::bind(config.admin)
+        registry.register_collector(Box::new(policies::PolicyMetrics(current.clone())));
+        registry.register_collector(Box::new(reload::ReloadMetrics(reloads.clone())));
+        let reach = Reach {
+            check: check.clone(),
+            endpoint: service.clone(),
+            max_message_bytes: limits.max_message_bytes,
+            current: current.clone(),
+            ownership,
+            catalog: catalog.clone(),
+            http: Arc::clone(&http),
+            audit: records,
+        };
+        let reloader =
+            Reloader::new(reach, generation, (fixed, watch, origin), (asked, reloads.clone()));
+        let admin = TcpListener::bind(admin)
             .await
-            .map_err(|e| AppError::start(format!("listen.admin: {}", config.admin), e))?;
+            .map_err(|e| AppError::start(format!("listen.admin: {admin}"), e))?;
         let admin_address = admin.local_addr().map_err(|e| AppError::start("listen.admin", e))?;
         Ok(Self {
             server,
@@ -214,12 +234,12 @@ impl App {
             registry: Arc::new(registry),
             log: None,
             health,
-            authenticator,
-            resolver,
+            current,
             catalog,
-            policies,
-            explainer,
-            http: Arc::new(http),
+            http,
+            reloader,
+            reloads,
+            systemd: Systemd::default(),
             audit,
             watched,
             traces,
@@ -258,8 +278,14 @@ impl App {
         Self { log: Some(log), ..self }
     }
 
-    /// Notified, catalog, policies and certificates are read again at once, and the audit file opened anew, for
-    /// when it was renamed: what SIGHUP does.
+    /// Tells systemd from now on how it goes.
+    #[must_use]
+    pub fn with_systemd(self, systemd: Systemd) -> Self {
+        Self { systemd, ..self }
+    }
+
+    /// Notified, configuration, catalog, policies and certificates are read again at once, and the
+    /// audit file opened anew, for when it was renamed: what SIGHUP does.
     #[must_use]
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)
@@ -271,7 +297,7 @@ impl App {
     /// A task that must run ended by itself.
     pub async fn run(self, shutdown: Shutdown) -> Result<DrainReport, AppError> {
         let readiness =
-            Readiness::new(self.authenticator.clone(), self.catalog.clone(), shutdown.clone());
+            Readiness::new(self.current.clone(), self.catalog.clone(), shutdown.clone());
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
         }
@@ -282,42 +308,32 @@ impl App {
         }
 
         let mut tasks = JoinSet::new();
-        let (authenticator, http) = (self.authenticator, Arc::clone(&self.http));
-        let stop = shutdown.receiver();
+        let (mut reloader, stop) = (self.reloader, shutdown.receiver());
+        reloader.tell(self.systemd.clone());
         tasks.spawn(async move {
-            authenticator.run(http, stop).await;
-            "keys"
+            // A task that it holds is named, and not the one that holds it.
+            let run = async { reloader.run(stop).await.err() };
+            named("reload", run).await
         });
-        if let Some(resolver) = self.resolver {
-            let (http, stop) = (Arc::clone(&self.http), shutdown.receiver());
-            tasks.spawn(async move {
-                resolver.run(http, stop).await;
-                "groups"
-            });
-        }
-        let reread = self.catalog.clone();
-        let (catalog, http, stop) = (self.catalog, self.http, shutdown.receiver());
-        tasks.spawn(async move {
+        let (catalog, http, stop) = (self.catalog.clone(), self.http, shutdown.receiver());
+        tasks.spawn(named("catalog", async move {
             catalog.run(http, stop).await;
-            "catalog"
-        });
-        let (policies, stop) = (self.policies.clone(), shutdown.receiver());
-        tasks.spawn(async move {
-            policies.run(stop).await;
-            "policies"
-        });
+            None
+        }));
         let (health, ready, stop) = (self.health, readiness.clone(), shutdown.clone());
-        tasks.spawn(async move {
-            health.run(ready, stop).await;
-            "health"
-        });
+        let systemd = self.systemd.clone();
+        tasks.spawn(named("health", async move {
+            health.run(ready, systemd, stop).await;
+            None
+        }));
         let pages = admin::router(Admin {
             readiness,
             registry: Arc::clone(&self.registry),
             log: self.log,
-            catalog: reread.clone(),
+            catalog: self.catalog.clone(),
             watched: self.watched,
-            explainer: self.explainer,
+            current: self.current.clone(),
+            reloads: self.reloads.clone(),
             access: Access {
                 is_loopback,
                 token: self.admin_token.clone(),
@@ -326,47 +342,54 @@ impl App {
         });
         for tls in self.tls.iter().chain(&self.admin_tls) {
             let (tls, stop) = (tls.clone(), shutdown.receiver());
-            tasks.spawn(async move {
+            tasks.spawn(named("certificates", async move {
                 tls.run(stop).await;
-                "certificates"
-            });
+                None
+            }));
         }
         if let Some(token) = self.admin_token {
             let stop = shutdown.receiver();
-            tasks.spawn(async move {
+            tasks.spawn(named("admin token", async move {
                 token.run(stop).await;
-                "admin token"
-            });
+                None
+            }));
         }
         let (listener, tls) = (self.admin, self.admin_tls.clone());
-        tasks.spawn(async move {
+        tasks.spawn(named("admin", async move {
             admin::serve(listener, tls, pages).await;
-            "admin"
-        });
+            None
+        }));
+        let (pulse, systemd) = (self.server.pulse(), self.systemd.clone());
+        tasks.spawn(named("pulse", watch_over(pulse, systemd)));
 
         let (push, registry, stop) =
             (self.push.clone(), Arc::clone(&self.registry), shutdown.receiver());
-        tasks.spawn(async move {
+        tasks.spawn(named("metrics", async move {
             push.run(registry, stop).await;
-            "metrics"
-        });
+            None
+        }));
 
         let serving = self.server.run(self.service, shutdown.clone());
         tokio::pin!(serving);
+        self.systemd.ready();
         let report = loop {
             tokio::select! {
                 report = &mut serving => break Ok(report),
                 () = self.reload.notified() => {
-                    tracing::info!("reading catalog, policies and certificates again, and opening the audit file anew");
+                    tracing::info!(
+                        "reading configuration, catalog, policies and certificates again, and opening the audit file anew"
+                    );
                     self.audit.reopen();
-                    reread.refresh_now();
-                    self.policies.reload_now();
+                    self.catalog.refresh_now();
+                    self.current.load().authorizer().policy.reload_now();
                     self.tls.iter().chain(&self.admin_tls).for_each(ServerTls::reload_now);
+                    self.reloads.order();
                 }
                 Some(ended) = tasks.join_next() => {
                     // The tasks that end with the drain have ended well.
-                    if shutdown.stage() == crate::shutdown::Stage::Running {
-                        break Err(AppError::TaskEnded(ended.unwrap_or("unknown: it panicked")));
+                    if shutdown.stage() == Stage::Running {
+                        let lost = |_| Ended { task: "unknown", cause: None };
+                        break Err(AppError::TaskEnded(ended.unwrap_or_else(lost)));
                     }
                 }
             }
@@ -374,6 +397,23 @@ impl App {
         tasks.abort_all();
         flush(self.audit, self.traces, (self.push, &self.registry)).await;
         report
+    }
+}
+
+/// Feels the threads that serve, and says so while they answer. Ends when one is gone: its
+/// connections are, and each new one would go the same way.
+async fn watch_over(pulse: Pulse, systemd: Systemd) -> Option<Ended> {
+    // Three signs within the time, so that one that is late is no end.
+    let every = systemd.watchdog().map_or(PULSE, |watchdog| watchdog / 3);
+    loop {
+        match pulse.beat(every).await {
+            Ok(()) => systemd.alive(),
+            Err(unwell @ Unwell::Late) => tracing::error!("{unwell}"),
+            Err(unwell @ Unwell::Gone) => {
+                return Some(Ended { task: "check", cause: Some(unwell.to_string()) });
+            }
+        }
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -388,15 +428,6 @@ fn server_tls(
         .map(load)
         .transpose()
         .map_err(|error| AppError::Configuration(format!("{what}: {error}")))
-}
-
-/// Where the groups come from that a token doesn't list.
-pub(crate) fn overage(from: OverageFrom, resolver: Option<&GroupResolver>) -> OverageSource {
-    match (from, resolver) {
-        (OverageFrom::Catalog, _) => OverageSource::Catalog,
-        (OverageFrom::Graph, Some(resolver)) => OverageSource::graph(resolver.clone()),
-        (OverageFrom::Nowhere, _) | (OverageFrom::Graph, None) => OverageSource::Nowhere,
-    }
 }
 
 /// Writes what is still queued, for a bounded time.

@@ -1,6 +1,6 @@
 //! What follows from another snapshot: routes that it claims, and records of what changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::audit::form::CatalogWhat;
@@ -12,18 +12,41 @@ use crate::catalog::{Adopted, Held, Observe, Snapshot, changes};
 #[derive(Debug)]
 pub(super) struct Ownership {
     audit: AuditSender,
+    followers: Mutex<Followers>,
+}
+
+/// What follows the snapshot. Behind a lock that no request takes.
+#[derive(Debug)]
+struct Followers {
     routes: Routes,
+    /// The last snapshot that was adopted, or is right now.
+    last: Option<Arc<Snapshot>>,
 }
 
 impl Ownership {
     pub(super) fn new(audit: AuditSender, routes: Routes) -> Arc<Self> {
-        Arc::new(Self { audit, routes })
+        Arc::new(Self { audit, followers: Mutex::new(Followers { routes, last: None }) })
+    }
+
+    /// Has other routes follow the snapshot from now on, and `publish` put them in force:
+    /// no snapshot comes between the two.
+    pub(super) fn reroute<R>(&self, routes: Routes, publish: impl FnOnce() -> R) -> R {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &followers.last {
+            routes.adopt(last);
+        }
+        followers.routes = routes;
+        publish()
     }
 }
 
 impl Observe for Ownership {
     fn adopting(&self, adopted: &Adopted<'_>) {
-        self.routes.adopt(adopted.after);
+        {
+            let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+            followers.routes.adopt(adopted.after);
+            followers.last = Some(Arc::clone(adopted.after));
+        }
         if !self.audit.is_on() {
             return;
         }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::policy::Policies;
+use crate::authorizer::Current;
 
 /// Labels beyond this are counted together.
 const MAX_LABELS: usize = 1000;
@@ -17,11 +17,13 @@ const OTHERS: &str = "(others)";
 
 /// The policies that are asked.
 #[derive(Debug)]
-pub(super) struct PolicyMetrics(pub(super) Policies);
+pub(super) struct PolicyMetrics(pub(super) Current);
 
 impl Collector for PolicyMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (set, status, stats) = (self.0.current(), self.0.status(), self.0.stats());
+        let current = self.0.load();
+        let policies = &current.authorizer().policy;
+        let (set, status, stats) = (policies.current(), policies.status(), policies.stats());
         let mut gauge = |name: &str, help: &str, value: usize| {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             let value = u32::try_from(value).unwrap_or(u32::MAX);

@@ -10,11 +10,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::audit::AuditSender;
-use crate::authorizer::Routes;
+use crate::authorizer::Current;
+use crate::authorizer::explain::Explainer;
 use crate::catalog::{Catalog, CatalogState, FindingKind};
 use crate::clock::Now;
-use crate::entra::{Authenticator, GroupResolver};
-use crate::ext_authz::Pressure;
+use crate::entra::GroupResolver;
+use crate::ext_authz::CheckService;
 use crate::serve::ServeStats;
 use crate::telemetry;
 use crate::tls::ServerTls;
@@ -22,25 +23,26 @@ use crate::tls::ServerTls;
 /// The parts that are asked.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) authenticator: Authenticator,
-    pub(super) resolver: Option<GroupResolver>,
+    pub(super) current: Current,
     pub(super) catalog: Catalog,
-    pub(super) routes: Routes,
     pub(super) audit: AuditSender,
     pub(super) serve: Arc<ServeStats>,
-    pub(super) pressure: Arc<Pressure>,
+    pub(super) check: CheckService<Explainer>,
     pub(super) tls: Vec<ServerTls>,
 }
 
 impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let now = Now::read();
+        let current = self.current.load();
+        let authorizer = current.authorizer();
+        let authenticator = &authorizer.authenticator;
         let mut gauge = |name: &str, help: &str, value: f64| {
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(descriptor)
         };
 
-        let issuers = self.authenticator.status(now);
+        let issuers = authenticator.status(now);
         let usable = issuers.iter().filter(|issuer| issuer.state.is_usable()).count();
         gauge("stagedoor_issuers", "Configured issuers", count(issuers.len()))?;
         gauge("stagedoor_issuers_usable", "Issuers with usable keys", count(usable))?;
@@ -67,7 +69,7 @@ impl Collector for Parts {
             f64::from(u8::from(catalog.held.is_some())),
         )?;
 
-        let claimed = self.routes.claimed();
+        let claimed = authorizer.routes.claimed();
         let routes = claimed.routes.iter().count();
         gauge("stagedoor_claimed_routes", "Routes that entities claim", count(routes))?;
         gauge(
@@ -76,10 +78,10 @@ impl Collector for Parts {
             count(claimed.findings.len()),
         )?;
 
-        let tokens = self.authenticator.cache_stats();
+        let tokens = authenticator.cache_stats();
         gauge("stagedoor_token_cache_entries", "Cached tokens", count(tokens.entries))?;
         gauge("stagedoor_token_cache_bytes", "Their size, as counted", count(tokens.bytes))?;
-        let verification = self.authenticator.verification_stats();
+        let verification = authenticator.verification_stats();
         gauge(
             "stagedoor_verifications_queued",
             "Tokens that wait to be verified",
@@ -89,14 +91,14 @@ impl Collector for Parts {
         gauge(
             "stagedoor_revocations_current",
             "1 while what was revoked could be read the last time",
-            f64::from(u8::from(self.authenticator.revocations_error().is_none())),
+            f64::from(u8::from(authenticator.revocations_error().is_none())),
         )?;
-        let groups = self.resolver.as_ref().map(GroupResolver::stats).unwrap_or_default();
+        let groups = authorizer.overage.resolver().map(GroupResolver::stats).unwrap_or_default();
         gauge("stagedoor_groups_entries", "Callers whose groups are kept", count(groups.entries))?;
         gauge("stagedoor_groups_bytes", "Their size, as counted", count(groups.bytes))?;
 
         let serve = &*self.serve;
-        let pressure = self.pressure.stats();
+        let pressure = self.check.pressure().stats();
         gauge(
             "stagedoor_checks_in_flight",
             "Checks that wait for something now",

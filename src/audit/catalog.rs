@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::config::ConfigRecord;
 use super::form::CatalogWhat;
 use super::record::AuditRecord;
 use crate::domain::EntityRef;
@@ -50,6 +51,7 @@ impl CatalogRecord {
 pub(super) enum Entry {
     Decision(Box<AuditRecord>),
     Catalog(Box<CatalogRecord>),
+    Config(Box<ConfigRecord>),
 }
 
 impl Entry {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use decision::{
     AlertForm, CacheForm, DecisionForm, FactsForm, Outcome, PrincipalForm, ShadowForm,
 };
-pub use event::{CatalogForm, CatalogWhat, GapForm, GapWhat};
+pub use event::{CatalogForm, CatalogWhat, ConfigForm, ConfigWhat, GapForm, GapWhat};
 pub use schema::schema;
 pub use value::Instant;
 
@@ -28,6 +28,8 @@ pub const VERSION: u32 = 1;
 pub enum RecordForm<'a> {
     /// Something happened to the catalog.
     Catalog(Box<CatalogForm<'a>>),
+    /// The configuration was read again.
+    Config(Box<ConfigForm<'a>>),
     /// Records are missing here.
     Gap(GapForm),
     /// A request was decided.
@@ -41,6 +43,7 @@ impl RecordForm<'_> {
         match self {
             Self::Decision(decision) => decision.time,
             Self::Catalog(catalog) => catalog.time,
+            Self::Config(config) => config.time,
             Self::Gap(gap) => gap.time,
         }
     }

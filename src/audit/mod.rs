@@ -1,11 +1,12 @@
-//! The audit record: one JSON line per decision, and per change of the catalog, written
-//! off the request's path.
+//! The audit record: one JSON line per decision, and per change of catalog and
+//! configuration, written off the request's path.
 //!
 //! A request makes its record and queues it, and neither waits nor fails: a full
 //! queue, a slow disk or a reader that is gone cost records, which are counted,
 //! and never a decision. What was lost is said where it is missing.
 
 mod catalog;
+mod config;
 pub mod form;
 mod latest;
 mod line;
@@ -23,6 +24,7 @@ mod sink;
 mod writer;
 
 pub use catalog::CatalogRecord;
+pub use config::ConfigRecord;
 pub use latest::{LATEST_DENIALS, LatestDenials};
 pub use member::Member;
 pub use pseudonym::{KeyError, PseudonymKey};

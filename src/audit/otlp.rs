@@ -21,7 +21,7 @@ use opentelemetry_sdk::logs::{
 use serde_json::Value;
 use url::Url;
 
-use super::form::{CatalogWhat, Instant, RecordForm};
+use super::form::{CatalogWhat, ConfigWhat, Instant, RecordForm};
 use super::loss::{Gap, Lost};
 use crate::collector::{reach, resource};
 use crate::seldom::Seldom;
@@ -119,6 +119,10 @@ impl Otlp {
             }
             RecordForm::Decision(_) => ("stagedoor.decision", Severity::Warn),
             RecordForm::Gap(_) => (GAP, Severity::Warn),
+            RecordForm::Config(config) => match config.event {
+                ConfigWhat::ConfigApplied => ("stagedoor.config_applied", Severity::Info),
+                ConfigWhat::ConfigRefused => ("stagedoor.config_refused", Severity::Warn),
+            },
             RecordForm::Catalog(catalog) => match catalog.event {
                 CatalogWhat::CatalogAdopted => ("stagedoor.catalog_adopted", Severity::Info),
                 CatalogWhat::CatalogChange => ("stagedoor.catalog_change", Severity::Info),

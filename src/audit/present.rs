@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::Member;
 use super::catalog::{CatalogRecord, Entry};
+use super::config::ConfigRecord;
 use super::form::{
-    AlertForm, CacheForm, CatalogForm, DecisionForm, FactsForm, Outcome, PrincipalForm, RecordForm,
-    ShadowForm, VERSION,
+    AlertForm, CacheForm, CatalogForm, ConfigForm, DecisionForm, FactsForm, Outcome, PrincipalForm,
+    RecordForm, ShadowForm, VERSION,
 };
 use super::pseudonym::{KeyError, KeyFile};
 use super::record::{AuditRecord, Text};
@@ -65,6 +66,7 @@ impl Presenter {
         match entry {
             Entry::Decision(record) => RecordForm::Decision(Box::new(self.decision(record))),
             Entry::Catalog(record) => RecordForm::Catalog(Box::new(self.catalog(record))),
+            Entry::Config(record) => RecordForm::Config(Box::new(config(record))),
         }
     }
 
@@ -222,6 +224,18 @@ impl Presenter {
             snapshot_version: record.snapshot_version.as_deref().map(Cow::Borrowed),
             masked,
         }
+    }
+}
+
+/// Nothing of it is about a caller.
+fn config(record: &ConfigRecord) -> ConfigForm<'_> {
+    ConfigForm {
+        version: VERSION,
+        time: record.time.into(),
+        event: record.event,
+        detail: record.detail.as_deref().map(Cow::Borrowed),
+        config_before: record.before.as_deref().map(Cow::Borrowed),
+        config_version: record.version.as_deref().map(Cow::Borrowed),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::AuditRecord;
 use super::catalog::{CatalogRecord, Entry};
+use super::config::ConfigRecord;
 use super::latest::LatestDenials;
 use super::loss::Gap;
 use super::otlp::Otlp;
@@ -73,11 +74,20 @@ impl AuditSender {
     /// decisions have at least half of the queue to themselves. Not to be called where
     /// waiting matters.
     pub fn send_patiently(&self, record: CatalogRecord) {
+        self.wait_for_room(Entry::Catalog(Box::new(record)));
+    }
+
+    /// Queues a record of the configuration. As [`AuditSender::send_patiently`].
+    pub fn send_config(&self, record: ConfigRecord) {
+        self.wait_for_room(Entry::Config(Box::new(record)));
+    }
+
+    fn wait_for_room(&self, entry: Entry) {
         let Some(queue) = &self.queue else { return };
         while queue.capacity() < queue.max_capacity().div_ceil(2) && !queue.is_closed() {
             thread::sleep(RETRY);
         }
-        if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
+        if queue.try_send(entry).is_err() {
             self.drop_one();
         }
     }

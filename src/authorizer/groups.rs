@@ -29,6 +29,15 @@ impl OverageSource {
     pub fn graph(resolver: GroupResolver) -> Self {
         Self::Graph(Arc::new(GraphSource { resolver, matter: ArcSwapOption::empty() }))
     }
+
+    /// Who asks Microsoft Graph, if somebody does.
+    #[must_use]
+    pub fn resolver(&self) -> Option<&GroupResolver> {
+        match self {
+            Self::Graph(graph) => Some(&graph.resolver),
+            Self::Nowhere | Self::Catalog => None,
+        }
+    }
 }
 
 /// Microsoft Graph, and which groups it is worth asking about.

@@ -5,6 +5,7 @@
 //! no key set has yet, and for groups that a token doesn't list and that are not at hand.
 
 mod claimed;
+mod current;
 mod demands;
 pub mod explain;
 mod facts;
@@ -26,6 +27,7 @@ use crate::entra::{Authenticator, Proven};
 use crate::policy::{Policies, PolicySet};
 
 pub use claimed::{Claimed, Routes};
+pub use current::Current;
 
 pub use groups::{GraphSource, OverageSource};
 pub use recorded::Recorded;

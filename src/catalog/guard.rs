@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 pub(super) const MAX_EXAMPLES: usize = 10;
 
 /// How much may change at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardSettings {
     /// The share of the entities with owners, of the groups, of the Entra ids and of the
     /// memberships that may go at once, in percent.

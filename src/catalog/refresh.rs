@@ -13,6 +13,7 @@ use super::compile::{Terms, compile};
 use super::draft::Draft;
 use super::guard::Held;
 use super::load::{CatalogError, draft};
+use super::settings::CatalogSettings;
 use super::sharing::Sharing;
 use super::snapshot::Snapshot;
 use super::source::{Catalog, Judgement, Shared};
@@ -30,11 +31,12 @@ impl Catalog {
     /// Keeps the snapshot current until `stop` becomes true.
     pub async fn run<F: Exchange>(&self, exchange: Arc<F>, mut stop: watch::Receiver<bool>) {
         let mut rng = rand::make_rng::<SmallRng>();
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings();
         let mut refresh = Refresh {
             shared: Arc::clone(&self.shared),
             store: settings.store.as_deref().map(Store::new),
             memory: Memory::default(),
+            settings: Arc::clone(&settings),
         };
         refresh.start_from_disk().await;
         let mut sharing = match settings.shared.as_ref().map(Sharing::start).transpose() {
@@ -48,10 +50,10 @@ impl Catalog {
             }
         };
         let mut retry = FIRST_RETRY;
-        let refresh_every = self.shared.settings.refresh_every;
         loop {
             self.shared.due(None);
             let began = Instant::now();
+            let refresh_every = refresh.settings().refresh_every;
             let turn = async {
                 match &mut sharing {
                     None => refresh.turn(&*exchange).await.map(|()| refresh_every),
@@ -104,15 +106,28 @@ struct Refresh {
     shared: Arc<Shared>,
     store: Option<Store>,
     memory: Memory,
+    /// By which the last turn was taken.
+    settings: Arc<CatalogSettings>,
 }
 
 impl Refresh {
+    /// The settings as they are now. Under others than those of the last turn the very same
+    /// pages make for another snapshot.
+    fn settings(&mut self) -> Arc<CatalogSettings> {
+        let now = self.shared.settings();
+        if !Arc::ptr_eq(&now, &self.settings) {
+            self.memory.forget();
+            self.settings = Arc::clone(&now);
+        }
+        now
+    }
+
     /// Decides by the last run's snapshot, if it is young enough, until there is a new one.
     async fn start_from_disk(&mut self) {
         let Some(store) = self.store.clone() else { return };
         let loaded = tokio::task::spawn_blocking(move || store.load()).await;
         let now = Now::read();
-        let max_age = self.shared.settings.max_age;
+        let max_age = self.settings().max_age;
         match loaded {
             Ok(Ok(Some(snapshot))) => {
                 let age = now.unix.saturating_sub(snapshot.crawled_at());
@@ -141,14 +156,15 @@ impl Refresh {
     async fn turn<F: Exchange>(&mut self, exchange: &F) -> Result<(), RefreshError> {
         self.shared.attempted();
         let now = Now::read();
-        let draft = draft(&self.shared.settings, exchange, &mut self.memory, &|_| {}).await;
+        let settings = self.settings();
+        let draft = draft(&settings, exchange, &mut self.memory, &|_| {}).await;
         let Some(draft) = draft.inspect_err(|_| self.memory.forget())? else {
             self.shared.confirm_current(now);
             self.touch(now).await;
             return Ok(());
         };
         let shared = Arc::clone(&self.shared);
-        let judged = tokio::task::spawn_blocking(move || judge(&shared, draft, now));
+        let judged = tokio::task::spawn_blocking(move || judge(&shared, &settings, draft, now));
         let judged = judged.await.map_err(CatalogError::from).and_then(|judged| judged);
         let judged = judged.inspect_err(|_| self.memory.forget())?;
         self.adopt(judged, now).await;
@@ -162,8 +178,7 @@ impl Refresh {
         sharing: &mut Sharing,
         exchange: &F,
     ) -> Result<Duration, RefreshError> {
-        let settings = &self.shared.settings;
-        let (refresh_every, poll_every) = (settings.refresh_every, sharing.poll_every());
+        let (refresh_every, poll_every) = (self.settings().refresh_every, sharing.poll_every());
         let leading = sharing.lease().is_some();
         self.shared.play(if leading { "publisher" } else { "follower" });
         // Also before the first crawl of one that leads: what the last one published is
@@ -269,9 +284,14 @@ enum Judged {
     Another(Arc<Snapshot>, Option<Held>),
 }
 
-fn judge(shared: &Shared, draft: Draft, now: Now) -> Result<Judged, CatalogError> {
+fn judge(
+    shared: &Shared,
+    settings: &CatalogSettings,
+    draft: Draft,
+    now: Now,
+) -> Result<Judged, CatalogError> {
     let before = shared.snapshot();
-    let guard = &shared.settings.guard;
+    let guard = &settings.guard;
     let mut judgement = shared.judgement();
     let Judgement { moves, guard: judge } = &mut *judgement;
     let terms = Terms {
@@ -279,7 +299,7 @@ fn judge(shared: &Shared, draft: Draft, now: Now) -> Result<Judged, CatalogError
         before: before.as_deref(),
         moves,
         adopt_after: guard.adopt_after,
-        roots_grant: shared.settings.root_groups_grant,
+        roots_grant: settings.root_groups_grant,
     };
     let after = compile(draft, terms)?;
     let waiting = moves.waiting(guard.adopt_after);

@@ -8,7 +8,7 @@ use url::Url;
 use super::guard::GuardSettings;
 
 /// Everything `catalog` needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogSettings {
     /// Where the entities come from.
     pub source: SourceSettings,
@@ -26,8 +26,21 @@ pub struct CatalogSettings {
     pub shared: Option<SharedSettings>,
 }
 
+impl CatalogSettings {
+    /// These settings with what of the others can take effect without a restart.
+    pub(super) fn changed_in_place(&self, other: Self) -> Self {
+        let source = match (&self.source, other.source) {
+            (SourceSettings::Backstage(own), SourceSettings::Backstage(other)) => {
+                SourceSettings::Backstage(BackstageSettings { url: own.url.clone(), ..other })
+            }
+            (own, _) => own.clone(),
+        };
+        Self { source, store: self.store.clone(), shared: self.shared.clone(), ..other }
+    }
+}
+
 /// A place where replicas share snapshots: one crawls, the others read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedSettings {
     /// `file:///folder`, `az://container/prefix`, `s3://bucket/prefix`.
     pub url: String,
@@ -40,7 +53,7 @@ pub struct SharedSettings {
 }
 
 /// Where the entities come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
     /// A folder of `catalog-info.yaml` files: every `*.yaml` and `*.yml` below it.
     /// Written by the operator, so its Entra ids are trusted.
@@ -50,7 +63,7 @@ pub enum SourceSettings {
 }
 
 /// A Backstage catalog API.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackstageSettings {
     /// The backend's base address, below which `api/catalog` is.
     pub url: Url,

@@ -30,7 +30,7 @@ pub struct Catalog {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) settings: CatalogSettings,
+    settings: ArcSwap<CatalogSettings>,
     published: ArcSwapOption<Published>,
     pub(super) wanted: Notify,
     observer: OnceLock<Arc<dyn Observe>>,
@@ -101,7 +101,7 @@ impl Catalog {
     pub fn new(settings: CatalogSettings) -> Self {
         Self {
             shared: Arc::new(Shared {
-                settings,
+                settings: ArcSwap::from_pointee(settings),
                 published: ArcSwapOption::empty(),
                 wanted: Notify::new(),
                 observer: OnceLock::new(),
@@ -125,7 +125,7 @@ impl Catalog {
     pub fn current(&self, now: Now) -> CatalogState {
         let published = self.shared.published.load();
         let Some(published) = published.as_ref() else { return CatalogState::Initializing };
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings.load();
         match published.age(now) {
             Some(age) if age <= settings.max_age => {
                 if age > settings.refresh_every * STALE_AFTER {
@@ -141,6 +141,24 @@ impl Catalog {
     /// Takes a snapshot that was made at `now`.
     pub fn publish(&self, snapshot: impl Into<Arc<Snapshot>>, now: Now) {
         self.shared.publish_at(snapshot.into(), Some(now.instant));
+    }
+
+    /// What it is configured with now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<CatalogSettings> {
+        self.shared.settings()
+    }
+
+    /// Goes on by other settings, and reads the catalog again by them: whose word is believed
+    /// makes a difference to a snapshot. Where entities come from, where snapshots are kept
+    /// and where they are shared can't be changed in place: that stays as it is.
+    pub fn configure(&self, settings: CatalogSettings) {
+        let before = self.shared.settings();
+        let settings = before.changed_in_place(settings);
+        if settings != *before {
+            self.shared.settings.store(Arc::new(settings));
+            self.refresh_now();
+        }
     }
 
     /// Has the catalog read again now.
@@ -161,7 +179,7 @@ impl Catalog {
         }
         {
             let mut judgement = self.shared.judgement();
-            let adopt_after = self.shared.settings.guard.adopt_after;
+            let adopt_after = self.shared.settings().guard.adopt_after;
             let waiting = judgement.moves.waiting(adopt_after);
             // What came meanwhile is not what was seen, and stays where it is.
             if waiting.is_some_and(|waiting| waiting.id == id) {
@@ -205,12 +223,6 @@ impl Catalog {
         }
     }
 
-    /// What it is configured with.
-    #[must_use]
-    pub fn settings(&self) -> &CatalogSettings {
-        &self.shared.settings
-    }
-
     /// The snapshot, however old it is. For those who look at it; nobody decides by it.
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
@@ -227,6 +239,10 @@ impl Published {
 impl Shared {
     pub(super) fn judgement(&self) -> std::sync::MutexGuard<'_, Judgement> {
         self.judgement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn settings(&self) -> Arc<CatalogSettings> {
+        self.settings.load_full()
     }
 
     pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {

@@ -2,17 +2,21 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::App;
+use crate::app::{App, Systemd};
 use crate::config::Config;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, LogFilter};
 
 /// One that compiles a large snapshot leaves another to answer a probe.
 const BACKGROUND_THREADS: usize = 2;
+
+/// How long what runs on may hold up the end of the process.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
@@ -25,12 +29,15 @@ pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
-    runtime.block_on(serve(config, log.filter()))?;
-    Ok(ExitCode::SUCCESS)
+    let served = runtime.block_on(serve(config, log.filter()));
+    // A file system or a resolver that hangs is not waited for.
+    runtime.shutdown_timeout(LAST_MOMENT);
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(config: Config, log: LogFilter) -> anyhow::Result<()> {
-    let app = App::build(config).await?.with_log(log);
+    let app = App::build(config).await?;
+    let app = app.with_log(log).with_systemd(Systemd::from_environment());
     let (handle, shutdown) = Shutdown::new();
     let no_signals = "signals can't be received";
     tokio::spawn(handle.signals().context(no_signals)?);

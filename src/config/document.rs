@@ -10,6 +10,7 @@ mod catalog_routes;
 mod denial;
 mod entra;
 mod policy;
+mod reload;
 mod transport;
 
 use schemars::JsonSchema;
@@ -22,6 +23,7 @@ pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
 pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
 pub(super) use policy::Policy;
+pub(super) use reload::Reload;
 pub(super) use transport::{Outgoing, Tls};
 
 /// The configuration of Stagedoor.
@@ -55,6 +57,8 @@ pub(super) struct Document {
     pub(super) telemetry: Telemetry,
     /// Connections to others.
     pub(super) outgoing: Outgoing,
+    /// When this file is read again.
+    pub(super) reload: Reload,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

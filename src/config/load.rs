@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use serde_json::{Number, Value};
 
 use super::check::{self, Finding};
 use super::problem::{Problem, Problems, path, shown};
 use super::structure::{self, Flaw};
-use super::{Config, schema};
+use super::{Config, Origin, schema};
 use crate::yaml::{self, Node, Position};
 
 /// A configuration is text that people write; more than this is a mistake.
@@ -22,10 +24,19 @@ pub(super) fn load(file: &Path) -> Result<Config, Problems> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    parse(&text, base_dir).map_err(|problems| problems.in_file(&name))
+    let origin = Origin { file: file.to_owned(), version: version(&text) };
+    parse(&text, base_dir)
+        .map(|config| Config { origin: Some(origin), ..config })
+        .map_err(|problems| problems.in_file(&name))
 }
 
-fn read(file: &Path) -> Result<String, String> {
+/// Names a text.
+pub(super) fn version(text: &str) -> Arc<str> {
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+pub(super) fn read(file: &Path) -> Result<String, String> {
     let mut text = String::new();
     let opened = fs::File::open(file).map_err(|error| format!("can't be read: {error}"))?;
     let size = opened

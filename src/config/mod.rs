@@ -8,6 +8,7 @@
 mod bounds;
 mod check;
 mod document;
+mod fixed;
 mod language;
 mod load;
 mod problem;
@@ -20,9 +21,11 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bounds::MemoryBound;
+pub use fixed::Fixed;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 
@@ -81,6 +84,38 @@ pub struct Config {
     pub audit: AuditSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
+    /// When the file is read again.
+    pub reload: ReloadSettings,
+    /// Which file it was read from, if from one.
+    pub origin: Option<Origin>,
+    /// What of it takes effect at a start only.
+    pub fixed: Fixed,
+}
+
+/// When the file is read again, beside when somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// How often it is looked at for changes; nothing is never.
+    pub watch: Option<Duration>,
+}
+
+/// The file that a configuration was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where it is.
+    pub file: PathBuf,
+    /// Names its text: a hash of it.
+    pub version: Arc<str>,
+}
+
+impl Origin {
+    /// What names the text that stands in a file now.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn version_of(file: &Path) -> Result<Arc<str>, String> {
+        load::read(file).map(|text| load::version(&text))
+    }
 }
 
 /// Where the groups come from that a token doesn't list.

@@ -262,6 +262,7 @@ telemetry:
   sample_ratio: 0.25
   metrics_every: 30s
 outgoing: { ca_files: [ca.crt] }
+reload: { watch: true, every: 7s }
 "#;
 
 #[test]
@@ -378,6 +379,7 @@ fn everything() {
     assert_eq!(collector.path_of("traces").as_str(), "https://collector:4318/otlp/v1/traces");
     assert!((telemetry.sample_ratio - 0.25).abs() < f64::EPSILON);
     assert_eq!(telemetry.metrics_every, Some(Duration::from_secs(30)));
+    assert_eq!(config.reload.watch, Some(Duration::from_secs(7)));
 }
 
 /// Twelve mistakes of all kinds, the odd ones of structure and the even ones of
@@ -441,7 +443,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
         ],
     );
     check(

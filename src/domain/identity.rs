@@ -77,7 +77,7 @@ pub struct StandingFacts {
     pub client_auth: Option<ClientAuth>,
     /// The application that an agent belongs to (`xms_par_app_azp`).
     pub agent_parent: Option<ClientId>,
-    /// Whose keys verified it: the issuer's place among the configured ones.
+    /// Whose keys verified it, and by which rules: the issuer's number.
     pub issuer: Option<usize>,
 }
 

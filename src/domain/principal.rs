@@ -94,7 +94,7 @@ pub struct TokenFacts {
     pub session: Option<Box<str>>,
     /// The token's own id (`uti`).
     pub token_id: Option<Box<str>>,
-    /// Whose keys verified it: the issuer's place among the configured ones.
+    /// Whose keys verified it, and by which rules: the issuer's number.
     pub issuer: Option<usize>,
 }
 

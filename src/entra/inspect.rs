@@ -9,9 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::holder;
-use super::issuer::Issuer;
 use super::jwt::Jwt;
 use super::rules::{self, Lifetime};
+use super::seats::Seat;
 use super::settings::{Overage, TenantSettings};
 use super::{Authenticator, Shared, bearer, json};
 use crate::clock::Now;
@@ -164,9 +164,9 @@ impl Shared {
             }
             return None;
         };
-        let issuer = self.issuers.get(index)?;
-        let settings = self.settings.tenants.get(issuer.tenant_index)?;
-        let of = |name: &str| format!("entra.tenants[{}].{name}", issuer.tenant_index);
+        let seat = self.seats.at(index)?;
+        let settings = self.settings.tenants.get(seat.tenant_index)?;
+        let of = |name: &str| format!("entra.tenants[{}].{name}", seat.tenant_index);
         list.add(
             "audience",
             of("audiences"),
@@ -174,11 +174,11 @@ impl Shared {
             named(claims, "aud"),
         );
         match &jwt {
-            Some(jwt) => self.key(jwt, issuer, tenant, now, list),
+            Some(jwt) => self.key(jwt, seat, tenant, now, list),
             None => list.unasked("key"),
         }
         let lifetime = lifetime?;
-        self.holder(claims, issuer, settings, tenant, lifetime, list)
+        self.holder(claims, seat, settings, tenant, lifetime, list)
     }
 
     fn times(&self, claims: &Map<String, Value>, now: Now, list: &mut Checks) -> Option<Lifetime> {
@@ -220,17 +220,17 @@ impl Shared {
         let found = rules::issuer(claims).and_then(|named| {
             self.issuer_named(named).ok_or_else(|| Denial::from(Reason::TokenIssuer))
         });
-        let (index, issuer, settings, tenant) = match found {
+        let (index, seat, settings, tenant) = match found {
             Ok(found) => found,
             Err(denial) => {
                 list.add("issuer", "entra.tenants", Err(denial), named(claims, "iss"));
                 return None;
             }
         };
-        let of = |name: &str| format!("entra.tenants[{}].{name}", issuer.tenant_index);
+        let of = |name: &str| format!("entra.tenants[{}].{name}", seat.tenant_index);
         let one = if settings.tenants.are_several() { "allowed_tenants" } else { "id" };
         list.add("issuer", of(one), Ok(()), named(claims, "iss"));
-        let origin = rules::origin(claims, issuer.version, tenant);
+        let origin = rules::origin(claims, seat.issuer.version, tenant);
         let said = format!("{}, {}", named(claims, "ver"), named(claims, "tid"));
         list.add("version and tenant", of("versions"), origin, said);
         if settings.tenants.are_several() {
@@ -244,10 +244,11 @@ impl Shared {
         Some((index, tenant))
     }
 
-    fn key(&self, jwt: &Jwt<'_>, issuer: &Issuer, tenant: TenantId, now: Now, list: &mut Checks) {
+    fn key(&self, jwt: &Jwt<'_>, seat: &Seat, tenant: TenantId, now: Now, list: &mut Checks) {
+        let issuer = &*seat.issuer;
         let trusted = self.revocations.load().key(&jwt.key_id);
         list.add("key is trusted", "entra.keys.distrusted, entra.revocations_file", trusted, "");
-        let key = match issuer.key(&jwt.key_id, now) {
+        let key = match issuer.key(&jwt.key_id, self.settings.keys.max_age, now) {
             Ok((_, key)) => key,
             Err(denial) => {
                 list.add("key is published", "entra.keys", Err(denial), "");
@@ -269,21 +270,22 @@ impl Shared {
     fn holder(
         &self,
         claims: &Map<String, Value>,
-        issuer: &Issuer,
+        seat: &Seat,
         settings: &TenantSettings,
         tenant: TenantId,
         lifetime: Lifetime,
         list: &mut Checks,
     ) -> Option<Identity> {
         let of = |names: &[&str]| {
-            let at = format!("entra.tenants[{}]", issuer.tenant_index);
+            let at = format!("entra.tenants[{}]", seat.tenant_index);
             names.iter().map(|name| format!("{at}.{name}")).collect::<Vec<_>>().join(", ")
         };
-        let claim = match issuer.version {
+        let version = seat.issuer.version;
+        let claim = match version {
             rules::Version::V1 => "appid",
             rules::Version::V2 => "azp",
         };
-        let client = holder::client(claims, issuer.version, settings);
+        let client = holder::client(claims, version, settings);
         let asked = client.as_ref().map(drop).map_err(Denial::clone);
         list.add("access token, client", of(&["clients"]), asked, named(claims, claim));
         let object = holder::object(claims).map(drop);
@@ -313,9 +315,8 @@ impl Shared {
                 }
             },
         }
-        let judge = |overage: Overage| {
-            holder::holder(claims, issuer.version, lifetime, tenant, settings, overage)
-        };
+        let judge =
+            |overage: Overage| holder::holder(claims, version, lifetime, tenant, settings, overage);
         let strict = judge(self.settings.overage).map(drop);
         match judge(Overage::Accept) {
             Ok(holder) => {

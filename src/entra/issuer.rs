@@ -27,10 +27,7 @@ pub(super) struct Issuer {
     pub(super) version: Version,
     /// What stands for its tenant or tenants in the authority's addresses.
     pub(super) directory: String,
-    /// Whose entry it is, by its place in the configuration.
-    pub(super) tenant_index: usize,
     pub(super) authority: Url,
-    settings: KeySettings,
     published: ArcSwapOption<Published>,
     /// The number of the next key.
     next_number: AtomicU32,
@@ -159,21 +156,12 @@ pub struct IssuerStatus {
 }
 
 impl Issuer {
-    pub(super) fn new(
-        name: String,
-        version: Version,
-        tenant_index: usize,
-        directory: String,
-        authority: Url,
-        settings: KeySettings,
-    ) -> Self {
+    pub(super) fn new(name: String, version: Version, directory: String, authority: Url) -> Self {
         Self {
             name,
             version,
             directory,
-            tenant_index,
             authority,
-            settings,
             published: ArcSwapOption::empty(),
             next_number: AtomicU32::new(0),
             last_error: ArcSwap::from_pointee(None),
@@ -202,10 +190,15 @@ impl Issuer {
     }
 
     /// The key of this id, and its number.
-    pub(super) fn key(&self, id: &str, now: Now) -> Result<(u32, Arc<Key>), Denial> {
+    pub(super) fn key(
+        &self,
+        id: &str,
+        max_age: Duration,
+        now: Now,
+    ) -> Result<(u32, Arc<Key>), Denial> {
         let published = self.published.load();
         let published = published.as_ref().ok_or_else(|| Denial::from(Reason::KeysUnavailable))?;
-        if self.age(published, now) > self.settings.max_age {
+        if self.age(published, now) > max_age {
             return Err(Reason::KeysExpired.into());
         }
         published.keys.key(id).and_then(|key| published.number(key)).ok_or_else(|| {
@@ -214,10 +207,16 @@ impl Issuer {
     }
 
     /// What `ask` says of the very key of this number, if that can still be used.
-    pub(super) fn vouches<R>(&self, key: u32, now: Now, ask: impl FnOnce(&Key) -> R) -> Option<R> {
+    pub(super) fn vouches<R>(
+        &self,
+        key: u32,
+        max_age: Duration,
+        now: Now,
+        ask: impl FnOnce(&Key) -> R,
+    ) -> Option<R> {
         let published = self.published.load();
         let published = published.as_ref()?;
-        if self.age(published, now) > self.settings.max_age {
+        if self.age(published, now) > max_age {
             return None;
         }
         let (_, key) = published.numbered.iter().find(|(number, _)| *number == key)?;
@@ -295,13 +294,18 @@ impl Issuer {
     /// now. Says whether one has ended since there were `seen`; at once where one has
     /// already, or where none may begin, or where so many wait that more would keep those
     /// from being decided whose keys are known.
-    pub(super) async fn await_fetch(&self, seen: u64, deadline: Instant) -> Awaited {
+    pub(super) async fn await_fetch(
+        &self,
+        seen: u64,
+        settings: &KeySettings,
+        deadline: Instant,
+    ) -> Awaited {
         let at_once = |came| Awaited { came, waited: false };
         let ended = self.attempted.notified();
         if self.attempts() != seen {
             return at_once(true);
         }
-        if !self.order() {
+        if !self.order(settings.min_refresh_interval) {
             // One that ended in between is as good.
             return at_once(self.attempts() != seen);
         }
@@ -313,14 +317,14 @@ impl Issuer {
     }
 
     /// Orders a fetch, unless one is under way or it is too early for another.
-    fn order(&self) -> bool {
+    fn order(&self, min_interval: Duration) -> bool {
         if self.in_flight.load(Ordering::Acquire) {
             return true;
         }
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let now = millis(self.born.elapsed());
         let allowed_from = self.allowed_from.load(Ordering::Acquire);
-        let next = now.saturating_add(millis(self.settings.min_refresh_interval));
+        let next = now.saturating_add(millis(min_interval));
         let mine = now >= allowed_from
             && self
                 .allowed_from
@@ -338,13 +342,25 @@ impl Issuer {
         mine || self.in_flight.load(Ordering::Acquire)
     }
 
-    pub(super) fn status(&self, now: Now) -> IssuerStatus {
+    /// How old the keys are, where the last fetch went well.
+    pub(super) fn fetched(&self, now: Now) -> Option<Duration> {
+        let published = self.published.load();
+        let published = published.as_ref().filter(|_| self.last_error.load().is_none())?;
+        Some(self.age(published, now))
+    }
+
+    /// Whether there are keys, of whatever age.
+    pub(super) fn has_keys(&self) -> bool {
+        self.published.load().is_some()
+    }
+
+    pub(super) fn status(&self, settings: &KeySettings, now: Now) -> IssuerStatus {
         let published = self.published.load();
         let age = published.as_ref().map(|published| self.age(published, now));
         let state = match age {
             None => KeyState::Initializing,
-            Some(age) if age > self.settings.max_age => KeyState::Expired,
-            Some(age) if age > self.settings.refresh_every * 2 => KeyState::Stale,
+            Some(age) if age > settings.max_age => KeyState::Expired,
+            Some(age) if age > settings.refresh_every * 2 => KeyState::Stale,
             Some(_) => KeyState::Fresh,
         };
         IssuerStatus {

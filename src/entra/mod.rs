@@ -15,6 +15,7 @@ mod jwt;
 mod key_set;
 mod revocation;
 mod rules;
+mod seats;
 mod settings;
 mod source;
 mod store;
@@ -50,10 +51,11 @@ pub use supposed::{claims_of, suppose};
 pub use turns::VerificationStats;
 
 use cache::{Entry, TokenCache, TokenHash};
-use issuer::{Awaited, Issuer};
+use issuer::Awaited;
 use jwt::Jwt;
 use revocation::RevocationList;
-use rules::{Lifetime, Version};
+use rules::Lifetime;
+use seats::{Seat, Seats};
 use turns::Turns;
 
 use crate::clock::Now;
@@ -69,10 +71,11 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct Shared {
     settings: EntraSettings,
-    issuers: Vec<Issuer>,
-    cache: TokenCache,
-    revocations: RevocationList,
-    turns: Turns,
+    seats: Seats,
+    /// Kept where the settings change, as what follows.
+    cache: Arc<TokenCache>,
+    revocations: Arc<RevocationList>,
+    turns: Arc<Turns>,
 }
 
 /// Why the settings can't be used.
@@ -138,36 +141,47 @@ impl Authenticator {
     /// # Errors
     /// The settings name no issuer, or one twice.
     pub fn new(settings: EntraSettings) -> Result<Self, SettingsError> {
-        let mut issuers: Vec<Issuer> = Vec::new();
-        // Who is named by an entry of their own is judged by that one.
-        let mut entries: Vec<_> = settings.tenants.iter().enumerate().collect();
-        entries.sort_by_key(|(_, tenant)| tenant.tenants.are_several());
-        for (index, tenant) in entries {
-            for (version, name) in
-                [(Version::V1, &tenant.issuer_v1), (Version::V2, &tenant.issuer_v2)]
+        Self::of(settings, None)
+    }
+
+    /// The authenticator of changed settings. What still holds is kept: the keys of issuers
+    /// that stay, the tokens that were verified by the very rules that they are judged by
+    /// now, and what was revoked. The same settings make for the very same authenticator.
+    ///
+    /// # Errors
+    /// As [`Authenticator::new`]. Nothing changed here then.
+    pub fn following(&self, settings: EntraSettings) -> Result<Self, SettingsError> {
+        if settings == self.shared.settings {
+            return Ok(self.clone());
+        }
+        Self::of(settings, Some(&self.shared))
+    }
+
+    fn of(settings: EntraSettings, before: Option<&Shared>) -> Result<Self, SettingsError> {
+        let seats = Seats::of(&settings, before.map(|before| (&before.seats, &before.settings)))?;
+        let cache = match before {
+            Some(before) if before.settings.cache == settings.cache => Arc::clone(&before.cache),
+            _ => Arc::new(TokenCache::new(settings.cache)?),
+        };
+        let (file, keys) = (settings.revocations.clone(), &settings.distrusted_keys);
+        let revocations = match before {
+            Some(before)
+                if before.settings.revocations == file
+                    && before.settings.distrusted_keys == *keys =>
             {
-                let Some(name) = name else { continue };
-                if issuers.iter().any(|other| other.name == *name) {
-                    return Err(SettingsError::IssuerTwice(name.clone()));
-                }
-                issuers.push(Issuer::new(
-                    name.clone(),
-                    version,
-                    index,
-                    tenant.tenants.directory(),
-                    tenant.authority.clone(),
-                    settings.keys,
-                ));
+                Arc::clone(&before.revocations)
             }
-        }
-        if issuers.is_empty() {
-            return Err(SettingsError::NoTenant);
-        }
-        let cache = TokenCache::new(settings.cache)?;
-        let revocations =
-            RevocationList::new(settings.revocations.clone(), &settings.distrusted_keys)?;
-        let turns = Turns::new(settings.verification);
-        Ok(Self { shared: Arc::new(Shared { settings, issuers, cache, revocations, turns }) })
+            Some(before) => Arc::new(before.revocations.following(file, keys)?),
+            None => Arc::new(RevocationList::new(file, keys)?),
+        };
+        let turns = before.map_or_else(Arc::default, |before| Arc::clone(&before.turns));
+        Ok(Self { shared: Arc::new(Shared { settings, seats, cache, revocations, turns }) })
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// How tokens fared that were not known.
@@ -215,10 +229,11 @@ impl Authenticator {
                 Err(rejected) => rejected,
             };
             let Some((index, seen)) = rejected.unknown_key else { return Err(rejected.denial) };
-            let Some(issuer) = self.shared.issuers.get(index) else { return Err(rejected.denial) };
+            let Some(seat) = self.shared.seats.at(index) else { return Err(rejected.denial) };
             let (since, began) = (SystemTime::now(), Instant::now());
+            let keys = &self.shared.settings.keys;
             // A fetch that began before the key was published may be followed by another.
-            let Awaited { came, waited } = issuer.await_fetch(seen, deadline).await;
+            let Awaited { came, waited } = seat.issuer.await_fetch(seen, keys, deadline).await;
             if waited {
                 let took = began.elapsed();
                 waits.push(Wait { what: Waited::SigningKey, since, took, came });
@@ -253,7 +268,7 @@ impl Authenticator {
     /// Keeps all key sets current until `stop` becomes true.
     pub async fn run<F: Fetch>(&self, fetch: Arc<F>, stop: watch::Receiver<bool>) {
         let keys = self.shared.settings.keys;
-        let tasks = self.shared.issuers.iter().map(|issuer| {
+        let tasks = self.shared.seats.issuers().map(|issuer| {
             let store = self.shared.settings.key_store.as_deref();
             let rng = rand::make_rng::<SmallRng>();
             source::keep(issuer, &keys, store, &*fetch, stop.clone(), rng)
@@ -267,8 +282,23 @@ impl Authenticator {
     pub async fn fetch_once<F: Fetch>(&self, fetch: &F) -> Vec<SourceError> {
         let keys = self.shared.settings.keys;
         let fetches =
-            self.shared.issuers.iter().map(|issuer| source::refresh(issuer, &keys, fetch));
+            self.shared.seats.issuers().map(|issuer| source::refresh(issuer, &keys, fetch));
         join_all(fetches).await.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Has keys of every issuer that is new: fetches them once, and else takes those of the
+    /// last run. Those that were there before have their own ways.
+    ///
+    /// Returns which have none then, and why.
+    pub async fn fetch_new<F: Fetch>(&self, fetch: &F) -> Vec<(String, SourceError)> {
+        let (keys, store) = (self.shared.settings.keys, self.shared.settings.key_store.as_deref());
+        let new = self.shared.seats.iter().filter(|seat| seat.is_new);
+        let fetches = new.map(|seat| async move {
+            let issuer = &*seat.issuer;
+            let fetched = source::first(issuer, &keys, store, fetch).await;
+            fetched.err().map(|error| (issuer.name.clone(), error))
+        });
+        join_all(fetches).await.into_iter().flatten().collect()
     }
 
     /// Takes keys from a document: a key set for every issuer, or
@@ -279,7 +309,7 @@ impl Authenticator {
     pub fn load_keys(&self, json: &[u8], now: Now) -> Result<(), LoadKeysError> {
         let document = json::object(json).ok_or(LoadKeysError::Form)?;
         if document.contains_key("keys") {
-            for issuer in &self.shared.issuers {
+            for issuer in self.shared.seats.issuers() {
                 issuer.publish(KeySet::parse(json)?, now.instant);
             }
             return Ok(());
@@ -287,7 +317,7 @@ impl Authenticator {
         let issuers =
             document.get("issuers").and_then(Value::as_object).ok_or(LoadKeysError::Form)?;
         for (name, keys) in issuers {
-            let issuer = self.shared.issuers.iter().find(|issuer| issuer.name == *name);
+            let issuer = self.shared.seats.issuers().find(|issuer| issuer.name == *name);
             let issuer = issuer.ok_or_else(|| LoadKeysError::Issuer(name.clone()))?;
             let keys = keys.get("keys").and_then(Value::as_array).ok_or(LoadKeysError::Form)?;
             issuer.publish(KeySet::of(keys)?, now.instant);
@@ -298,13 +328,14 @@ impl Authenticator {
     /// The version of the key set that is in force for whoever vouched for this caller.
     #[must_use]
     pub fn keys_version(&self, identity: &Identity) -> Option<Arc<str>> {
-        self.shared.issuers.get(identity.facts.issuer?)?.keys_version()
+        self.shared.seats.numbered(identity.facts.issuer?)?.issuer.keys_version()
     }
 
     /// How usable each issuer's keys are.
     #[must_use]
     pub fn status(&self, now: Now) -> Vec<IssuerStatus> {
-        self.shared.issuers.iter().map(|issuer| issuer.status(now)).collect()
+        let keys = &self.shared.settings.keys;
+        self.shared.seats.issuers().map(|issuer| issuer.status(keys, now)).collect()
     }
 
     /// Why what was revoked could not be read again, if so.
@@ -336,7 +367,7 @@ impl Shared {
             return Ok(Proven { identity: known?, remembered: true });
         }
         // Not a part of the future of those who are known.
-        let _turn = Box::pin(self.turns.take()).await?;
+        let _turn = Box::pin(self.turns.take(self.settings.verification)).await?;
         // Meanwhile somebody else may have come with the same token, and gone first.
         if let Some(known) = self.recall(&hash, now, self.cache.peek(&hash)) {
             return Ok(Proven { identity: known?, remembered: true });
@@ -388,11 +419,12 @@ impl Shared {
     }
 
     /// Whether a token that was verified is still good, or nothing where its key is no longer
-    /// its issuer's.
+    /// its issuer's, or where it was judged by other rules.
     fn stands(&self, entry: &Entry, now: Now) -> Option<Result<(), Denial>> {
         let revoked = self.revocations.load();
-        let issuer = entry.identity.facts.issuer.and_then(|index| self.issuers.get(index));
-        let key = issuer?.vouches(entry.key, now, |key| revoked.key(&key.id))?;
+        let seat = entry.identity.facts.issuer.and_then(|number| self.seats.numbered(number))?;
+        let max_age = self.settings.keys.max_age;
+        let key = seat.issuer.vouches(entry.key, max_age, now, |key| revoked.key(&key.id))?;
         let (skew, age) = (self.settings.clock_skew, self.settings.max_token_age);
         let stands = entry
             .lifetime()
@@ -402,21 +434,21 @@ impl Shared {
         Some(stands)
     }
 
-    /// The issuer that a token names: its place, itself, its entry of the settings, and the
+    /// The issuer that a token names: its place, its seat, its entry of the settings, and the
     /// tenant that the name says.
-    fn issuer_named(&self, named: &str) -> Option<(usize, &Issuer, &TenantSettings, TenantId)> {
-        self.issuers.iter().enumerate().find_map(|(index, issuer)| {
-            let settings = self.settings.tenants.get(issuer.tenant_index)?;
+    fn issuer_named(&self, named: &str) -> Option<(usize, &Seat, &TenantSettings, TenantId)> {
+        self.seats.iter().enumerate().find_map(|(index, seat)| {
+            let settings = self.settings.tenants.get(seat.tenant_index)?;
             let one = match settings.tenants {
                 Tenants::One(tenant) => Some(tenant),
                 Tenants::Listed(_) | Tenants::Any => None,
             };
-            let tenant = issuer.tenant_of(named, one)?;
+            let tenant = seat.issuer.tenant_of(named, one)?;
             // Whom another entry names is for that one to judge, also where it accepts less.
             let elsewhere = self.settings.tenants.iter().enumerate().any(|(at, other)| {
-                at != issuer.tenant_index && other.tenants.name(tenant, &settings.tenants)
+                at != seat.tenant_index && other.tenants.name(tenant, &settings.tenants)
             });
-            (!elsewhere).then_some((index, issuer, settings, tenant))
+            (!elsewhere).then_some((index, seat, settings, tenant))
         })
     }
 
@@ -426,8 +458,9 @@ impl Shared {
         // whose signature nobody else can verify, is told what it is.
         rules::not_for_graph(&jwt.claims)?;
         let named = rules::issuer(&jwt.claims)?;
-        let (index, issuer, settings, tenant) =
+        let (index, seat, settings, tenant) =
             self.issuer_named(named).ok_or_else(|| Denial::from(Reason::TokenIssuer))?;
+        let issuer = &*seat.issuer;
         rules::origin(&jwt.claims, issuer.version, tenant)?;
         if !settings.tenants.accept(tenant) {
             return Err(Denial::from(Reason::TokenTenantNotAllowed).into());
@@ -439,10 +472,14 @@ impl Shared {
         revoked.key(&jwt.key_id)?;
         // Counted before the key is looked up: a fetch that ends in between is seen.
         let attempts = issuer.attempts();
-        let (number, key) = issuer.key(&jwt.key_id, now).map_err(|denial| Rejected {
-            unknown_key: (denial.reason == Reason::TokenKeyUnknown).then_some((index, attempts)),
-            denial,
-        })?;
+        let (number, key) =
+            issuer.key(&jwt.key_id, self.settings.keys.max_age, now).map_err(|denial| {
+                Rejected {
+                    unknown_key: (denial.reason == Reason::TokenKeyUnknown)
+                        .then_some((index, attempts)),
+                    denial,
+                }
+            })?;
         rules::key_issuer(key.issuer.as_deref(), &issuer.name, issuer.version, tenant)?;
         if !key.verifies(jwt.signed, &jwt.signature) {
             return Err(Denial::from(Reason::TokenSignature).into());
@@ -451,7 +488,7 @@ impl Shared {
         let overage = self.settings.overage;
         let mut holder =
             holder::holder(&jwt.claims, issuer.version, lifetime, tenant, settings, overage)?;
-        holder.facts.issuer = Some(index);
+        holder.facts.issuer = Some(seat.number());
         let entry = self.cache.entry(holder, &lifetime, number);
         revoked.holder(&entry.identity)?;
         Ok(entry)

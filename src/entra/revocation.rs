@@ -54,7 +54,7 @@ pub enum RevocationError {
 }
 
 /// What was revoked.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Revocations {
     keys: HashSet<Box<str>>,
     objects: HashSet<ObjectId>,
@@ -123,6 +123,15 @@ impl Revocations {
             && other.issued_before <= self.issued_before
     }
 
+    /// Revokes what the other does as well.
+    fn add(&mut self, other: &Self) {
+        self.keys.extend(other.keys.iter().cloned());
+        self.objects.extend(&other.objects);
+        self.sessions.extend(other.sessions.iter().cloned());
+        self.tokens.extend(other.tokens.iter().cloned());
+        self.issued_before = self.issued_before.max(other.issued_before);
+    }
+
     /// Whether the key was declared compromised.
     pub(super) fn key(&self, id: &str) -> Result<(), Denial> {
         if self.keys.contains(id) { Err(Reason::TokenKeyDistrusted.into()) } else { Ok(()) }
@@ -173,6 +182,30 @@ impl RevocationList {
             last_error: ArcSwap::default(),
         };
         list.reload(true)?;
+        Ok(list)
+    }
+
+    /// The list of a changed configuration. Of the same file, what it said before holds on
+    /// until it is read and settled: just now somebody may be writing it.
+    pub(super) fn following(
+        &self,
+        file: Option<PathBuf>,
+        keys: &[String],
+    ) -> Result<Self, RevocationError> {
+        let same = file.is_some() && file == self.file;
+        let list = match Self::new(file.clone(), keys) {
+            Err(error) if same => {
+                let list = Self::new(None, keys)?;
+                list.last_error.store(Arc::new(Some(error.to_string())));
+                Self { file, ..list }
+            }
+            list => list?,
+        };
+        if same {
+            let mut all = self.current.load().as_ref().clone();
+            all.add(&list.current.load());
+            list.current.store(Arc::new(all));
+        }
         Ok(list)
     }
 

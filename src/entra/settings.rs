@@ -10,7 +10,7 @@ use crate::bounded::Bounds;
 use crate::domain::{ClientId, IdentityKind, TenantId};
 
 /// Everything `entra` needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntraSettings {
     /// The tenants whose tokens are accepted; at least one, no two with one issuer.
     pub tenants: Vec<TenantSettings>,
@@ -89,7 +89,7 @@ pub enum Overage {
 }
 
 /// A tenant, or the tenants of a multi-tenant application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantSettings {
     /// Whose tokens.
     pub tenants: Tenants,
@@ -204,7 +204,7 @@ impl Tenants {
 }
 
 /// The life of a key set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySettings {
     /// A key set is fetched anew this often.
     pub refresh_every: Duration,

@@ -65,7 +65,8 @@ pub enum SourceError {
     },
 }
 
-/// Keeps an issuer's keys current until told to stop.
+/// Keeps an issuer's keys current until told to stop. Another may go on from there: keys
+/// that are there are fetched again when it is time, and not before.
 pub(super) async fn keep<F: Fetch>(
     issuer: &Issuer,
     settings: &KeySettings,
@@ -76,20 +77,38 @@ pub(super) async fn keep<F: Fetch>(
 ) {
     let mut retry = FIRST_RETRY;
     let mut known = None;
-    if let Some(folder) = store {
+    let mut pause = match issuer.fetched(Now::read()) {
+        Some(age) => {
+            settings.refresh_every.mul_f64(rng.random_range(0.9..=1.0)).saturating_sub(age)
+        }
+        None => Duration::ZERO,
+    };
+    if let Some(folder) = store
+        && !issuer.has_keys()
+    {
         take_from(folder, issuer, settings);
     }
     loop {
+        if !pause.is_zero() {
+            issuer.due(Instant::now().checked_add(pause));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = issuer.wanted.notified() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
         issuer.due(None);
         issuer.begin();
         let outcome = tokio::select! {
             outcome = renew(issuer, settings, fetch, &mut known) => outcome,
             _ = stop.wait_for(|stop| *stop) => {
-                issuer.end();
+                // Who waits for it may wait on: where another goes on from here, it fetches
+                // at once.
+                issuer.wanted.notify_one();
                 return;
             }
         };
-        let pause = match outcome {
+        pause = match outcome {
             Ok(body) => {
                 retry = FIRST_RETRY;
                 if let Some(folder) = store {
@@ -105,13 +124,7 @@ pub(super) async fn keep<F: Fetch>(
                 pause.min(settings.refresh_every)
             }
         };
-        issuer.due(Instant::now().checked_add(pause));
         issuer.end();
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = issuer.wanted.notified() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
     }
 }
 
@@ -138,6 +151,31 @@ async fn renew<F: Fetch>(
     let body = fetch_keys(issuer, settings, fetch, jwks.clone(), now).await?;
     *known = Some((jwks, now));
     Ok(body)
+}
+
+/// Has keys of an issuer that has none yet: fetched, or else those of the last run.
+pub(super) async fn first<F: Fetch>(
+    issuer: &Issuer,
+    settings: &KeySettings,
+    store: Option<&Path>,
+    fetch: &F,
+) -> Result<(), SourceError> {
+    if issuer.has_keys() {
+        return Ok(());
+    }
+    issuer.begin();
+    let fetched = refresh(issuer, settings, fetch).await;
+    if let Err(error) = &fetched {
+        if let Some(folder) = store {
+            take_from(folder, issuer, settings);
+        }
+        issuer.failed(error.to_string());
+    }
+    issuer.end();
+    match fetched {
+        Err(error) if !issuer.has_keys() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Fetches once, and publishes what came.

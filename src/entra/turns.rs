@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
@@ -27,10 +26,8 @@ thread_local! {
 }
 
 /// The turns of all threads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Turns {
-    room: usize,
-    max_wait: Duration,
     waiting: AtomicUsize,
     verified: AtomicU64,
     full: AtomicU64,
@@ -60,27 +57,16 @@ pub(super) struct Turn {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Turns {
-    pub(super) fn new(settings: VerificationSettings) -> Self {
-        Self {
-            room: settings.queue,
-            max_wait: settings.max_wait,
-            waiting: AtomicUsize::new(0),
-            verified: AtomicU64::new(0),
-            full: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-        }
-    }
-
     /// Waits for a turn.
-    pub(super) async fn take(&self) -> Result<Turn, Denial> {
+    pub(super) async fn take(&self, settings: VerificationSettings) -> Result<Turn, Denial> {
         let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.room {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= settings.queue {
             self.full.fetch_add(1, Ordering::Relaxed);
             let detail = "as many new tokens as may were waiting to be verified";
             return Err(Denial::with_detail(Reason::Overloaded, detail));
         }
         let mine = TURN.with(Arc::clone).acquire_owned();
-        let Ok(turn) = timeout(self.max_wait, mine).await else {
+        let Ok(turn) = timeout(settings.max_wait, mine).await else {
             self.late.fetch_add(1, Ordering::Relaxed);
             let detail = "the token waited too long to be verified";
             return Err(Denial::with_detail(Reason::Overloaded, detail));

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::header::CONTENT_TYPE;
@@ -65,7 +66,7 @@ pub struct Endpoint<D, O> {
 struct Shared<D, O> {
     check: CheckService<D>,
     observer: Arc<O>,
-    limits: CallLimits,
+    limits: ArcSwap<CallLimits>,
     others: Routes,
 }
 
@@ -83,7 +84,13 @@ impl<D: Decide, O: OnGuarded> Endpoint<D, O> {
         limits: CallLimits,
         others: Routes,
     ) -> Self {
+        let limits = ArcSwap::from_pointee(limits);
         Self { shared: Arc::new(Shared { check, observer, limits, others }) }
+    }
+
+    /// Holds the calls that begin from now on to these limits.
+    pub fn limit(&self, limits: CallLimits) {
+        self.shared.limits.store(Arc::new(limits));
     }
 
     /// The answer to one request, of whatever method.
@@ -120,14 +127,15 @@ impl<D: Decide, O: OnGuarded> Shared<D, O> {
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
+        let limits = **self.limits.load();
         let answer = async {
-            let message = self.receive(body).await?;
+            let message = self.receive(body, limits.max_message_bytes).await?;
             let answer = self.check.answer_call(&call, &message).await;
             answer.map_err(|_| Unread::malformed("it is no `CheckRequest`"))
         };
         // A panic of the decision is caught where its record can be made.
         let answer = AssertUnwindSafe(answer).catch_unwind();
-        let (reason, cause) = match within(self.limits.deadline, answer).await {
+        let (reason, cause) = match within(limits.deadline, answer).await {
             Some(Ok(Ok(frame))) => return respond(frame),
             Some(Ok(Err(Unread { reason, cause }))) => (reason, cause),
             Some(Err(_)) => (Reason::Internal, "a panic outside of the decision"),
@@ -138,11 +146,11 @@ impl<D: Decide, O: OnGuarded> Shared<D, O> {
     }
 
     /// The message. Most are there as a whole; of the others so many may be on their way.
-    async fn receive<B>(&self, body: B) -> Result<Bytes, Unread>
+    async fn receive<B>(&self, body: B, limit: usize) -> Result<Bytes, Unread>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin,
     {
-        let mut message = pin!(message(body, self.limits.max_message_bytes));
+        let mut message = pin!(message(body, limit));
         let first = poll_fn(|context| Poll::Ready(message.as_mut().poll(context))).await;
         match first {
             Poll::Ready(message) => message,

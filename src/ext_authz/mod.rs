@@ -26,6 +26,6 @@ pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
 pub use pressure::{Pressure, PressureStats};
 pub use reply::Reply;
 pub use request::request;
-pub use service::{CheckService, Decided, Record};
+pub use service::{CheckService, Decided, Record, Replaced};
 pub use settings::{AnswerSettings, CheckSettings, IdentityHeaders};
 pub use wire::read;

@@ -7,6 +7,7 @@
 //! is denied at once.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -23,6 +24,13 @@ pub struct Pressure {
     queue_timeout: Duration,
     queued: Places,
     receiving: Places,
+    /// Counted on where the bounds change.
+    turned_away: Arc<TurnedAway>,
+}
+
+/// What was turned away since the start.
+#[derive(Debug, Default)]
+struct TurnedAway {
     shed: AtomicU64,
     unreceived: AtomicU64,
 }
@@ -80,14 +88,27 @@ impl Pressure {
     /// So many decisions may wait at a time, and as many for their turn, each for so long; as
     /// many messages may be on their way.
     pub(super) fn new(most: usize, queue_timeout: Duration) -> Self {
+        Self::counting_on(most, queue_timeout, Arc::default())
+    }
+
+    /// The bounds of changed settings: the very same where nothing of them changed. Else what
+    /// waits already goes on by the ones before, beside what is counted by these, until its
+    /// deadline at the latest.
+    pub(super) fn following(self: &Arc<Self>, most: usize, queue_timeout: Duration) -> Arc<Self> {
+        if (self.max_turns, self.queue_timeout) == (most, queue_timeout) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::counting_on(most, queue_timeout, Arc::clone(&self.turned_away)))
+    }
+
+    fn counting_on(most: usize, queue_timeout: Duration, turned_away: Arc<TurnedAway>) -> Self {
         Self {
             turns: Semaphore::new(most),
             max_turns: most,
             queue_timeout,
             queued: Places::new(most),
             receiving: Places::new(most),
-            shed: AtomicU64::new(0),
-            unreceived: AtomicU64::new(0),
+            turned_away,
         }
     }
 
@@ -100,7 +121,7 @@ impl Pressure {
         // Whoever stalls takes places, and must not take this one's turn along.
         let rest = timeout(self.queue_timeout, rest).await.ok();
         if rest.is_none() {
-            self.unreceived.fetch_add(1, Ordering::Relaxed);
+            self.turned_away.unreceived.fetch_add(1, Ordering::Relaxed);
         }
         rest
     }
@@ -117,8 +138,8 @@ impl Pressure {
         let decided = self.max_turns.saturating_sub(self.turns.available_permits());
         PressureStats {
             waiting: decided + taken(&self.queued) + taken(&self.receiving),
-            shed: self.shed.load(Ordering::Relaxed),
-            unreceived: self.unreceived.load(Ordering::Relaxed),
+            shed: self.turned_away.shed.load(Ordering::Relaxed),
+            unreceived: self.turned_away.unreceived.load(Ordering::Relaxed),
         }
     }
 }
@@ -152,7 +173,7 @@ impl<'a> Waiting<'a> {
             Ok(permit) => Turn::Mine { _permit: permit },
             Err(_) => {
                 let Some(place) = pressure.queued.take() else {
-                    pressure.shed.fetch_add(1, Ordering::Relaxed);
+                    pressure.turned_away.shed.fetch_add(1, Ordering::Relaxed);
                     return None;
                 };
                 Turn::Queued(Box::pin(async move {
@@ -160,7 +181,7 @@ impl<'a> Waiting<'a> {
                     let turn = timeout(pressure.queue_timeout, pressure.turns.acquire()).await;
                     let turn = turn.ok().and_then(Result::ok);
                     if turn.is_none() {
-                        pressure.shed.fetch_add(1, Ordering::Relaxed);
+                        pressure.turned_away.shed.fetch_add(1, Ordering::Relaxed);
                     }
                     turn
                 }))
@@ -275,5 +296,25 @@ mod tests {
         assert_eq!(pressure.stats(), stats);
         drop(stalled);
         assert_eq!(pressure.stats(), PressureStats { waiting: 0, ..stats });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_bounds_are_another_queue_and_one_count() {
+        let queue_timeout = Duration::from_millis(10);
+        let before = Arc::new(Pressure::new(1, queue_timeout));
+        assert!(Arc::ptr_eq(&before, &before.following(1, queue_timeout)));
+        let mut first = Box::pin(before.in_turn(LIMIT, pending::<()>()));
+        assert_eq!(first.as_mut().now_or_never(), None);
+        assert_eq!(before.in_turn(LIMIT, pending::<()>()).await, Err(Missed::Turn));
+        let after = before.following(2, queue_timeout);
+        assert_eq!(after.stats(), PressureStats { waiting: 0, shed: 1, unreceived: 0 });
+        // Whoever waits by the bounds before keeps its turn, and nobody else's.
+        let mut two = [(); 2].map(|()| Box::pin(after.in_turn(LIMIT, pending::<()>())));
+        for one in &mut two {
+            assert_eq!(one.as_mut().now_or_never(), None);
+        }
+        assert_eq!(after.in_turn(LIMIT, pending::<()>()).await, Err(Missed::Turn));
+        assert_eq!(before.stats(), PressureStats { waiting: 1, shed: 2, unreceived: 0 });
+        assert_eq!(after.stats(), PressureStats { waiting: 2, shed: 2, unreceived: 0 });
     }
 }

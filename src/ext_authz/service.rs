@@ -1,9 +1,11 @@
 //! The service that Envoy calls.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
@@ -46,9 +48,11 @@ pub struct Decided<'a> {
     pub took: Duration,
 }
 
-/// `envoy.service.auth.v3.Authorization`.
+/// `envoy.service.auth.v3.Authorization`. Cheap to clone; every clone answers alike.
 pub struct CheckService<D> {
-    shared: Arc<Shared<D>>,
+    /// Loaded once a request: it is decided and answered by one configuration, whatever takes
+    /// its place meanwhile.
+    shared: Arc<ArcSwap<Shared<D>>>,
 }
 
 impl<D> Clone for CheckService<D> {
@@ -57,12 +61,29 @@ impl<D> Clone for CheckService<D> {
     }
 }
 
+impl<D> fmt::Debug for CheckService<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckService").finish_non_exhaustive()
+    }
+}
+
+/// What decided before another took its place.
+pub struct Replaced<D>(Arc<Shared<D>>);
+
+impl<D> Replaced<D> {
+    /// Whether a request that began by it still goes on.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
 struct Shared<D> {
     decider: D,
     answer: Answer,
     settings: CheckSettings,
     pressure: Arc<Pressure>,
-    record: Box<dyn Record>,
+    record: Arc<dyn Record>,
 }
 
 impl<D: Decide> CheckService<D> {
@@ -74,19 +95,33 @@ impl<D: Decide> CheckService<D> {
         record: Box<dyn Record>,
     ) -> Self {
         let pressure = Arc::new(Pressure::new(settings.max_concurrent, settings.queue_timeout));
-        Self { shared: Arc::new(Shared { decider, answer, settings, pressure, record }) }
+        let record = Arc::from(record);
+        let shared = Shared { decider, answer, settings, pressure, record };
+        Self { shared: Arc::new(ArcSwap::from_pointee(shared)) }
     }
 
-    /// What bounds the calls that wait.
+    /// Decides and answers like this from now on. Whatever was begun ends as it began. What
+    /// comes back is what decided before, for when nobody uses it any more.
+    pub fn replace(&self, decider: D, answer: Answer, settings: CheckSettings) -> Replaced<D> {
+        let before = self.shared.load_full();
+        let CheckSettings { max_concurrent, queue_timeout, .. } = settings;
+        let pressure = before.pressure.following(max_concurrent, queue_timeout);
+        let record = Arc::clone(&before.record);
+        self.shared.store(Arc::new(Shared { decider, answer, settings, pressure, record }));
+        Replaced(before)
+    }
+
+    /// What bounds the calls that wait, as of now.
     #[must_use]
-    pub fn pressure(&self) -> &Arc<Pressure> {
-        &self.shared.pressure
+    pub fn pressure(&self) -> Arc<Pressure> {
+        Arc::clone(&self.shared.load().pressure)
     }
 
     /// Decides one check as of `now`: whatever happens, the outcome is a reply.
     pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
-        let request = request(check, &self.shared.settings.justification_header);
-        self.shared.reply(request.as_ref(), SystemTime::now(), now).await
+        let shared = self.shared.load();
+        let request = request(check, &shared.settings.justification_header);
+        shared.reply(request.as_ref(), SystemTime::now(), now).await
     }
 
     /// Decides the check that a message asks for. What comes back is a gRPC message in its
@@ -109,10 +144,10 @@ impl<D: Decide> CheckService<D> {
     ) -> Result<Bytes, prost::DecodeError> {
         let started = SystemTime::now();
         let now = Now::of(started);
-        let shared = &*self.shared;
+        let shared = self.shared.load();
         let justification = &shared.settings.justification_header;
-        let mut request = match wire::read(message, justification) {
-            Some(request) => request,
+        let mut read = match wire::read(message, justification) {
+            Some(read) => read,
             None => {
                 let check = CheckRequest::decode(message)?;
                 let reply = async {
@@ -125,10 +160,10 @@ impl<D: Decide> CheckService<D> {
                 return Ok(Box::pin(guarded(reply)).await.into_frame());
             }
         };
-        if let Some(request) = &mut request {
+        if let Some(request) = &mut read {
             join_call(request, call);
         }
-        let reply = guarded(shared.reply(request.as_ref(), started, now)).await;
+        let reply = guarded(shared.reply(read.as_ref(), started, now)).await;
         Ok(reply.into_frame())
     }
 }

@@ -20,6 +20,8 @@ use super::stats::PolicyStats;
 const MAX_ODD: usize = 20;
 /// How long files have to stay as they are.
 const SETTLED_FOR: Duration = Duration::from_millis(100);
+/// How often files that somebody writes are read once more. What they say then is judged.
+const MAX_UNSETTLED: usize = 20;
 
 /// The policies in force. Cheap to clone; every clone sees the same.
 #[derive(Clone, Debug)]
@@ -79,6 +81,44 @@ impl Policies {
     #[must_use]
     pub fn fixed(set: PolicySet) -> Self {
         Self::new(set, PolicySettings { reload_every: None, ..PolicySettings::default() }, None)
+    }
+
+    /// The policies of changed settings, as the files say now: the very same, with all that
+    /// is remembered, where neither settings nor files changed. `anew` has nothing be
+    /// remembered in any case, for when something else changed that answers depend on. Takes
+    /// a moment: what is being written is waited for.
+    ///
+    /// # Errors
+    /// Every mistake in every file. Nothing changed here then.
+    pub fn following(&self, settings: PolicySettings, anew: bool) -> Result<Self, PolicyErrors> {
+        let read = read_settled(&settings);
+        let before = self.current();
+        let set = PolicySet::of_read(read.clone(), &settings, Arc::clone(before.stats()))?;
+        let another = set.version() != before.version();
+        if !another && !anew && settings == self.shared.settings {
+            // A change that was refused and taken back is none.
+            self.reload_now();
+            return Ok(self.clone());
+        }
+        say_odd(&set);
+        say_lost(before.len(), set.len());
+        let next = Self::new(set, settings, Some(read));
+        {
+            let before = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut loaded = next.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.adopted = before.adopted + u64::from(another);
+            loaded.refused = before.refused;
+            if !another {
+                loaded.at = before.at;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     fn new(set: PolicySet, settings: PolicySettings, seen: Option<Read>) -> Self {
@@ -177,6 +217,7 @@ impl Shared {
                 let (policies, version) = (set.len(), Arc::clone(set.version()));
                 tracing::info!(policies, %version, before = %before.version(), "other policies are in force");
                 say_odd(&set);
+                say_lost(before.len(), set.len());
                 self.current.store(Arc::new(set));
                 loaded.at = SystemTime::now();
                 loaded.adopted += 1;
@@ -188,6 +229,31 @@ impl Shared {
                 loaded.last_error = Some(errors.to_string());
             }
         }
+    }
+}
+
+/// What the files say once nobody seems to be writing them any more.
+fn read_settled(settings: &PolicySettings) -> Read {
+    let mut read = read_all(settings);
+    if settings.files.is_empty() && settings.shadow.is_empty() {
+        return read;
+    }
+    for _ in 0..MAX_UNSETTLED {
+        std::thread::sleep(SETTLED_FOR);
+        let again = read_all(settings);
+        if again == read {
+            break;
+        }
+        read = again;
+    }
+    read
+}
+
+/// Says so where most of the policies are gone: nobody but who wrote the files can tell
+/// whether that was meant.
+fn say_lost(before: usize, after: usize) {
+    if after < before.div_ceil(2) {
+        tracing::warn!(before, after, "more than half of the policies are gone");
     }
 }
 

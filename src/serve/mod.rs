@@ -29,3 +29,4 @@ pub use listener::{BindError, BoundAddress};
 pub use server::{DrainReport, Server};
 pub use settings::*;
 pub use stats::ServeStats;
+pub use workers::{Pulse, Unwell};

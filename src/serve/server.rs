@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::accept::{Accept, Door, Handover, Listeners};
 use super::connection::{Ended, GrpcService, Terms};
 use super::listener::Listener;
-use super::workers::Workers;
+use super::workers::{Pulse, Workers};
 use super::{BindError, BoundAddress, ServeSettings, ServeStats};
 use crate::shutdown::Shutdown;
 use crate::tls::ServerTls;
@@ -77,6 +77,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
+    }
+
+    /// Feels whether the threads answer that connections are served on.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.workers.pulse()
     }
 
     /// The counters, for as long as anybody looks.

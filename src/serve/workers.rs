@@ -9,9 +9,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// The threads. They end when this is dropped.
 #[derive(Debug)]
@@ -28,7 +31,42 @@ struct Worker {
 #[derive(Debug)]
 pub(super) struct Place(Arc<AtomicUsize>);
 
+/// Feels whether the threads answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pulse(Vec<Handle>);
+
+/// Threads that did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unwell {
+    /// Not in time.
+    #[error("a thread that serves connections does not answer")]
+    Late,
+    /// And never will.
+    #[error("a thread that serves connections is gone")]
+    Gone,
+}
+
+impl Pulse {
+    /// Has each thread do next to nothing, among everything else that it has to do.
+    ///
+    /// # Errors
+    /// One of them did not within this time.
+    pub async fn beat(&self, within: Duration) -> Result<(), Unwell> {
+        let beats = self.0.iter().map(|thread| thread.spawn(std::future::ready(())));
+        match timeout(within, try_join_all(beats)).await {
+            Ok(Ok(_)) => Ok(()),
+            // Its runtime ended with it.
+            Ok(Err(_)) => Err(Unwell::Gone),
+            Err(_) => Err(Unwell::Late),
+        }
+    }
+}
+
 impl Workers {
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse(self.0.iter().map(|worker| worker.runtime.clone()).collect())
+    }
+
     /// Starts this many.
     pub(super) fn start(count: usize) -> io::Result<Self> {
         (0..count).map(Worker::start).collect::<io::Result<_>>().map(Self)
@@ -88,5 +126,25 @@ mod tests {
         let (runtime, _place) = workers.least_busy().expect("a worker");
         assert_eq!(runtime.spawn(async move { name() }).await.expect("runs"), ended);
         assert!(Workers::start(0).expect("nothing").least_busy().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_held_up_is_noticed() {
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(20));
+        let workers = Workers::start(2).expect("threads");
+        let pulse = workers.pulse();
+        assert_eq!(pulse.beat(long).await, Ok(()));
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let (runtime, _place) = workers.least_busy().expect("a worker");
+        let busy = runtime.spawn(async move { held.recv() });
+        assert_eq!(pulse.beat(short).await, Err(Unwell::Late));
+        go_on.send(()).expect("it waits");
+        busy.await.expect("it ran").expect("it was told");
+        assert_eq!(pulse.beat(long).await, Ok(()));
+        drop(workers);
+        // The threads end when they come to it.
+        while pulse.beat(long).await != Err(Unwell::Gone) {
+            tokio::task::yield_now().await;
+        }
     }
 }

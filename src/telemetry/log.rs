@@ -165,7 +165,10 @@ mod tests {
             ("info,stagedoor", Some("`stagedoor` is neither a level nor `target=level`")),
             ("info,", Some("`` is neither a level nor `target=level`")),
             // What follows are the library's own words, which depend on how it is built.
-            ("stagedoor=loud", Some("expected a filter such as `info` or `stagedoor=debug,info`: ")),
+            (
+                "stagedoor=loud",
+                Some("expected a filter such as `info` or `stagedoor=debug,info`: "),
+            ),
         ] {
             let found = parse(filter).map(drop).map_err(|error| error.to_string());
             let Some(cause) = want else {

@@ -206,7 +206,7 @@ impl Caller {
         };
         // What the owner may is another action each time, and none of them is remembered
         // for another.
-        let method = if self == NewOwner && number % 3 == 0 { "POST" } else { "GET" };
+        let method = if self == NewOwner && number.is_multiple_of(3) { "POST" } else { "GET" };
         request(method, "payments.example.com", path, &headers)
     }
 }

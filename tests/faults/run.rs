@@ -256,7 +256,8 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
 /// other files with the same meaning.
 fn reload(world: &World, number: u32) {
     // Files that never stay as they are for a moment are not taken over.
-    let files: &[&str] = if number % 4 == 0 { &["policy.cedar", "stagedoor.yaml"] } else { &[] };
+    let files: &[&str] =
+        if number.is_multiple_of(4) { &["policy.cedar", "stagedoor.yaml"] } else { &[] };
     for file in files {
         let comment = if *file == "policy.cedar" { "//" } else { "#" };
         let path = world.path(file);

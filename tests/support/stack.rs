@@ -176,8 +176,18 @@ impl Stagedoor {
     }
 
     pub(crate) async fn start_with(tenant: Tenant, options: Options) -> Result<Self> {
+        Self::start_with_file(tenant, options, |_, _| {}).await
+    }
+
+    /// As `start_with`, with something done to the folder and the file before.
+    pub(crate) async fn start_with_file(
+        tenant: Tenant,
+        options: Options,
+        change: impl FnOnce(&std::path::Path, &std::path::Path),
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = write_config(&folder, &tenant, &options)?;
+        change(folder.path(), &config);
         let config = Config::load(&config).map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let app = App::build(config).await?;
         let address = app.addresses().first().context("a listener")?.clone();

@@ -18,6 +18,8 @@ pub struct Status {
     pub ready: bool,
     /// What is missing, in words.
     pub pending: Vec<String>,
+    /// The configuration.
+    pub configuration: ConfigurationStatus,
     /// Decisions since the start.
     pub decisions: DecisionsStatus,
     /// The signing keys, issuer by issuer.
@@ -38,6 +40,27 @@ pub struct Status {
     pub connections: ConnectionsStatus,
     /// Log lines that nobody took.
     pub log_lines_dropped: u64,
+}
+
+/// The configuration.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ConfigurationStatus {
+    /// The file, if it was read from one.
+    pub file: Option<String>,
+    /// Names the one in force: a hash of the file's text.
+    pub version: Option<String>,
+    /// When it came into force.
+    pub since: String,
+    /// Reloads that were taken over since the start.
+    pub reloads: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+    /// Whether the last reload was taken over, or there was none yet.
+    pub current: bool,
+    /// Why the last reload was refused.
+    pub errors: Vec<String>,
+    /// The changed settings that it was refused for: they take effect at a start only.
+    pub needs_restart: Vec<String>,
 }
 
 /// Decisions since the start.

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::Readiness;
+use super::{ConfigStatus, Readiness, Reloads};
 use crate::audit::AuditSender;
+use crate::authorizer::Current;
 use crate::catalog::{Catalog, FindingKind, Held, SourceSettings};
 use crate::clock::Now;
 use crate::entra::{Authenticator, CacheStats, GroupResolver, GroupStats, IssuerStatus};
@@ -27,14 +28,12 @@ const MAX_EXAMPLES: usize = 3;
 /// The parts that are looked at.
 #[derive(Clone, Debug)]
 pub struct Watched {
-    /// Key sets and tokens.
-    pub authenticator: Authenticator,
-    /// Groups at Microsoft Graph.
-    pub resolver: Option<GroupResolver>,
+    /// The configuration.
+    pub reloads: Reloads,
+    /// Who decides: key sets and tokens, groups at Microsoft Graph, the policies.
+    pub current: Current,
     /// The catalog.
     pub catalog: Catalog,
-    /// The policies.
-    pub policies: Policies,
     /// Records.
     pub audit: AuditSender,
     /// Decisions.
@@ -51,19 +50,23 @@ impl Watched {
     pub fn status(&self, readiness: &Readiness, now: Now) -> Status {
         let pending = readiness.pending(now);
         let (started, begun) = self.started;
+        let current = self.current.load();
+        let authorizer = current.authorizer();
+        let authenticator = &authorizer.authenticator;
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: rfc3339(started),
             uptime_seconds: now.instant.saturating_duration_since(begun).as_secs(),
             ready: pending.is_empty(),
             pending,
+            configuration: configuration(&self.reloads.status()),
             decisions: self.decisions(),
-            keys: self.authenticator.status(now).into_iter().map(keys).collect(),
-            revocations: self.revocations(),
-            tokens: self.tokens(),
-            graph: self.resolver.as_ref().map(|resolver| graph(resolver, now)),
+            keys: authenticator.status(now).into_iter().map(keys).collect(),
+            revocations: revocations(authenticator),
+            tokens: tokens(authenticator),
+            graph: authorizer.overage.resolver().map(|resolver| graph(resolver, now)),
             catalog: self.catalog(now),
-            policies: self.policies(),
+            policies: policies(&authorizer.policy),
             audit: self.audit(),
             connections: self.connections(),
             log_lines_dropped: telemetry::dropped_lines(),
@@ -84,23 +87,6 @@ impl Watched {
             durations: durations
                 .map(|(le_seconds, count)| DurationStatus { le_seconds, count })
                 .collect(),
-        }
-    }
-
-    fn revocations(&self) -> RevocationsStatus {
-        let last_error = self.authenticator.revocations_error();
-        RevocationsStatus { current: last_error.is_none(), last_error }
-    }
-
-    fn tokens(&self) -> TokensStatus {
-        let CacheStats { entries, bytes, hits, misses } = self.authenticator.cache_stats();
-        let verification = self.authenticator.verification_stats();
-        TokensStatus {
-            cache: CacheStatus { entries, bytes, hits, misses },
-            verified: verification.verified,
-            waiting: verification.waiting,
-            turned_away: verification.full,
-            late: verification.late,
         }
     }
 
@@ -144,47 +130,6 @@ impl Watched {
             .collect()
     }
 
-    fn policies(&self) -> PoliciesStatus {
-        let (status, stats) = (self.policies.status(), self.policies.stats());
-        let (differences, others) = stats.differences();
-        let total: u64 = differences.iter().map(|(_, count)| count).sum::<u64>() + others;
-        let most = differences.into_iter().take(MAX_DIFFERENCES);
-        let errors = stats.errors().into_iter();
-        let memory = self.policies.current().memory();
-        PoliciesStatus {
-            version: status.version.to_string(),
-            policies: status.policies,
-            since: rfc3339(status.since),
-            reloads: status.adopted,
-            refused: status.refused,
-            last_error: status.last_error,
-            errors: errors
-                .map(|(policy, count)| PolicyErrorStatus {
-                    policy: policy.as_deref().map(str::to_owned),
-                    count,
-                })
-                .collect(),
-            shadow: ShadowStatus {
-                differences: total,
-                most: most
-                    .map(|(difference, count)| DifferenceStatus {
-                        set: difference.set,
-                        policy: difference.policy.as_deref().map(str::to_owned),
-                        entity: difference.entity.to_string(),
-                        would: if difference.would_allow { "allow" } else { "deny" },
-                        count,
-                    })
-                    .collect(),
-            },
-            cache: CacheStatus {
-                entries: memory.entries,
-                bytes: memory.bytes,
-                hits: memory.hits,
-                misses: memory.misses,
-            },
-        }
-    }
-
     fn audit(&self) -> AuditStatus {
         let stats = self.audit.stats();
         AuditStatus {
@@ -214,6 +159,19 @@ impl Watched {
     }
 }
 
+fn configuration(status: &ConfigStatus) -> ConfigurationStatus {
+    ConfigurationStatus {
+        file: status.file.clone(),
+        version: status.version.as_deref().map(str::to_owned),
+        since: rfc3339(status.since),
+        reloads: status.reloads,
+        refused: status.refused,
+        current: status.current,
+        errors: status.errors.clone(),
+        needs_restart: status.needs_restart.clone(),
+    }
+}
+
 fn keys(issuer: IssuerStatus) -> KeysStatus {
     KeysStatus {
         issuer: issuer.issuer,
@@ -223,6 +181,23 @@ fn keys(issuer: IssuerStatus) -> KeysStatus {
         age_seconds: seconds(issuer.age),
         last_error: issuer.last_error,
         next_refresh_seconds: seconds(issuer.next_refresh),
+    }
+}
+
+fn revocations(authenticator: &Authenticator) -> RevocationsStatus {
+    let last_error = authenticator.revocations_error();
+    RevocationsStatus { current: last_error.is_none(), last_error }
+}
+
+fn tokens(authenticator: &Authenticator) -> TokensStatus {
+    let CacheStats { entries, bytes, hits, misses } = authenticator.cache_stats();
+    let verification = authenticator.verification_stats();
+    TokensStatus {
+        cache: CacheStatus { entries, bytes, hits, misses },
+        verified: verification.verified,
+        waiting: verification.waiting,
+        turned_away: verification.full,
+        late: verification.late,
     }
 }
 
@@ -262,6 +237,47 @@ fn held(held: Held) -> HeldStatus {
         examples: held.examples,
         crawls: held.crawls,
         adopt_after: held.adopt_after,
+    }
+}
+
+fn policies(policies: &Policies) -> PoliciesStatus {
+    let (status, stats) = (policies.status(), policies.stats());
+    let (differences, others) = stats.differences();
+    let total: u64 = differences.iter().map(|(_, count)| count).sum::<u64>() + others;
+    let most = differences.into_iter().take(MAX_DIFFERENCES);
+    let errors = stats.errors().into_iter();
+    let memory = policies.current().memory();
+    PoliciesStatus {
+        version: status.version.to_string(),
+        policies: status.policies,
+        since: rfc3339(status.since),
+        reloads: status.adopted,
+        refused: status.refused,
+        last_error: status.last_error,
+        errors: errors
+            .map(|(policy, count)| PolicyErrorStatus {
+                policy: policy.as_deref().map(str::to_owned),
+                count,
+            })
+            .collect(),
+        shadow: ShadowStatus {
+            differences: total,
+            most: most
+                .map(|(difference, count)| DifferenceStatus {
+                    set: difference.set,
+                    policy: difference.policy.as_deref().map(str::to_owned),
+                    entity: difference.entity.to_string(),
+                    would: if difference.would_allow { "allow" } else { "deny" },
+                    count,
+                })
+                .collect(),
+        },
+        cache: CacheStatus {
+            entries: memory.entries,
+            bytes: memory.bytes,
+            hits: memory.hits,
+            misses: memory.misses,
+        },
     }
 }
 

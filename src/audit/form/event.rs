@@ -53,6 +53,49 @@ pub enum CatalogWhat {
     CatalogHeld,
 }
 
+/// The configuration was read again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename = "ConfigRecord")]
+pub struct ConfigForm<'a> {
+    /// The version of this form: 1.
+    #[schemars(extend("const" = 1))]
+    pub version: u32,
+    /// When.
+    pub time: Instant,
+    /// What became of it.
+    pub event: ConfigWhat,
+    /// For people: every mistake, and every setting that needs a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Cow<'a, str>>,
+    /// The configuration that was in force before, where it was applied: a hash of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_before: Option<Cow<'a, str>>,
+    /// The configuration that is in force from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_version: Option<Cow<'a, str>>,
+}
+
+/// What can become of a configuration that is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigWhat {
+    /// It is in force.
+    ConfigApplied,
+    /// It is not, and the one before stays.
+    ConfigRefused,
+}
+
+impl ConfigWhat {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigApplied => "config_applied",
+            Self::ConfigRefused => "config_refused",
+        }
+    }
+}
+
 /// Records are missing from the stream before this one: they were lost to a full queue, or
 /// to a place that did not take them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

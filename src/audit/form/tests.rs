@@ -36,12 +36,18 @@ fn the_schema_tells_records_from_what_are_none() {
     let held = json!({
         "version": 1, "time": "2023-11-14T22:13:20.123Z", "event": "catalog_held",
     });
+    let config = json!({
+        "version": 1, "time": "2023-11-14T22:13:20.123Z", "event": "config_refused",
+        "config_version": "ab", "detail": "a.yaml:1:1: no",
+    });
     let with = |record: &Value, member: &str, value: Value| {
         let mut record = record.clone();
         record[member] = value;
         record
     };
-    for good in [&decision, &gap, &held, &with(&decision, "member_of_a_later_day", json!(1))] {
+    for good in
+        [&decision, &gap, &held, &config, &with(&decision, "member_of_a_later_day", json!(1))]
+    {
         follows_schema(good);
         serde_json::from_value::<RecordForm<'_>>(good.clone()).expect("a record");
     }

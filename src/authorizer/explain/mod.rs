@@ -46,6 +46,18 @@ impl Explainer {
         Self { authorizer, routes: routes.into(), groups: groups.into() }
     }
 
+    /// Who decides what is explained.
+    #[must_use]
+    pub fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
+    }
+
+    /// The number of configured routes.
+    #[must_use]
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
     /// Whether this caller gets explanations with their answers.
     #[must_use]
     pub fn is_for(&self, identity: &Identity, now: Now) -> bool {

@@ -56,6 +56,7 @@ impl Filter {
                 !self.asks_for_decisions()
                     && same(self.entity.as_deref(), catalog.entity.as_deref())
             }
+            RecordForm::Config(_) => !self.asks_for_decisions() && self.entity.is_none(),
             RecordForm::Gap(_) => self.id.is_none(),
         }
     }

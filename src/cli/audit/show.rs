@@ -91,6 +91,12 @@ fn text(record: &RecordForm<'_>, colour: bool) -> String {
     match record {
         RecordForm::Decision(record) => decision(record, paint, &mut parts),
         RecordForm::Catalog(record) => catalog(record, paint, &mut parts),
+        RecordForm::Config(record) => {
+            parts.push(paint(YELLOW, "CONFIG"));
+            parts.push(record.event.as_str().to_owned());
+            let texts = [&record.config_before, &record.config_version, &record.detail];
+            parts.extend(texts.into_iter().flatten().map(|text| clean(text)));
+        }
         RecordForm::Gap(GapForm { lost, since, .. }) => {
             parts.push(paint(YELLOW, "GAP  "));
             parts.push(format!("{lost} records are missing, the first since {since}"));

@@ -23,7 +23,7 @@ use url::Url;
 use super::document::{Document, Overage};
 use super::problem::below;
 use super::values::{ByteSize, Period};
-use super::{Config, OverageFrom};
+use super::{Config, Fixed, OverageFrom};
 use crate::policy::PolicySettings;
 
 /// A value that can't be meant.
@@ -76,6 +76,7 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let trusted = authorities.clone().unwrap_or_default();
     let audit = audit::settings(&document.audit, trusted.clone(), findings);
     let telemetry = rest::telemetry(&document.telemetry, trusted, findings);
+    let reload = rest::reload(&document.reload, findings);
     let listeners = listeners?;
     Some(Config {
         admin: listeners.admin,
@@ -102,6 +103,9 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         check,
         audit: audit?,
         telemetry: telemetry?,
+        reload,
+        origin: None,
+        fixed: Fixed::of(document),
     })
 }
 

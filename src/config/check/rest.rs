@@ -1,11 +1,12 @@
-//! `answer`, `check` and `telemetry`.
+//! `answer`, `check`, `telemetry` and `reload`.
 
 use std::time::Duration;
 
 use http::HeaderName;
 
 use super::Findings;
-use crate::config::document::{self, Answer, Check, Telemetry};
+use crate::config::ReloadSettings;
+use crate::config::document::{self, Answer, Check, Reload, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
 use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
@@ -109,6 +110,12 @@ pub(super) fn check(
             Period::seconds(10),
         ),
     }
+}
+
+pub(super) fn reload(reload: &Reload, findings: &mut Findings<'_>) -> ReloadSettings {
+    let (least, most) = (Period::seconds(1), Period::hours(1));
+    let every = findings.period("/reload/every", reload.every, least, most);
+    ReloadSettings { watch: reload.watch.then_some(every) }
 }
 
 pub(super) fn telemetry(

@@ -77,17 +77,24 @@ struct Shared {
     silent: DashMap<TenantId, Instant>,
     /// What goes wrong for one goes wrong for many.
     news: std::sync::Mutex<Seldom>,
+    /// Counted on where the settings change.
+    tally: Arc<Tally>,
+    /// Why the last lookup failed; nothing once one goes well.
+    last_error: ArcSwapOption<String>,
+}
+
+/// What looking groups up did since the start.
+#[derive(Debug, Default)]
+struct Tally {
     hits: AtomicU64,
     misses: AtomicU64,
     lookups: AtomicU64,
     failures: AtomicU64,
-    /// Why the last lookup failed; nothing once one goes well.
-    last_error: ArcSwapOption<String>,
     calls: GraphCalls,
 }
 
 /// Where an entry of the configuration has its authority and its Graph.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Place {
     tenants: Tenants,
     authority: Url,
@@ -141,19 +148,12 @@ impl GroupResolver {
     /// A resolver for these tenants, if Graph is to be asked.
     #[must_use]
     pub fn new(settings: &EntraSettings) -> Option<Self> {
+        Self::counting_on(settings, Arc::default())
+    }
+
+    fn counting_on(settings: &EntraSettings, tally: Arc<Tally>) -> Option<Self> {
         let graph = settings.graph.clone()?;
-        let places = settings.tenants.iter().map(|tenant| Place {
-            tenants: tenant.tenants.clone(),
-            authority: tenant.authority.clone(),
-            graph: tenant.graph.clone(),
-        });
-        // The entry that names a tenant most closely, as for its tokens.
-        let mut places: Vec<Place> = places.collect();
-        places.sort_by_key(|place| match place.tenants {
-            Tenants::One(_) => 0,
-            Tenants::Listed(_) => 1,
-            Tenants::Any => 2,
-        });
+        let places = Place::all(settings);
         let (orders, received) = mpsc::channel(QUEUE);
         Some(Self {
             shared: Arc::new(Shared {
@@ -166,15 +166,31 @@ impl GroupResolver {
                 turns: Arc::new(Semaphore::new(graph.max_calls)),
                 silent: DashMap::new(),
                 news: std::sync::Mutex::new(Seldom::new(Duration::from_secs(1))),
-                hits: AtomicU64::new(0),
-                misses: AtomicU64::new(0),
-                lookups: AtomicU64::new(0),
-                failures: AtomicU64::new(0),
+                tally,
                 last_error: ArcSwapOption::empty(),
-                calls: GraphCalls::default(),
                 settings: graph,
             }),
         })
+    }
+
+    /// The resolver of changed settings: the very same, with all it keeps, where nothing of
+    /// it changed.
+    #[must_use]
+    pub fn following(before: Option<&Self>, settings: &EntraSettings) -> Option<Self> {
+        let stays = before.filter(|before| {
+            settings.graph.as_ref() == Some(&before.shared.settings)
+                && before.shared.places == Place::all(settings)
+        });
+        stays.cloned().or_else(|| {
+            let tally = before.map(|before| Arc::clone(&before.shared.tally)).unwrap_or_default();
+            Self::counting_on(settings, tally)
+        })
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The groups of a caller: all of them, or those of `known` where so few are known
@@ -197,14 +213,14 @@ impl GroupResolver {
         let cheaper = shared.settings.only_known_groups && known.len() <= WORTH_CHECKING;
         let among = cheaper.then(|| Arc::clone(known));
         if let Some(kept) = shared.find(&key, among.as_ref(), now.instant) {
-            shared.hits.fetch_add(1, Ordering::Relaxed);
+            shared.tally.hits.fetch_add(1, Ordering::Relaxed);
             if kept.refresh_at <= now.instant && kept.groups.is_ok() {
                 // In good time, and without waiting.
                 shared.order(key, among);
             }
             return kept.groups.map_err(Denial::from);
         }
-        shared.misses.fetch_add(1, Ordering::Relaxed);
+        shared.tally.misses.fetch_add(1, Ordering::Relaxed);
         let (since, began) = (SystemTime::now(), Instant::now());
         let groups = self.await_groups(key, among, began + shared.settings.wait).await;
         let came = groups.is_ok();
@@ -273,17 +289,35 @@ impl GroupResolver {
         GroupStats {
             entries,
             bytes,
-            hits: shared.hits.load(Ordering::Relaxed),
-            misses: shared.misses.load(Ordering::Relaxed),
-            lookups: shared.lookups.load(Ordering::Relaxed),
-            failures: shared.failures.load(Ordering::Relaxed),
+            hits: shared.tally.hits.load(Ordering::Relaxed),
+            misses: shared.tally.misses.load(Ordering::Relaxed),
+            lookups: shared.tally.lookups.load(Ordering::Relaxed),
+            failures: shared.tally.failures.load(Ordering::Relaxed),
             flights: shared.flights.len(),
         }
     }
 
     /// Calls of Microsoft Graph by what came of them, of which a lookup can take several.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.shared.calls.all()
+        self.shared.tally.calls.all()
+    }
+}
+
+impl Place {
+    /// The entry that names a tenant most closely comes first, as for its tokens.
+    fn all(settings: &EntraSettings) -> Vec<Self> {
+        let places = settings.tenants.iter().map(|tenant| Self {
+            tenants: tenant.tenants.clone(),
+            authority: tenant.authority.clone(),
+            graph: tenant.graph.clone(),
+        });
+        let mut places: Vec<Self> = places.collect();
+        places.sort_by_key(|place| match place.tenants {
+            Tenants::One(_) => 0,
+            Tenants::Listed(_) => 1,
+            Tenants::Any => 2,
+        });
+        places
     }
 }
 
@@ -323,7 +357,7 @@ impl Shared {
         let outcome = match self.silence(key.tenant, began) {
             Some(left) => Err(GraphError::Throttled { after: left }),
             None => {
-                self.lookups.fetch_add(1, Ordering::Relaxed);
+                self.tally.lookups.fetch_add(1, Ordering::Relaxed);
                 let lookup = self.look_up(&key, among.as_deref(), exchange);
                 timeout(self.settings.timeout, lookup).await.unwrap_or_else(|_| {
                     Err(GraphError::Answer("it took longer than a lookup may".to_owned()))
@@ -351,8 +385,13 @@ impl Shared {
             let token = self.credential.token(exchange, audience).await;
             let token = token.map_err(|error| GraphError::Answer(error.to_string()))?;
             let timeout = self.settings.timeout;
-            let graph =
-                Graph { exchange, url: &place.graph, token: &token, timeout, calls: &self.calls };
+            let graph = Graph {
+                exchange,
+                url: &place.graph,
+                token: &token,
+                timeout,
+                calls: &self.tally.calls,
+            };
             let outcome = match among {
                 // Nothing is known, so nothing can be found.
                 Some([]) => Ok(Vec::new()),
@@ -403,7 +442,7 @@ impl Shared {
             }
             Err(error) => error,
         };
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.tally.failures.fetch_add(1, Ordering::Relaxed);
         self.last_error.store(Some(Arc::new(error.anonymous())));
         let unsaid = self.news.lock().ok().and_then(|mut news| news.ask(now));
         if let Some(unsaid) = unsaid {
@@ -449,5 +488,41 @@ struct Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         self.flights.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entra::graph::CredentialSettings;
+    use crate::entra::settings::TenantSettings;
+
+    #[test]
+    fn what_is_kept_is_kept_where_nothing_of_it_changed() {
+        let address = |text: &str| -> Url { text.parse().expect("an address") };
+        let settings = |ttl: u64, graph: &str, audience: &str| {
+            let id = "11111111-2222-3333-4444-555555555555";
+            let tenant = TenantSettings::new(
+                Tenants::One(id.parse().expect("an id")),
+                address("https://login.example.com"),
+                address(graph),
+                vec![audience.to_owned()],
+            );
+            let client = id.parse().expect("an id");
+            let credential = CredentialSettings::Secret { client, file: "secret".into() };
+            let graph =
+                GraphSettings { ttl: Duration::from_secs(ttl), ..GraphSettings::new(credential) };
+            EntraSettings { graph: Some(graph), ..EntraSettings::new(vec![tenant]) }
+        };
+        let graph = "https://graph.example.com";
+        let first = GroupResolver::new(&settings(1, graph, "a")).expect("a resolver");
+        let follows = |settings: &EntraSettings| {
+            GroupResolver::following(Some(&first), settings).map(|next| next.is(&first))
+        };
+        assert_eq!(follows(&settings(1, graph, "b")), Some(true));
+        assert_eq!(follows(&settings(2, graph, "a")), Some(false));
+        assert_eq!(follows(&settings(1, "https://graph.example.net", "a")), Some(false));
+        let without = EntraSettings { graph: None, ..settings(1, graph, "a") };
+        assert_eq!(follows(&without), None);
     }
 }

@@ -9,7 +9,7 @@ use crate::bounded::Bounds;
 use crate::domain::ClientId;
 
 /// How Microsoft Graph is asked for a caller's groups.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphSettings {
     /// How Stagedoor proves itself.
     pub credential: CredentialSettings,
@@ -48,7 +48,7 @@ impl GraphSettings {
 
 /// How Stagedoor proves itself to Entra. Secrets stay in their files, and are read each
 /// time a token is asked for: a file that was replaced needs no restart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSettings {
     /// A client secret.
     Secret {
@@ -81,7 +81,7 @@ pub enum CredentialSettings {
 }
 
 /// Who hands out tokens of a managed identity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityEndpoint {
     /// The instance metadata service of a virtual machine; its base address.
     Machine(Url),

@@ -59,6 +59,9 @@ impl Tally {
                 };
                 *self.catalog.entry(event.to_owned()).or_default() += 1;
             }
+            RecordForm::Config(record) => {
+                *self.catalog.entry(record.event.as_str().to_owned()).or_default() += 1;
+            }
             RecordForm::Gap(gap) => {
                 self.gaps.gaps += 1;
                 self.gaps.lost = self.gaps.lost.saturating_add(gap.lost);
