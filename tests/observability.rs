@@ -25,8 +25,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use stagedoor::serve::BoundAddress;
-use support::envoy::Envoy;
+use support::envoy::{Envoy, EnvoyConfig};
 use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, Stagedoor};
+use support::tls::{ENVOY, Mounted};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
@@ -306,12 +307,15 @@ async fn the_reference_has_every_metric_and_no_other() {
     const APP: &str = "eeeeeeee-0000-0000-0000-000000000001";
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
     let secret = tempfile::NamedTempFile::new().unwrap();
+    let mounted = Mounted::new();
+    let theirs = Mounted::of(Arc::clone(&mounted.authority), &[ENVOY]);
     // Whatever has a sample only once something happened, happens.
     let options = Options {
         entra: format!(
             "  overage: graph\n  graph: {{ client_id: {APP}, secret_file: {} }}\n",
             secret.path().display()
         ),
+        listen: format!(", tls: {}", mounted.mutual_yaml(&[ENVOY])),
         tenant: format!("      graph_url: {}\n", tenant.graph_url()),
         policy: r#"
             @id("loud") @alert("look at this")
@@ -323,8 +327,12 @@ async fn the_reference_has_every_metric_and_no_other() {
         .to_owned(),
         ..Options::default()
     };
-    let stack = Stack::of(Stagedoor::start_with(tenant, options).await.unwrap(), |envoy| envoy);
-    let stack = stack.await.unwrap();
+    let stagedoor = Stagedoor::start_with(tenant, options).await.unwrap();
+    let upstream = Echo::start().await.unwrap();
+    let BoundAddress::Tcp(address) = stagedoor.address else { panic!("not TCP") };
+    let config = EnvoyConfig::tls(address, upstream.address(), theirs.folder());
+    let envoy = Envoy::start(config.check_timeout(Duration::from_secs(10))).await.unwrap();
+    let stack = Stack { stagedoor, upstream, envoy };
     let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
     assert_eq!(stack.get(&token).await.unwrap().status, 200);
     let bearer = format!("Bearer {token}");
