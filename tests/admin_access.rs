@@ -156,8 +156,7 @@ async fn by_certificate() {
     for (listen, takes_token) in [(listen, false), (by_either, true)] {
         let stagedoor = start(listen).await;
         for (path, wanted) in PATHS {
-            let post = path.starts_with("/catalog") || path == "/v1/explain";
-            let method = if post { "POST" } else { "GET" };
+            let method = if is_an_order(path) { "POST" } else { "GET" };
             for (case, shown, token, may) in [
                 ("the certificate", Some(&ops), None, true),
                 ("nothing", None, None, false),
@@ -201,7 +200,7 @@ async fn by_nothing() {
         let stagedoor = Stagedoor::start(options).await.unwrap();
         let reached = SocketAddr::from(([127, 0, 0, 1], stagedoor.admin.port()));
         for (path, wanted) in PATHS {
-            let tells = matches!(path, "/catalog/confirm" | "/v1/explain");
+            let tells = matches!(path, "/catalog/confirm" | "/v1/explain" | "/reload");
             let wanted = if tells && admin != "127.0.0.1:0" { &[403] } else { wanted };
             let (status, _) = plain(reached, path, &[]).await;
             assert!(wanted.contains(&status), "{admin} {path}: {status}");

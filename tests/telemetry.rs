@@ -578,7 +578,7 @@ async fn what_is_logged_changes_while_it_runs() {
     assert_eq!(status, 400);
     assert!(why.contains("did you mean `debug`?"), "{why}");
     assert_eq!(ask("PUT", "", &"a=info,".repeat(1000)).await.0, 400);
-    assert_eq!(ask("PUT", "origin: http://localhost\r\n", "trace").await.0, 403);
+    assert_eq!(ask("PUT", "origin: https://evil.example\r\n", "trace").await.0, 403);
     assert_eq!(ask("GET", "", "").await, (200, "info\n".to_owned()));
     let debug = |line: &serde_json::Value| line["level"] == "DEBUG";
     assert!(!std::fs::read_to_string(&file).unwrap().contains("\"DEBUG\""));
