@@ -105,6 +105,8 @@ impl Policies {
         let next = Self::new(set, settings, Some(read));
         {
             let before = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
+            // Meanwhile the files may have been taken over by themselves, and counted.
+            let another = self.shared.current.load().version() != next.current().version();
             let mut loaded = next.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
             loaded.adopted = before.adopted + u64::from(another);
             loaded.refused = before.refused;
