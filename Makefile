@@ -75,10 +75,6 @@ bench: envoy ## Measure (PARTS=steps,raw,envoy,forged,growth,memory,start; PASSE
 bench-steps: ## Measure each step of a decision by itself
 	$(CARGO) bench --locked --bench micro
 
-.PHONY: count
-count: ## Count the instructions of a decision, and compare with what is recorded (needs valgrind)
-	scripts/count-instructions $(if $(RECORD),--record)
-
 .PHONY: check
 check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
 
