@@ -90,6 +90,26 @@ fn is_open(path: &str) -> bool {
 async fn by_token() {
     let (_folder, file) = token_file(TOKEN);
     let stagedoor = start(format!(", admin_token_file: {}", file.display())).await;
+    // A browser gets the page, which holds nothing, and nothing else; it asks for the token.
+    for (method, path, accept, wanted) in [
+        ("GET", "/", "*/*", 303),
+        ("GET", "/status", "text/html", 200),
+        ("GET", "/status", "application/json", 401),
+        ("GET", "/v1/denials", "text/html", 401),
+        ("GET", "/metrics", "text/html", 401),
+        ("POST", "/catalog/refresh", "text/html", 401),
+    ] {
+        let mut stream = TcpStream::connect(stagedoor.admin).await.unwrap();
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("in time");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {wanted} ")), "{path} {accept}: {answer}");
+        assert!(!answer.contains("uptime_seconds\":"), "{path} {accept}: {answer}");
+    }
     let bearer = |token: &str| format!("Bearer {token}");
     let short = &TOKEN[..31];
     let long = format!("{TOKEN}0");
