@@ -1,7 +1,7 @@
 """The page of the admin port in a real browser: that it fits, complains of nothing, runs no
 stranger's words, and does what it says; and its pictures, docs/images/status-*.png.
 
-The server is a real one, with a catalog and decisions, from tests/status.rs.
+The server is a real one, with a catalog and decisions, from tests/operation/status.rs.
 """
 
 import json

@@ -1,0 +1,20 @@
+//! Decisions of the whole, through a real Envoy.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
+
+mod catalog;
+mod denials;
+mod doctor_envoy;
+mod entra;
+mod envoy_config;
+mod faults;
+mod policy;
+mod reload;
+mod requests;
+mod shared;
+mod starter;
+mod tls;
+
+#[path = "../support/mod.rs"]
+mod support;

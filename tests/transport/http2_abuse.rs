@@ -1,0 +1,202 @@
+//! The gRPC port of the real binary, by clients that speak HTTP/2 as nobody should: they are
+//! cut off or bounded, and another client is answered all the while.
+
+#![allow(clippy::print_stderr, reason = "the figures are for whoever runs it by hand")]
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::abuse::{Abuse, Ended, once};
+use crate::support::reply::legal;
+use crate::support::stack::{Options, write_config};
+use devtenant::tenant::{Tenant, TenantOptions};
+use http::uri::PathAndQuery;
+use prost::Message as _;
+use stagedoor::ext_authz::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::task::JoinHandle;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+/// Longer than anything takes that is right, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(60);
+/// What an attack may make the process grow by. Everything that a client can have kept is
+/// bounded by connections, streams and windows, which are far less than this here.
+const MAY_GROW: u64 = 64 << 20;
+/// What is the server's to begin with: silence is over soon.
+const LIMITS: &str = "limits: { max_connections: 40, max_concurrent_streams: 100, \
+                      preface_timeout: 1s, keepalive_interval: 1s, keepalive_timeout: 1s }\n\
+                      check: { deadline: 9s }\n";
+
+struct Server {
+    address: SocketAddr,
+    pid: u32,
+    _child: tokio::process::Child,
+    _tenant: Tenant,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { more: LIMITS.to_owned(), ..Options::default() };
+        let config = write_config(&folder, &tenant, &options).unwrap();
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = log.next_line().await.unwrap().expect("it runs");
+            if let Some((_, text)) = line.split_once("asking is open to Envoy address=") {
+                break text.parse().unwrap();
+            }
+        };
+        // Read on, so that it never waits for its log to be taken.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let pid = child.id().unwrap();
+        Self { address, pid, _child: child, _tenant: tenant, _folder: folder }
+    }
+
+    /// The memory that it has, in bytes.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// A client that behaves, and asks on and on.
+struct Good {
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+/// Asks once whether somebody may see a public page.
+async fn ask(channel: &Channel) {
+    let mut client = Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let message = crate::message::message("x", "payments.example.com", "/public");
+    let check = CheckRequest::decode(&*message).unwrap();
+    let path = PathAndQuery::from_static("/envoy.service.auth.v3.Authorization/Check");
+    let codec = ProstCodec::<CheckRequest, CheckResponse>::default();
+    let answer = client.unary(tonic::Request::new(check), path, codec).await.unwrap();
+    assert_eq!(legal(answer.get_ref()), Ok(true));
+}
+
+impl Good {
+    async fn start(address: SocketAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        ask(&channel).await;
+        let (answered, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let task = tokio::spawn({
+            let (answered, stop) = (Arc::clone(&answered), Arc::clone(&stop));
+            async move {
+                while !stop.load(Ordering::Relaxed) {
+                    tokio::time::timeout(SOON, ask(&channel)).await.expect("it is answered");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+        });
+        Self { answered, stop, task }
+    }
+
+    /// Waits for some more answers.
+    async fn more(&self, count: usize) {
+        let until = self.answered.load(Ordering::Relaxed) + count;
+        while self.answered.load(Ordering::Relaxed) < until {
+            assert!(!self.task.is_finished(), "the other client was not answered");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("every request of the other client was answered");
+    }
+}
+
+/// So many connections that do this, beside one that behaves.
+async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
+    let server = Server::start().await;
+    let good = Good::start(server.address).await;
+    good.more(20).await;
+    let before = server.memory();
+    let attacks = (0..connections).map(|_| once(server.address, abuse, steps));
+    let attacks = futures_util::future::join_all(attacks);
+    tokio::pin!(attacks);
+    let mut most = before;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut attacks => break ended,
+            // In the middle of it, and looked at often.
+            () = good.more(1) => most = most.max(server.memory()),
+        }
+    };
+    most = most.max(server.memory());
+    good.more(20).await;
+    good.stop().await;
+    let ended: Vec<Ended> = ended.into_iter().map(Result::unwrap).collect();
+    eprintln!(
+        "{abuse:?}: {} KiB before, at most {} KiB; cut off: {} of {connections}",
+        before / 1024,
+        most / 1024,
+        ended.iter().filter(|ended| ended.cut_off).count()
+    );
+    assert!(most - before < MAY_GROW, "{abuse:?}: from {before} to {most} bytes");
+    ended
+}
+
+/// Whoever floods with what no client needs loses the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_floods_is_cut_off() {
+    for abuse in [
+        Abuse::RapidReset,
+        Abuse::Continuation,
+        Abuse::EmptyData,
+        Abuse::UnreadPings,
+        Abuse::LongFrame,
+        Abuse::Noise,
+    ] {
+        for ended in attack(abuse, 5, 20_000).await {
+            assert!(ended.cut_off, "{abuse:?}: {ended:?}");
+        }
+    }
+}
+
+/// What a client is within its rights to do over and over costs no memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stalls_is_bounded() {
+    for abuse in [
+        Abuse::ZeroWindow,
+        Abuse::Streams,
+        Abuse::SettingsFlood,
+        Abuse::PingFlood,
+        Abuse::Priorities,
+        Abuse::WindowUpdates,
+        Abuse::HugeHeaders,
+    ] {
+        attack(abuse, 10, 500).await;
+    }
+}
+
+/// Whoever takes their time is let go, however little they send to stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_slow_is_let_go() {
+    for abuse in [Abuse::Silence, Abuse::Idleness, Abuse::SlowHeaders, Abuse::SlowBody] {
+        for ended in attack(abuse, 20, 3000).await {
+            assert!(ended.cut_off, "{abuse:?}: {ended:?}");
+        }
+    }
+}
