@@ -83,6 +83,11 @@ impl<'a> Host<'a> {
         &self.0
     }
 
+    /// The same, as text: of the request itself where that was canonical.
+    pub(crate) fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
+
     /// Whether it is an IP address, which has no labels to match.
     #[must_use]
     pub fn is_address(&self) -> bool {

@@ -110,6 +110,11 @@ impl<'a> Path<'a> {
         &self.0
     }
 
+    /// The same, as text: of the request itself where that was canonical.
+    pub(crate) fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
+
     /// What stands between and after the slashes. Only the last can be empty: `/`
     /// has one segment, the empty one, and `/a/` has two.
     pub fn segments(&self) -> impl Iterator<Item = &str> + Clone {

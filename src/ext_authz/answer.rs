@@ -108,7 +108,7 @@ impl Answer {
         let rendered = if request.is_some_and(Request::is_grpc) {
             Rendered { body: plain(denial, decision_id), headers: Vec::new() }
         } else {
-            self.denials.render(decision, denial, request)
+            self.denials.render((decision, decision_id), denial, request)
         };
         out.text(BODY, &rendered.body);
         if let Some((name, value)) = explanation {

@@ -6,7 +6,7 @@ const MAX_RANGES: usize = 50;
 /// Whether a page is preferred over JSON. Where both are equally welcome, as to `*/*`, it
 /// is a program that asks.
 pub(super) fn prefers_page(accept: Option<&str>) -> bool {
-    let Some(accept) = accept else { return false };
+    let Some(accept) = accept.filter(|accept| *accept != "*/*") else { return false };
     let ranges: Vec<Range<'_>> = ranges(accept).collect();
     let page = quality(&ranges, "text", &["html"]);
     page > 0 && page > quality(&ranges, "application", &["problem+json", "json"])

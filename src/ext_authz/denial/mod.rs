@@ -78,7 +78,7 @@ impl Denials {
     /// What an HTTP client gets.
     pub(super) fn render(
         &self,
-        decision: &Decision,
+        (decision, decision_id): (&Decision, &str),
         denial: &Denial,
         request: Option<&Request<'_>>,
     ) -> Rendered {
@@ -92,7 +92,7 @@ impl Denials {
             return plain_problem(denial, headers);
         };
         let page = accept::prefers_page(accept);
-        let mut told = Told::new(self, decision, denial, request, (language, page));
+        let mut told = Told::new(self, (decision, decision_id), denial, request, (language, page));
         told.cut(MAX_ITEMS);
         headers.push(("content-language", language.tag.clone().into()));
         if page && let Some(body) = self.page.render(&told, language) {
@@ -120,7 +120,7 @@ fn plain_problem(denial: &Denial, mut headers: Vec<(&'static str, Cow<'static, s
 }
 
 /// The first that can be made of what is told, or of less and less of it.
-fn fitting(told: &Told, make: impl Fn(&Told) -> Option<String>) -> Option<String> {
+fn fitting(told: &Told<'_>, make: impl Fn(&Told<'_>) -> Option<String>) -> Option<String> {
     make(told).or_else(|| {
         let mut told = told.clone();
         [5, 2, 1, 0].into_iter().find_map(|most| {

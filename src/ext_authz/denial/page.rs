@@ -92,13 +92,13 @@ impl Page {
     }
 
     /// The page, if it can be made.
-    pub(super) fn render(&self, told: &Told, language: &Language) -> Option<String> {
+    pub(super) fn render(&self, told: &Told<'_>, language: &Language) -> Option<String> {
         fitting(told, |told| {
             self.try_render(told, language).ok().filter(|html| html.len() <= MAX_BYTES)
         })
     }
 
-    fn try_render(&self, told: &Told, language: &Language) -> Result<String, minijinja::Error> {
+    fn try_render(&self, told: &Told<'_>, language: &Language) -> Result<String, minijinja::Error> {
         let more = language.texts.page.more.replace("{count}", &told.more_owners.to_string());
         let context = context! {
             lang => language.tag.as_str(),

@@ -3,6 +3,7 @@
 //! The page is made of values that would each break out of it: escaping is not enough
 //! where a value stands in an attribute without quotes, in a script, or as an address.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::languages::Language;
@@ -35,26 +36,23 @@ impl Language {
 }
 
 /// A denial that tells everything, and one that tells as little as there is.
-pub(super) fn samples() -> [Told; 2] {
+pub(super) fn samples() -> [Told<'static>; 2] {
     let address = || Some("https://example.com/".to_owned());
-    let hostile = |name: &str| format!("{MARK}{name} <b>\"'`&{{{{ 7*7 }}}} x=y");
+    let hostile = |name: &str| Cow::Owned(format!("{MARK}{name} <b>\"'`&{{{{ 7*7 }}}} x=y"));
     let owner = ToldOwner {
         entity: hostile("owner.entity"),
         title: hostile("owner.title"),
         entity_url: address(),
         email: Some(hostile("owner.email")),
         email_url: Some("mailto:team@example.com".to_owned()),
-        links: vec![ToldLink {
-            title: hostile("link.title"),
-            url: "https://example.com/".to_owned(),
-        }],
+        links: vec![ToldLink { title: hostile("link.title"), url: "https://example.com/" }],
     };
     let full = Told {
         status: 403,
         reason: "not_permitted",
-        title: "Title".to_owned(),
-        sentence: "Sentence.".to_owned(),
-        decision_id: "01234567-89ab-7def-8123-456789abcdef".to_owned(),
+        title: "Title",
+        sentence: "Sentence.",
+        decision_id: "01234567-89ab-7def-8123-456789abcdef",
         request: Some(Asked {
             method: hostile("request.method"),
             host: hostile("request.host"),
@@ -62,15 +60,15 @@ pub(super) fn samples() -> [Told; 2] {
         }),
         entity: Some(hostile("entity")),
         entity_url: address(),
-        action: Some("read".to_owned()),
-        action_text: Some("read".to_owned()),
+        action: Some("read"),
+        action_text: Some("read"),
         owners: vec![owner],
         more_owners: 1,
         advice: vec![hostile("advice")],
         policies: vec![hostile("policies")],
         caller: Some(Caller {
             kind: "user",
-            kind_text: Some("User".to_owned()),
+            kind_text: Some("User"),
             object_id: hostile("caller.object_id"),
             tenant_id: hostile("caller.tenant_id"),
         }),

@@ -1,5 +1,7 @@
 //! What one denial tells: the same for a person and for a program.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::languages::Language;
@@ -14,71 +16,71 @@ const MAX_ADVICE: usize = 500;
 const MAX_NAME: usize = 150;
 
 /// What a denial tells its caller. Every text of others in it is one line of bounded
-/// length, without marks that move what stands around it; it is not escaped.
+/// length, without marks that move what stands around it; it is not escaped. What is one
+/// already is not copied.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct Told<'a> {
     pub(super) status: u16,
     pub(super) reason: &'static str,
-    pub(super) title: String,
-    pub(super) sentence: String,
-    pub(super) decision_id: String,
-    pub(super) request: Option<Asked>,
-    pub(super) entity: Option<String>,
+    pub(super) title: &'a str,
+    pub(super) sentence: &'a str,
+    pub(super) decision_id: &'a str,
+    pub(super) request: Option<Asked<'a>>,
+    pub(super) entity: Option<Cow<'a, str>>,
     pub(super) entity_url: Option<String>,
-    pub(super) action: Option<String>,
-    pub(super) action_text: Option<String>,
-    pub(super) owners: Vec<ToldOwner>,
+    pub(super) action: Option<&'a str>,
+    pub(super) action_text: Option<&'a str>,
+    pub(super) owners: Vec<ToldOwner<'a>>,
     /// Owners that there was no room for.
     pub(super) more_owners: usize,
-    pub(super) advice: Vec<String>,
-    pub(super) policies: Vec<String>,
-    pub(super) caller: Option<Caller>,
+    pub(super) advice: Vec<Cow<'a, str>>,
+    pub(super) policies: Vec<Cow<'a, str>>,
+    pub(super) caller: Option<Caller<'a>>,
 }
 
 /// What the caller sent.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) host: String,
-    pub(super) path: String,
+pub(super) struct Asked<'a> {
+    pub(super) method: Cow<'a, str>,
+    pub(super) host: Cow<'a, str>,
+    pub(super) path: Cow<'a, str>,
 }
 
 /// Whom to ask.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct ToldOwner {
-    pub(super) entity: String,
-    pub(super) title: String,
+pub(super) struct ToldOwner<'a> {
+    pub(super) entity: Cow<'a, str>,
+    pub(super) title: Cow<'a, str>,
     pub(super) entity_url: Option<String>,
-    pub(super) email: Option<String>,
+    pub(super) email: Option<Cow<'a, str>>,
     pub(super) email_url: Option<String>,
-    pub(super) links: Vec<ToldLink>,
+    pub(super) links: Vec<ToldLink<'a>>,
 }
 
 /// Where to ask.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct ToldLink {
-    pub(super) title: String,
-    pub(super) url: String,
+pub(super) struct ToldLink<'a> {
+    pub(super) title: Cow<'a, str>,
+    pub(super) url: &'a str,
 }
 
 /// Who the caller is, by their token: no names, which it can't vouch for.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Caller {
+pub(super) struct Caller<'a> {
     pub(super) kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) kind_text: Option<String>,
-    pub(super) object_id: String,
-    pub(super) tenant_id: String,
+    pub(super) kind_text: Option<&'a str>,
+    pub(super) object_id: Cow<'a, str>,
+    pub(super) tenant_id: Cow<'a, str>,
 }
 
-impl Told {
+impl<'a> Told<'a> {
     /// For a page, or for a program, which needs less.
     pub(super) fn new(
         denials: &Denials,
-        decision: &Decision,
-        denial: &Denial,
-        request: Option<&Request<'_>>,
-        (language, page): (&Language, bool),
+        (decision, decision_id): (&'a Decision, &'a str),
+        denial: &'a Denial,
+        request: Option<&Request<'a>>,
+        (language, page): (&'a Language, bool),
     ) -> Self {
         let (tell, texts) = (&denials.tell, &language.texts);
         let identity = decision.principal.identity();
@@ -86,28 +88,25 @@ impl Told {
         let target = decision.target.as_ref().filter(|_| tell.entity.includes(known));
         let resource = target.and_then(|target| target.resource.as_ref());
         let caller = identity.filter(|_| tell.caller.includes(known));
-        let decision_id = decision.id.to_string();
         let owners: &[Owner] = if tell.owners.includes(known) { &decision.owners } else { &[] };
         let subject = resource.filter(|_| page).map(|resource| {
             let subject = texts.mail_subject.replace("{entity}", resource.as_str());
-            subject.replace("{decision_id}", &decision_id)
+            subject.replace("{decision_id}", decision_id)
         });
         let contacts = tell.contacts.includes(known);
         Self {
             status: denial.reason.status(),
             reason: denial.reason.code(),
-            title: texts.title(denial.reason).to_owned(),
-            sentence: texts.sentence(denial.reason).to_owned(),
+            title: texts.title(denial.reason),
+            sentence: texts.sentence(denial.reason),
             request: request.and_then(asked),
             entity: resource.map(|resource| line(resource.as_str(), MAX_NAME)),
             // What the catalog doesn't have has no page there.
             entity_url: resource
                 .filter(|_| denial.reason != Reason::EntityUnknown)
                 .and_then(|resource| denials.page_of(resource)),
-            action: target.map(|target| target.action.to_string()),
-            action_text: target
-                .filter(|_| page)
-                .map(|target| texts.action(target.action.as_str()).to_owned()),
+            action: target.map(|target| target.action.as_str()),
+            action_text: target.filter(|_| page).map(|target| texts.action(target.action.as_str())),
             owners: owners
                 .iter()
                 .map(|owner| ToldOwner::new(denials, owner, contacts, (page, subject.as_deref())))
@@ -117,9 +116,9 @@ impl Told {
             policies: lines(&denial.policies, tell.policies.includes(known), MAX_NAME),
             caller: caller.map(|identity| Caller {
                 kind: identity.kind.as_str(),
-                kind_text: page.then(|| texts.kind(identity.kind.as_str()).to_owned()),
-                object_id: identity.object.to_string(),
-                tenant_id: identity.tenant.to_string(),
+                kind_text: page.then(|| texts.kind(identity.kind.as_str())),
+                object_id: identity.object.to_string().into(),
+                tenant_id: identity.tenant.to_string().into(),
             }),
             decision_id,
         }
@@ -144,10 +143,10 @@ impl Told {
     }
 }
 
-impl ToldOwner {
+impl<'a> ToldOwner<'a> {
     fn new(
         denials: &Denials,
-        owner: &Owner,
+        owner: &'a Owner,
         contacts: bool,
         (page, subject): (bool, Option<&str>),
     ) -> Self {
@@ -158,7 +157,7 @@ impl ToldOwner {
             entity: line(owner.entity.as_str(), MAX_NAME),
             title: line(&owner.title, MAX_NAME),
             entity_url: denials.page_of(&owner.entity),
-            email: email.map(|email| email.as_str().to_owned()),
+            email: email.map(|email| email.as_str().into()),
             // An address holds nothing that would have to be escaped here.
             email_url: email.filter(|_| page).map(|email| {
                 let subject = subject.map(|subject| format!("?subject={}", percent(subject)));
@@ -166,7 +165,7 @@ impl ToldOwner {
             }),
             links: links
                 .iter()
-                .map(|link| ToldLink { title: link.title().to_owned(), url: link.url().to_owned() })
+                .map(|link| ToldLink { title: link.title().into(), url: link.url() })
                 .collect(),
         }
     }
@@ -183,22 +182,26 @@ impl Denials {
 }
 
 /// What was asked, where it has one reading; the query may hold anything and isn't echoed.
-fn asked(request: &Request<'_>) -> Option<Asked> {
-    let request = RequestLine::of(request).ok()?;
+fn asked<'a>(request: &Request<'a>) -> Option<Asked<'a>> {
+    let RequestLine { host, path, .. } = RequestLine::of(request).ok()?;
+    let of = |text: Cow<'a, str>| match text {
+        Cow::Borrowed(text) => line(text, MAX_PATH),
+        Cow::Owned(text) => line(&text, MAX_PATH).into_owned().into(),
+    };
     Some(Asked {
-        method: line(request.method.as_str(), MAX_NAME),
-        host: line(request.host.as_str(), MAX_PATH),
-        path: line(request.path.as_str(), MAX_PATH),
+        method: line(request.method, MAX_NAME),
+        host: of(host.into_text()),
+        path: of(path.into_text()),
     })
 }
 
-fn lines(texts: &[std::sync::Arc<str>], told: bool, longest: usize) -> Vec<String> {
+fn lines(texts: &[std::sync::Arc<str>], told: bool, longest: usize) -> Vec<Cow<'_, str>> {
     let texts = if told { texts } else { &[] };
     texts.iter().map(|text| line(text, longest)).filter(|text| !text.is_empty()).collect()
 }
 
 /// A text of others as one line.
-fn line(text: &str, longest: usize) -> String {
+fn line(text: &str, longest: usize) -> Cow<'_, str> {
     // Mostly it is one already.
     let bytes = text.as_bytes();
     if bytes.len() <= longest
@@ -206,7 +209,7 @@ fn line(text: &str, longest: usize) -> String {
         && bytes.first() != Some(&b' ')
         && bytes.last() != Some(&b' ')
     {
-        return text.to_owned();
+        return text.into();
     }
     let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
     // What is left out of a longer one is no text to look at.
@@ -215,5 +218,5 @@ fn line(text: &str, longest: usize) -> String {
     if text.chars().nth(longest).is_some() {
         line.push('…');
     }
-    line
+    line.into()
 }
