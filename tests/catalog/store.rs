@@ -13,6 +13,7 @@ use stagedoor::catalog::{
 /// In the process that is killed: the folder to work in.
 const WRITE_TO: &str = "STAGEDOOR_TEST_WRITE_TO";
 const KILLS: usize = 100;
+const MOST_KILLS: usize = 10 * KILLS;
 
 /// An organisation with this many components, large enough for writing it to take a while.
 fn organisation(components: usize) -> Snapshot {
@@ -68,7 +69,12 @@ fn a_kill_leaves_the_old_one_or_the_new_one() {
     let mut rng = rand::rngs::SmallRng::seed_from_u64(7);
     let mut seen = [0, 0];
     let mut torn = 0;
-    for kill in 0..KILLS {
+    for kill in 0..MOST_KILLS {
+        // A busy machine lets few of them get to where they write.
+        let enough = seen[0] > 0 && seen[1] > 0 && torn > KILLS / 10;
+        if kill >= KILLS && enough {
+            break;
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "store::a_kill_leaves_the_old_one_or_the_new_one"])
             .env(WRITE_TO, folder.path())

