@@ -75,6 +75,11 @@ bench: envoy ## Measure (PARTS=steps,raw,envoy,forged,growth,memory,start; PASSE
 bench-steps: ## Measure each step of a decision by itself
 	$(CARGO) bench --locked --bench micro
 
+.PHONY: count-instructions
+count-instructions: ## Count what a decision takes, and fail where it is many more (needs valgrind)
+	scripts/count-instructions "$$($(CARGO) test --locked --workspace --test allocations --no-run \
+		2>&1 | sed -n 's/.*Executable.*(\(.*\)).*/\1/p')"
+
 .PHONY: check
 check: fmt-check clippy deny ## Formatting, lints and dependencies: what CI holds a change to
 

@@ -15,7 +15,7 @@ use stagedoor::authorizer::explain::Explainer;
 use stagedoor::ext_authz::CheckService;
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::CheckResponse;
 use support::reply::legal;
-use support::stack::{AUDIENCE, OWNERS, Options, Stagedoor};
+use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stagedoor};
 
 const DECISIONS: u64 = 1000;
 /// The answer, the record, and the texts of the request in it.
@@ -62,4 +62,35 @@ async fn a_warm_decision_allocates_three_times() {
         // Nothing that grows with the requests stays, but what is queued.
         assert!(counted.bytes_total < DECISIONS * 4096, "{path}: {counted:?}");
     }
+}
+
+/// What is counted, and nothing else: callgrind is told to by this name.
+#[inline(never)]
+fn counted_decisions(check: &CheckService<Explainer>, message: &[u8]) {
+    for _ in 0..100 {
+        std::hint::black_box(check.answer(message).now_or_never().unwrap().unwrap());
+    }
+}
+
+/// Decisions that are allowed, or denied, for `scripts/count-instructions`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run under callgrind by scripts/count-instructions"]
+async fn decisions_to_count() {
+    let kind = std::env::var("STAGEDOOR_DECISION").unwrap();
+    let (group, allowed) = match kind.as_str() {
+        "allow" => (OWNERS, true),
+        "denial" => (OTHERS, false),
+        other => panic!("a decision is `allow` or `denial`, not `{other}`"),
+    };
+    let stagedoor = Stagedoor::start(Options::default()).await.unwrap();
+    let token = token(&stagedoor.tenant, AUDIENCE, group);
+    let message = message(&token, "payments.example.com", "/v1/orders?x=1");
+    let check = stagedoor.check.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = tokio::runtime::Handle::current().block_on(check.answer(&message)).unwrap();
+        let answer = CheckResponse::decode(&answer[5..]).unwrap();
+        assert_eq!(legal(&answer), Ok(allowed));
+        counted_decisions(&check, &message);
+    });
+    asked.await.unwrap();
 }
