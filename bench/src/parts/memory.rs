@@ -9,6 +9,7 @@ use crate::report::Table;
 use crate::world::{Sends, Setup, World, host, messages};
 
 const TOKENS: usize = 100_000;
+const MORE_TRIES: usize = 4;
 
 /// Resident memory before and after many tokens, each seen once.
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
@@ -42,11 +43,19 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
             let first = all.len() / 50;
             send(0, first)?;
             let before = stagedoor.process.resident()?;
-            let outcome = send(first, all.len() - first)?;
-            ensure!(outcome.allowed == all.len() - first, "{} allowed", outcome.allowed);
+            let rest = all.len() - first;
+            let mut outcome = send(first, rest)?;
+            // On a busy machine new tokens are turned away: those come once more, and the
+            // others, which are known by now, change nothing.
+            for _ in 0..MORE_TRIES {
+                if outcome.allowed == rest {
+                    break;
+                }
+                outcome = send(first, rest)?;
+            }
+            ensure!(outcome.allowed == rest, "{} of {rest} allowed", outcome.allowed);
             let grown = stagedoor.process.resident()?.saturating_sub(before);
-            let each =
-                f64::from(u32::try_from(grown)?) / f64::from(u32::try_from(all.len() - first)?);
+            let each = f64::from(u32::try_from(grown)?) / f64::from(u32::try_from(rest)?);
             table.add(name, &[each]);
         }
     }
