@@ -51,6 +51,9 @@ pub(crate) struct Setup {
     pub(crate) store: bool,
     /// The longest token.
     pub(crate) max_token_kib: u32,
+    /// Answers with the decision's id and reason for metadata, and leaves look-alikes of its
+    /// headers to an Envoy that refuses them.
+    pub(crate) short: bool,
     /// The entity of a route to `one.example.com`, where Backstage has the entities.
     pub(crate) entity: String,
 }
@@ -66,6 +69,7 @@ impl Default for Setup {
             backstage: None,
             store: false,
             max_token_kib: 16,
+            short: false,
             entity: String::new(),
         }
     }
@@ -154,6 +158,11 @@ impl World {
                 Some(url) => format!("backstage: {{ url: \"{url}\", page_size: 1000 }}"),
             } + if setup.store { ", store: store" } else { "" },
         );
+        if setup.short {
+            config.push_str(
+                "answer: { metadata: [decision_id, reason], remove_look_alikes: false }\n",
+            );
+        }
         // A route on which a valid token is enough, and one for each service.
         let _ = writeln!(
             config,

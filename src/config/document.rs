@@ -183,13 +183,55 @@ pub(super) enum Action {
     Admin,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Answer {
     /// The names of the headers that an allowed request carries to the upstream.
     pub(super) headers: Headers,
     /// Whether `authorization` is taken away from an allowed request.
     pub(super) remove_authorization: bool,
+    /// Whether the spellings of these headers with `_` for `-` are taken away from an allowed
+    /// request, since many services take them for the same. `false` saves Envoy work, and is
+    /// for where each Envoy that asks drops or refuses such headers
+    /// (`headers_with_underscores_action`); `stagedoor doctor --envoy` looks whether it does.
+    pub(super) remove_look_alikes: bool,
+    /// What Envoy's access log and filters are told of a decision, as dynamic metadata under
+    /// `envoy.filters.http.ext_authz`. Each field costs Envoy some work.
+    pub(super) metadata: Vec<MetadataField>,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        use MetadataField::{
+            Action, Decision, DecisionId, Entity, Kind, Policies, Reason, Route, Snapshot, Subject,
+            Tenant,
+        };
+        Self {
+            headers: Headers::default(),
+            remove_authorization: false,
+            remove_look_alikes: true,
+            metadata: vec![
+                DecisionId, Decision, Reason, Kind, Tenant, Subject, Route, Action, Entity,
+                Policies, Snapshot,
+            ],
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MetadataField {
+    DecisionId,
+    Decision,
+    Reason,
+    Kind,
+    Tenant,
+    Subject,
+    Route,
+    Action,
+    Entity,
+    Policies,
+    Snapshot,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::denial::{Denials, Rendered};
 use super::header::{append, set};
+use super::metadata::MetadataFields;
 use super::settings::{AnswerSettings, IdentityHeaders};
 use super::warning::{self, warnings};
 use super::wire::Back;
@@ -22,8 +23,9 @@ pub struct Answer {
     names: IdentityHeaders,
     /// What every allow takes away from the upstream, as fields of the answer:
     /// `authorization`, where it is to go, and the identity headers with `_` for some or all
-    /// `-`, since many backends read both as one name.
+    /// `-`, since many backends read both as one name, unless Envoy lets none of them through.
     remove: Box<[u8]>,
+    metadata: MetadataFields,
     /// Where a client signs in, for the challenge.
     authorization_uri: Option<String>,
     denials: Denials,
@@ -39,13 +41,14 @@ impl Answer {
         if settings.remove_authorization {
             remove.text(REMOVE, "authorization");
         }
-        for name in [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id]
-        {
+        let all = [&names.subject, &names.tenant, &names.kind, &names.entity, &names.decision_id];
+        for name in all.into_iter().filter(|_| settings.remove_look_alikes) {
             underscored(name).iter().for_each(|name| remove.text(REMOVE, name));
         }
         Self {
             names,
             remove: remove.finish().as_ref().into(),
+            metadata: settings.metadata,
             authorization_uri: authorization_uri.map(ToString::to_string),
             denials: Denials::default(),
         }
@@ -55,6 +58,11 @@ impl Answer {
     #[must_use]
     pub fn with_denials(self, denials: Denials) -> Self {
         Self { denials, ..self }
+    }
+
+    /// What Envoy is told of a decision.
+    pub(super) fn metadata(&self) -> MetadataFields {
+        self.metadata
     }
 
     /// Writes the fields of an `OkHttpResponse`: what an allow sets for the upstream, what it

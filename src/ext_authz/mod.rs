@@ -23,6 +23,7 @@ pub use denial::{
     Texts,
 };
 pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
+pub use metadata::{MetadataField, MetadataFields};
 pub use pressure::{Pressure, PressureStats};
 pub use reply::Reply;
 pub use request::request;

@@ -100,13 +100,13 @@ impl Reply {
         match &decision.verdict {
             Verdict::Allow(permit) => {
                 let mut out = Back::with_capacity(ALLOW_BYTES);
-                out.message(METADATA, |out| metadata(out, decision, id));
+                metadata(&mut out, METADATA, answer.metadata(), decision, id);
                 allow(&mut out, permit, |out| answer.write_allow(out, decision, id, explanation));
                 Self::finish(200, out)
             }
             Verdict::Deny(told) => {
                 let mut out = Back::with_capacity(DENIAL_BYTES);
-                out.message(METADATA, |out| metadata(out, decision, id));
+                metadata(&mut out, METADATA, answer.metadata(), decision, id);
                 denial(&mut out, told.reason, |out| {
                     answer.write_denial(out, (decision, told), id, request, explanation);
                 });

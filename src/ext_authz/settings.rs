@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::metadata::MetadataFields;
+
 /// Names of the identity headers and what else a reply does.
 #[derive(Clone, Debug)]
 pub struct AnswerSettings {
@@ -9,6 +11,24 @@ pub struct AnswerSettings {
     pub headers: IdentityHeaders,
     /// Whether an allow takes `authorization` away from the upstream.
     pub remove_authorization: bool,
+    /// Whether an allow takes away what some upstreams take for one of `headers`: the same
+    /// name with `_` for some or all `-`.
+    pub remove_look_alikes: bool,
+    /// What Envoy is told of a decision.
+    pub metadata: MetadataFields,
+}
+
+impl AnswerSettings {
+    /// These headers, and everything else as it is by default.
+    #[must_use]
+    pub fn new(headers: IdentityHeaders) -> Self {
+        Self {
+            headers,
+            remove_authorization: false,
+            remove_look_alikes: true,
+            metadata: MetadataFields::ALL,
+        }
+    }
 }
 
 /// Header names, lower case; each distinct.

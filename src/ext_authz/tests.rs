@@ -28,7 +28,7 @@ fn answer(remove_authorization: bool) -> Answer {
         decision_id: "x-stagedoor-decision-id".to_owned(),
     };
     let uri = "https://login.microsoftonline.com/t/oauth2/v2.0/authorize".parse().unwrap();
-    Answer::new(AnswerSettings { headers, remove_authorization }, Some(&uri))
+    Answer::new(AnswerSettings { remove_authorization, ..AnswerSettings::new(headers) }, Some(&uri))
 }
 
 /// Text that would break out of a header, a JSON string or a log line.
@@ -228,7 +228,8 @@ fn an_allow_follows_its_settings() {
         notes: Notes::default(),
     };
     for remove_authorization in [false, true] {
-        let settings = AnswerSettings { headers: headers.clone(), remove_authorization };
+        let settings =
+            AnswerSettings { remove_authorization, ..AnswerSettings::new(headers.clone()) };
         let message = Reply::of(&decision, &Answer::new(settings, None), None).into_message();
         let Some(HttpResponse::OkResponse(ok)) = message.http_response else { panic!("an allow") };
         let set: Vec<_> =
@@ -252,4 +253,55 @@ fn an_allow_follows_its_settings() {
         }
         assert_eq!(removed, want);
     }
+}
+
+/// The fields that an answer with these settings has, sorted, and the headers that it takes away.
+fn told(settings: AnswerSettings, decision: &Decision) -> (Vec<String>, Vec<String>) {
+    let message = Reply::of(decision, &Answer::new(settings, None), None).into_message();
+    assert_eq!(legal(&message), Ok(decision.is_allow()));
+    let fields = message.dynamic_metadata.map(|data| data.fields).unwrap_or_default();
+    let mut fields: Vec<String> = fields.into_keys().collect();
+    fields.sort_unstable();
+    let removed = match message.http_response {
+        Some(HttpResponse::OkResponse(ok)) => ok.headers_to_remove,
+        _ => Vec::new(),
+    };
+    (fields, removed)
+}
+
+#[test]
+fn envoy_is_told_what_it_is_to_be_told() {
+    let headers = || IdentityHeaders {
+        subject: "x-subject".to_owned(),
+        tenant: "x-tenant".to_owned(),
+        kind: "x-kind".to_owned(),
+        entity: "x-entity".to_owned(),
+        decision_id: "x-decision".to_owned(),
+    };
+    let mut rng = SmallRng::seed_from_u64(11);
+    let mut allows = 0;
+    for _ in 0..100 {
+        let decision = decision(&mut rng);
+        let (all, removed) = told(AnswerSettings::new(headers()), &decision);
+        for name in ["decision", "decision_id", "kind", "reason"] {
+            assert!(all.iter().any(|field| field == name), "{name}: {all:?}");
+        }
+        let few = AnswerSettings {
+            metadata: [MetadataField::Reason, MetadataField::DecisionId].into_iter().collect(),
+            remove_look_alikes: false,
+            ..AnswerSettings::new(headers())
+        };
+        let (fields, kept) = told(few, &decision);
+        assert_eq!(fields, ["decision_id", "reason"]);
+        // A header that isn't set is still taken away: a client brings none of its own.
+        let unset: Vec<_> = removed.iter().filter(|name| !name.contains('_')).cloned().collect();
+        assert_eq!(kept, unset);
+        allows += usize::from(removed.len() > kept.len());
+        let none = AnswerSettings {
+            metadata: std::iter::empty().collect(),
+            ..AnswerSettings::new(headers())
+        };
+        assert!(told(none, &decision).0.is_empty());
+    }
+    assert!(allows > 0, "some of them were allows");
 }

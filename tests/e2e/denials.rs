@@ -276,7 +276,7 @@ async fn warnings_reach_the_client() {
         entity: name("entity"),
         decision_id: name("decision-id"),
     };
-    let answer = Answer::new(AnswerSettings { headers, remove_authorization: false }, None);
+    let answer = Answer::new(AnswerSettings::new(headers), None);
     let settings = CheckSettings {
         justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 100,

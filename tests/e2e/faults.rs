@@ -486,7 +486,7 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
         entity: "x-stagedoor-entity".to_owned(),
         decision_id: "x-stagedoor-decision-id".to_owned(),
     };
-    let answer = Answer::new(AnswerSettings { headers, remove_authorization: false }, None);
+    let answer = Answer::new(AnswerSettings::new(headers), None);
     let settings = CheckSettings {
         justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 100,

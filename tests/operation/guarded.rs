@@ -82,7 +82,7 @@ async fn check(body: Body, headers: &[(&str, &str)]) -> (CheckResponse, Vec<&'st
         entity: "x-entity".to_owned(),
         decision_id: "x-decision-id".to_owned(),
     };
-    let answer = Answer::new(AnswerSettings { headers: names, remove_authorization: false }, None);
+    let answer = Answer::new(AnswerSettings::new(names), None);
     let seen = Seen::default();
     let service = CheckService::new(Nobody, answer, settings, Box::new(seen.clone()));
     let limits = CallLimits { deadline: Duration::from_secs(2), max_message_bytes: 4096 };

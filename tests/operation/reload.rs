@@ -608,7 +608,7 @@ async fn limits_of_a_check_change() {
             entity: name("x-entity"),
             decision_id: name("x-decision"),
         };
-        Answer::new(AnswerSettings { headers, remove_authorization: false }, None)
+        Answer::new(AnswerSettings::new(headers), None)
     };
     let service = CheckService::new(Slow, answer(), settings(1000, 10), Box::new(Nowhere));
     let message = crate::message::message("t", "a.example.com", "/");

@@ -128,16 +128,13 @@ fn denied(reason: Reason, words: &Words, owners: usize) -> Decision {
 
 fn settings() -> AnswerSettings {
     let name = |name: &str| format!("x-stagedoor-{name}");
-    AnswerSettings {
-        headers: IdentityHeaders {
-            subject: name("subject"),
-            tenant: name("tenant"),
-            kind: name("kind"),
-            entity: name("entity"),
-            decision_id: name("decision-id"),
-        },
-        remove_authorization: false,
-    }
+    AnswerSettings::new(IdentityHeaders {
+        subject: name("subject"),
+        tenant: name("tenant"),
+        kind: name("kind"),
+        entity: name("entity"),
+        decision_id: name("decision-id"),
+    })
 }
 
 fn answer(denials: Denials) -> Answer {

@@ -9,7 +9,7 @@ use crate::config::ReloadSettings;
 use crate::config::document::{self, Answer, Check, Reload, Telemetry};
 use crate::config::problem::below;
 use crate::config::values::Period;
-use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders};
+use crate::ext_authz::{AnswerSettings, CheckSettings, IdentityHeaders, MetadataField};
 use crate::telemetry::{
     CollectorSettings, LogError, LogFormat, OtlpProtocol, TelemetrySettings, parse_log_filter,
 };
@@ -48,6 +48,24 @@ pub(super) fn answer(answer: &Answer, findings: &mut Findings<'_>) -> AnswerSett
             decision_id: headers.decision_id.clone(),
         },
         remove_authorization: answer.remove_authorization,
+        remove_look_alikes: answer.remove_look_alikes,
+        metadata: answer.metadata.iter().copied().map(metadata_field).collect(),
+    }
+}
+
+fn metadata_field(field: document::MetadataField) -> MetadataField {
+    match field {
+        document::MetadataField::DecisionId => MetadataField::DecisionId,
+        document::MetadataField::Decision => MetadataField::Decision,
+        document::MetadataField::Reason => MetadataField::Reason,
+        document::MetadataField::Kind => MetadataField::Kind,
+        document::MetadataField::Tenant => MetadataField::Tenant,
+        document::MetadataField::Subject => MetadataField::Subject,
+        document::MetadataField::Route => MetadataField::Route,
+        document::MetadataField::Action => MetadataField::Action,
+        document::MetadataField::Entity => MetadataField::Entity,
+        document::MetadataField::Policies => MetadataField::Policies,
+        document::MetadataField::Snapshot => MetadataField::Snapshot,
     }
 }
 
