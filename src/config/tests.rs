@@ -1,5 +1,6 @@
 mod catalog_routes;
 mod denial;
+mod http;
 mod transport;
 
 use std::fs;
@@ -411,7 +412,7 @@ telemetry: { log_format: jsno, otlp_endpoint: "ftp://x" }
         text,
         &[
             "3:10: listen.grpc[0]: `0.0.0.0:9191` can be reached from other machines, without TLS: use loopback or a Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`",
-            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
+            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `http`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
             "6:15: entra.clock_skew: must be from `0ms` to `5m`",
             "7:9: entra.keys: expected a mapping, found the number `5`",
             "9:11: entra.tenants[0].id: expected a GUID like `11111111-2222-3333-4444-555555555555`",
@@ -451,7 +452,7 @@ fn structure() {
         &[
             "1:1: missing key `catalog`: who owns what",
             "1:1: missing key `entra`: which tokens are accepted",
-            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
+            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `http`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
         ],
     );
     let section = |section, body, expected| check_section(section, body, expected);
@@ -540,7 +541,7 @@ fn listeners() {
     );
     bad(
         "{grpc: ['127.0.0.1:1'], allow_plaintext_on: ['10.0.0.1:1']}",
-        "1:54: listen.allow_plaintext_on[0]: names no listener: expected one as written in `grpc` or `admin`",
+        "1:54: listen.allow_plaintext_on[0]: names no listener: expected one as written in `grpc`, `http` or `admin`",
     );
     bad(
         "{grpc: ['127.0.0.1:1', '127.0.0.1:1']}",

@@ -13,4 +13,6 @@ pub use dialect::Dialect;
 pub use endpoint::HttpEndpoint;
 
 pub(super) use dialect::Line;
+#[cfg(test)]
+pub(super) use respond::carried;
 pub(super) use respond::respond;

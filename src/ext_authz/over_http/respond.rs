@@ -22,7 +22,7 @@ use crate::ext_authz::proto::envoy::r#type::v3::HttpStatus;
 use crate::ext_authz::reply::{EXPLANATION_HEADER, Reply};
 use crate::ext_authz::settings::IdentityHeaders;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(in crate::ext_authz) type Answer = Response<Full<Bytes>>;
 
 /// Carries a whole denial through nginx, which takes of the answer to `auth_request` no more
 /// than its headers: a `DeniedHttpResponse` in base64.
@@ -117,7 +117,7 @@ fn carry(mut denied: DeniedHttpResponse) -> Answer {
 }
 
 /// The denial that nginx carries back, for its client; or why there is none.
-pub(super) fn carried(headers: &HeaderMap) -> Result<Answer, String> {
+pub(in crate::ext_authz) fn carried(headers: &HeaderMap) -> Result<Answer, String> {
     let text = one(headers, DENIAL_HEADER)?;
     let bytes = STANDARD.decode(text).map_err(|_| format!("`{DENIAL_HEADER}` is no base64"))?;
     let denied = DeniedHttpResponse::decode(bytes.as_slice())
