@@ -128,11 +128,16 @@ listen:
   grpc: ["127.0.0.1:9191", "unix:/run/stagedoor/stagedoor.sock", "0.0.0.0:9393"]
   unix_socket_mode: "0660"
   workers: 3
+  http: ["unix:/run/stagedoor/http.sock", "0.0.0.0:9194"]
   tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: ["spiffe://cluster.local/ns/edge/sa/envoy"] }
   admin: "127.0.0.1:9192"
   admin_tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: [ops.example.com] }
   admin_token_file: admin-token
-  allow_plaintext_on: ["0.0.0.0:9393"]
+  allow_plaintext_on: ["0.0.0.0:9393", "0.0.0.0:9194"]
+http_authorization:
+  dialect: envoy
+  path_prefix: /authorize
+  believe_any_peer_on: ["0.0.0.0:9194"]
 entra:
   clock_skew: 60s
   max_token_lifetime: 28h
@@ -444,7 +449,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `http_authorization`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
         ],
     );
     check(
