@@ -130,7 +130,7 @@ async fn who_is_denied_and_how(stack: &Stack) {
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
     let text = String::from_utf8(answer.body).unwrap();
-    assert!(text.contains("Payments Team") && text.ends_with("</html>\n"), "{text}");
+    assert!(text.contains("Payments Team") && text.trim_end().ends_with("</html>"), "{text}");
     // The answer to HEAD has none.
     let answer = stack.ask("HEAD", "/v1/orders", &[]).await;
     assert_eq!((answer.status, answer.body.len()), (401, 0));
@@ -164,13 +164,9 @@ async fn what_a_client_says_of_its_request(stack: &Stack) {
     let answer = stack.ask("GET", "/v1/orders", &twice).await;
     assert!(matches!(answer.status, 400 | 401), "{answer:?}");
     // A header that is named to be of this hop only.
-    let hop = [
-        ("authorization", owner.as_str()),
-        ("connection", "x-stagedoor-subject, x-original-uri, close"),
-    ];
     let bytes = format!(
-        "GET /v1/orders HTTP/1.1\r\nhost: {PAYMENTS}\r\nauthorization: {owner}\r\nconnection: {}\r\n\r\n",
-        hop[1].1
+        "GET /v1/orders HTTP/1.1\r\nhost: {PAYMENTS}\r\nauthorization: {owner}\r\n\
+         connection: x-stagedoor-subject, x-original-uri, close\r\n\r\n"
     );
     let answer = raw_http(stack.front.address, bytes).await.unwrap();
     let subject = seen(&answer, "x-stagedoor-subject");
