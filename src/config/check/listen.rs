@@ -102,7 +102,6 @@ pub(super) fn listeners(document: &Document, findings: &mut Findings<'_>) -> Opt
 const HTTP: &str = "/listen/http/";
 
 /// The TLS of the listeners of each protocol: the same files, shown for what is spoken.
-#[expect(clippy::type_complexity, reason = "given or not, good or not, of two protocols")]
 fn tls(
     listen: &Listen,
     all: &[(String, ListenAddress)],
