@@ -498,7 +498,7 @@ async fn connections_are_kept_until_the_drain() {
         assert!(buffer[..read].ends_with(b"\r\n\r\n"), "an empty body");
     }
     let (_, metrics) = stagedoor.get("/metrics").await.unwrap();
-    assert!(metrics.contains("stagedoor_connections_open 1\n"), "{metrics}");
+    assert!(metrics.contains("stagedoor_connections_open 1.0\n"), "{metrics}");
     let to = address(&stagedoor);
     let report = stagedoor.stop().await.unwrap();
     assert_eq!((report.finished, report.aborted), (1, 0));

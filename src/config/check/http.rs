@@ -22,7 +22,8 @@ pub(super) fn settings(
             findings.say_of(pointer, &["/listen/http"], message);
         }
     }
-    prefix(&settings.path_prefix, settings.dialect, findings);
+    let path_prefix = settings.path_prefix.as_deref().unwrap_or_default();
+    prefix(path_prefix, settings.dialect, findings);
     if listeners.is_empty() {
         return Some(None);
     }
@@ -35,7 +36,7 @@ pub(super) fn settings(
     Some(Some(match dialect {
         document::Dialect::Nginx => Dialect::Nginx,
         document::Dialect::Traefik => Dialect::Traefik,
-        document::Dialect::Envoy => Dialect::Envoy { path_prefix: settings.path_prefix.clone() },
+        document::Dialect::Envoy => Dialect::Envoy { path_prefix: path_prefix.to_owned() },
     }))
 }
 

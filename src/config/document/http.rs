@@ -11,7 +11,7 @@ pub(in crate::config) struct HttpAuthorization {
     /// them.
     pub(in crate::config) dialect: Option<Dialect>,
     /// With `envoy`: what its `path_prefix` puts before each path.
-    pub(in crate::config) path_prefix: String,
+    pub(in crate::config) path_prefix: Option<String>,
     /// The listeners of `listen.http`, as written there, that may be reached from other machines
     /// without `clients` in `listen.tls`, and believe whoever reaches them. What is said to a
     /// listener is what is decided about, so every other address must be on loopback or have
