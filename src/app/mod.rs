@@ -33,7 +33,7 @@ use crate::catalog::Catalog;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
-use crate::ext_authz::{CallLimits, CheckService, Endpoint};
+use crate::ext_authz::{CallLimits, CheckService, Endpoint, HttpEndpoint};
 use crate::fetch::HttpClient;
 use crate::serve::{BoundAddress, DrainReport, Pulse, Server, Unwell};
 use crate::shutdown::{Shutdown, Stage};
@@ -64,7 +64,8 @@ pub struct App {
     server: Server,
     check: CheckService<Explainer>,
     service: Endpoint<Explainer, Recorder>,
-    tls: Option<ServerTls>,
+    /// Of the listeners that are asked for decisions.
+    tls: Vec<ServerTls>,
     admin: TcpListener,
     admin_address: SocketAddr,
     admin_tls: Option<ServerTls>,
@@ -128,7 +129,8 @@ impl App {
             .map_err(|e| AppError::start("the HTTP client", e))?;
         let http = Arc::new(http);
         let (serve, admin) = (config.serve.clone(), config.admin);
-        let (tls, admin_tls) = (config.tls.clone(), config.admin_tls.clone());
+        let (tls, http_tls) = (config.tls.clone(), config.http_tls.clone());
+        let (admin_tls, dialect) = (config.admin_tls.clone(), config.http.clone());
         let admin_token_file = config.admin_token_file.clone();
         let (audit, telemetry) = (config.audit.clone(), config.telemetry.clone());
         let (fixed, watch, origin) =
@@ -167,19 +169,25 @@ impl App {
             .build_v1()
             .map_err(|e| AppError::start("gRPC reflection", e))?;
         let others = Services::new(health_service).add_service(reflection).prepare();
-        let service = Endpoint::new(check.clone(), Arc::new(recorder), limits, others);
+        let recorder = Arc::new(recorder);
+        let service = Endpoint::new(check.clone(), Arc::clone(&recorder), limits, others);
 
         let file = origin.as_ref().map(|origin| origin.file.display().to_string());
         let version = origin.as_ref().map(|origin| Arc::clone(&origin.version));
         let (reloads, asked) = Reloads::new(file, version);
-        let tls = server_tls("listen.tls", tls, Protocol::Grpc)?;
+        let tls = [(tls, Protocol::Grpc), (http_tls, Protocol::Http)]
+            .map(|(settings, protocol)| server_tls("listen.tls", settings, protocol));
+        let tls = tls.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?;
         let admin_tls = server_tls("listen.admin_tls", admin_tls, Protocol::Admin)?;
         let admin_token = admin_token_file.map(AdminToken::load).transpose().map_err(|error| {
             AppError::Configuration(format!("listen.admin_token_file: {error}"))
         })?;
-        let server = Server::bind_with(serve, tls.as_ref())
-            .await
-            .map_err(|e| AppError::start("listen.grpc", e))?;
+        let mut server =
+            Server::bind_with(serve, &tls).await.map_err(|e| AppError::start("listen", e))?;
+        if let Some(dialect) = dialect {
+            let http = HttpEndpoint::new(check.clone(), recorder, dialect);
+            server = server.with_http(Arc::new(http));
+        }
         let watched = Watched {
             reloads: reloads.clone(),
             current: current.clone(),
@@ -254,6 +262,12 @@ impl App {
         self.server.addresses()
     }
 
+    /// Where proxies ask that don't ask over gRPC.
+    #[must_use]
+    pub fn http_addresses(&self) -> &[BoundAddress] {
+        self.server.http_addresses()
+    }
+
     /// Where the admin port is.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
@@ -300,6 +314,9 @@ impl App {
             Readiness::new(self.current.clone(), self.catalog.clone(), shutdown.clone());
         for address in self.server.addresses() {
             tracing::info!(%address, "asking is open to Envoy");
+        }
+        for address in self.server.http_addresses() {
+            tracing::info!(%address, "asking is open to proxies over HTTP");
         }
         tracing::info!(address = %self.admin_address, "the admin port is open");
         let is_loopback = self.admin_address.ip().to_canonical().is_loopback();

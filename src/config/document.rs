@@ -9,6 +9,7 @@ mod catalog;
 mod catalog_routes;
 mod denial;
 mod entra;
+mod http;
 mod policy;
 mod reload;
 mod transport;
@@ -22,6 +23,7 @@ pub(super) use catalog::{Backstage, Catalog, Guard, Membership, Shared};
 pub(super) use catalog_routes::{CatalogRoutes, Delegation, Workload};
 pub(super) use denial::{Audience, Denial, Tell};
 pub(super) use entra::{CallerKind, Cloud, Entra, Graph, Overage, Tenant, Version};
+pub(super) use http::{Dialect, HttpAuthorization};
 pub(super) use policy::Policy;
 pub(super) use reload::Reload;
 pub(super) use transport::{Outgoing, Tls};
@@ -33,6 +35,8 @@ pub(super) use transport::{Outgoing, Tls};
 pub(super) struct Document {
     /// Where to listen.
     pub(super) listen: Listen,
+    /// How the listeners of `listen.http` are asked.
+    pub(super) http_authorization: HttpAuthorization,
     /// Which tokens are accepted.
     pub(super) entra: Entra,
     /// Who owns what.
@@ -49,7 +53,7 @@ pub(super) struct Document {
     pub(super) denial: Denial,
     /// Limits of one check.
     pub(super) check: Check,
-    /// Limits of the gRPC listeners.
+    /// Limits of the listeners that are asked for decisions.
     pub(super) limits: Limits,
     /// The record of every decision.
     pub(super) audit: Audit,
@@ -82,8 +86,12 @@ pub(super) struct Listen {
     /// from each other: that costs more, and is here to be compared with.
     #[schemars(range(max = 1024))]
     pub(super) workers: Option<u32>,
-    /// What the TCP listeners of `grpc` show, and whom they let in. Without, they don't
-    /// speak TLS.
+    /// Where proxies ask that don't ask over gRPC: addresses as above, in the dialect of
+    /// `http_authorization`. They are believed what they say of a request, so only they may reach
+    /// it: on loopback, by a Unix socket, or by `clients` of `tls`.
+    pub(super) http: Vec<String>,
+    /// What the TCP listeners of `grpc` and `http` show, and whom they let in. Without, they
+    /// don't speak TLS.
     pub(super) tls: Option<Tls>,
     /// Where health, readiness and metrics are: `address:port`.
     pub(super) admin: String,
@@ -106,6 +114,7 @@ impl Default for Listen {
             grpc: Vec::new(),
             unix_socket_mode: "0660".to_owned(),
             workers: None,
+            http: Vec::new(),
             tls: None,
             admin: "127.0.0.1:9192".to_owned(),
             admin_tls: None,
@@ -298,7 +307,8 @@ pub(super) struct Limits {
     /// The largest gRPC message that is read; `4KiB` to `16MiB`, and more than
     /// `entra.max_token_bytes`.
     pub(super) max_message_bytes: ByteSize,
-    /// The largest list of a gRPC request's own headers; `4KiB` to `1MiB`.
+    /// The largest list of a gRPC request's own headers, or of an HTTP request's; `4KiB` to
+    /// `1MiB`, and with `listen.http` at least `32KiB` and more than `entra.max_token_bytes`.
     pub(super) max_header_list_bytes: ByteSize,
     /// How long a new connection may take to begin; `100ms` to `1m`.
     pub(super) preface_timeout: Period,

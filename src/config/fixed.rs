@@ -39,6 +39,7 @@ impl Fixed {
         // Of very many routes no copy is made.
         let document = Document {
             listen: document.listen.clone(),
+            http_authorization: document.http_authorization.clone(),
             entra: Entra::default(),
             catalog: document.catalog.clone(),
             routes: Vec::new(),
@@ -140,6 +141,7 @@ entra: { tenants: [{ id: 11111111-2222-3333-4444-555555555555, audiences: ["api:
             (" }\nanswer: { remove_authorization: true }\ncheck: { deadline: 1s", &[]),
             (" }\ndenial: { tell: { owners: never } }\npolicy: { cache: { max_entries: 9 }", &[]),
             (", store: '.'", &["catalog.store"]),
+            (" }\nhttp_authorization: { dialect: nginx", &["http_authorization.dialect"]),
             (", shared: { url: 'file:///tmp' }", &["catalog.shared"]),
             (
                 " }\nlimits: { max_connections: 7, pre_stop: 1s",

@@ -33,7 +33,7 @@ use crate::audit::AuditSettings;
 use crate::catalog::{CatalogSettings, Membership};
 use crate::domain::EntityRef;
 use crate::entra::EntraSettings;
-use crate::ext_authz::{AnswerSettings, CheckSettings, Denials, IdentityHeaders};
+use crate::ext_authz::{AnswerSettings, CheckSettings, Denials, Dialect, IdentityHeaders};
 use crate::policy::PolicySettings;
 use crate::routing::{Delegations, RouteSettings, RouteTable};
 use crate::serve::ServeSettings;
@@ -50,10 +50,14 @@ pub struct Config {
     pub admin_tls: Option<TlsSettings>,
     /// The file with the token that the admin port asks for.
     pub admin_token_file: Option<PathBuf>,
-    /// The gRPC listeners.
+    /// The listeners that are asked for decisions.
     pub serve: ServeSettings,
+    /// How those of them are asked that don't speak gRPC, if there are any.
+    pub http: Option<Dialect>,
     /// What those of them show that have TLS.
     pub tls: Option<TlsSettings>,
+    /// The same for those that don't speak gRPC.
+    pub http_tls: Option<TlsSettings>,
     /// Who is trusted beside the system's authorities.
     pub authorities: Authorities,
     /// Which tokens are accepted.

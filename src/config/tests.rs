@@ -1,5 +1,6 @@
 mod catalog_routes;
 mod denial;
+mod http;
 mod transport;
 
 use std::fs;
@@ -127,11 +128,16 @@ listen:
   grpc: ["127.0.0.1:9191", "unix:/run/stagedoor/stagedoor.sock", "0.0.0.0:9393"]
   unix_socket_mode: "0660"
   workers: 3
+  http: ["unix:/run/stagedoor/http.sock", "0.0.0.0:9194"]
   tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: ["spiffe://cluster.local/ns/edge/sa/envoy"] }
   admin: "127.0.0.1:9192"
   admin_tls: { certificate_file: tls.crt, key_file: tls.key, client_ca_file: ca.crt, clients: [ops.example.com] }
   admin_token_file: admin-token
-  allow_plaintext_on: ["0.0.0.0:9393"]
+  allow_plaintext_on: ["0.0.0.0:9393", "0.0.0.0:9194"]
+http_authorization:
+  dialect: envoy
+  path_prefix: /authorize
+  believe_any_peer_on: ["0.0.0.0:9194"]
 entra:
   clock_skew: 60s
   max_token_lifetime: 28h
@@ -411,7 +417,7 @@ telemetry: { log_format: jsno, otlp_endpoint: "ftp://x" }
         text,
         &[
             "3:10: listen.grpc[0]: `0.0.0.0:9191` can be reached from other machines, without TLS: use loopback or a Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`",
-            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
+            "4:3: listen: unknown key `admim`: did you mean `admin`? (known here: `grpc`, `unix_socket_mode`, `workers`, `http`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
             "6:15: entra.clock_skew: must be from `0ms` to `5m`",
             "7:9: entra.keys: expected a mapping, found the number `5`",
             "9:11: entra.tenants[0].id: expected a GUID like `11111111-2222-3333-4444-555555555555`",
@@ -443,7 +449,7 @@ fn structure() {
     check(
         &with("rutes", "[]"),
         &[
-            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
+            "1:1: unknown key `rutes`: did you mean `routes`? (known here: `listen`, `http_authorization`, `entra`, `catalog`, `routes`, `catalog_routes`, `policy`, `answer`, `denial`, `check`, `limits`, `audit`, `telemetry`, `outgoing`, `reload`)",
         ],
     );
     check(
@@ -451,7 +457,7 @@ fn structure() {
         &[
             "1:1: missing key `catalog`: who owns what",
             "1:1: missing key `entra`: which tokens are accepted",
-            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
+            "1:10: listen: unknown key `grcp`: did you mean `grpc`? (known here: `grpc`, `unix_socket_mode`, `workers`, `http`, `tls`, `admin`, `admin_tls`, `admin_token_file`, `allow_plaintext_on`)",
         ],
     );
     let section = |section, body, expected| check_section(section, body, expected);
@@ -540,7 +546,7 @@ fn listeners() {
     );
     bad(
         "{grpc: ['127.0.0.1:1'], allow_plaintext_on: ['10.0.0.1:1']}",
-        "1:54: listen.allow_plaintext_on[0]: names no listener: expected one as written in `grpc` or `admin`",
+        "1:54: listen.allow_plaintext_on[0]: names no listener: expected one as written in `grpc`, `http` or `admin`",
     );
     bad(
         "{grpc: ['127.0.0.1:1', '127.0.0.1:1']}",

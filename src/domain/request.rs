@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use super::{Denial, Host, Method, Path, Reason, TraceContext};
 
-/// What Envoy says about a request, reduced to what may decide.
+/// What a proxy says about a request, reduced to what may decide.
 ///
 /// Borrowed from the received message. Nothing here is believed yet: the request
 /// line is made canonical by [`RequestLine::of`], the credentials are judged by
 /// the token verifier. Forwarding headers (`x-forwarded-*`, `x-original-*`,
-/// method overrides) are not in it, so nothing can be decided by them.
+/// method overrides) are not in it, so nothing can be decided by them: where a proxy asks over
+/// HTTP, those of its dialect are the request line, and the others nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method as received.

@@ -65,6 +65,11 @@ impl Answer {
         self.metadata
     }
 
+    /// The names of the identity headers.
+    pub(super) fn names(&self) -> &IdentityHeaders {
+        &self.names
+    }
+
     /// Writes the fields of an `OkHttpResponse`: what an allow sets for the upstream, what it
     /// takes away, and what it adds to the upstream's answer. Every identity header is either
     /// set or taken away, so that a client can bring none of its own.

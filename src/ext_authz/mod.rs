@@ -1,10 +1,11 @@
-//! The Check service: Envoy's words to ours and back. It decides nothing.
+//! The Check service: proxies' words to ours and back. It decides nothing.
 
 mod answer;
 mod denial;
 mod endpoint;
 mod header;
 mod metadata;
+mod over_http;
 mod pressure;
 pub mod proto;
 mod reply;
@@ -24,6 +25,7 @@ pub use denial::{
 };
 pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
 pub use metadata::{MetadataField, MetadataFields};
+pub use over_http::{Dialect, HttpEndpoint};
 pub use pressure::{Pressure, PressureStats};
 pub use reply::Reply;
 pub use request::request;

@@ -24,7 +24,7 @@ use super::wire::Back;
 use crate::domain::{Decision, Permit, Reason, Request, Verdict};
 
 /// Carries the explanation of a decision to who asked for it and may know: JSON in base64.
-const EXPLANATION_HEADER: &str = "x-stagedoor-explanation";
+pub(super) const EXPLANATION_HEADER: &str = "x-stagedoor-explanation";
 /// Envoy takes 60 KiB of headers in all.
 const MAX_EXPLANATION: usize = 24 * 1024;
 /// Room for the answer to an allow with a long entity and a few policies, and for most

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 
+use super::over_http::Line;
 use super::proto::envoy::config::core::v3::HeaderValue;
 use super::proto::envoy::service::auth::v3::{
     CheckRequest,
@@ -20,11 +21,34 @@ use crate::domain::{B3, Credentials, Request, TraceContext};
 pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Request<'a>> {
     let attributes = check.attributes.as_ref()?;
     let http = attributes.request.as_ref()?.http.as_ref()?;
-    let headers = Headers::of(http);
+    let line = Line { method: &http.method, host: &http.host, path: &http.path };
     Some(Request {
-        method: &http.method,
-        host: &http.host,
-        path: &http.path,
+        source_principal: principal(attributes.source.as_ref()),
+        destination_principal: principal(attributes.destination.as_ref()),
+        context_extensions: attributes
+            .context_extensions
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+        ..with_headers(line, &Headers::of(http), justification)
+    })
+}
+
+/// The same of a request that a proxy asks about over HTTP: with the line that it says, and with
+/// the headers of its question, which it passes on as it got them.
+pub(super) fn over_http<'a>(
+    line: Line<'a>,
+    headers: &'a HeaderMap,
+    justification: &str,
+) -> Request<'a> {
+    with_headers(line, &Headers::Http(headers), justification)
+}
+
+fn with_headers<'a>(line: Line<'a>, headers: &Headers<'a>, justification: &str) -> Request<'a> {
+    Request {
+        method: line.method,
+        host: line.host,
+        path: line.path,
         credentials: headers.find("authorization").credentials(),
         content_type: headers.find("content-type").single(),
         accept: headers.list("accept"),
@@ -41,14 +65,10 @@ pub fn request<'a>(check: &'a CheckRequest, justification: &str) -> Option<Reque
         request_id: headers.find("x-request-id").single(),
         justification: headers.words(justification),
         debug: headers.find(DEBUG_HEADER).single().is_some_and(|value| value == "1"),
-        source_principal: principal(attributes.source.as_ref()),
-        destination_principal: principal(attributes.destination.as_ref()),
-        context_extensions: attributes
-            .context_extensions
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect(),
-    })
+        source_principal: None,
+        destination_principal: None,
+        context_extensions: Vec::new(),
+    }
 }
 
 /// Puts the request where the call of `Check` itself is in the trace, if its headers say so.
@@ -98,6 +118,8 @@ enum Headers<'a> {
     Map(&'a std::collections::HashMap<String, String>),
     /// Each header apart, as `encode_raw_headers` gives them.
     Raw(&'a [HeaderValue]),
+    /// Those of a question over HTTP: each apart as well.
+    Http(&'a HeaderMap),
 }
 
 /// What a header of one name holds.
@@ -189,6 +211,29 @@ impl<'a> Headers<'a> {
                     (Some(_), Some(_)) => Found::Several,
                 }
             }
+            Self::Http(headers) => {
+                let mut found = headers.get_all(name).iter();
+                match (found.next(), found.next()) {
+                    (None, _) => Found::Nothing,
+                    (Some(value), None) => Found::One(sanitized(value.as_bytes())),
+                    (Some(_), Some(_)) => Found::Several,
+                }
+            }
+        }
+    }
+
+    /// Each header of a name by itself, where they are apart.
+    fn each(&self, name: &str) -> Vec<Found<'a>> {
+        match self {
+            Self::Map(_) => Vec::new(),
+            Self::Raw(headers) => {
+                let same = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
+                same.map(value).collect()
+            }
+            Self::Http(headers) => {
+                let values = headers.get_all(name).iter();
+                values.map(|value| Found::One(sanitized(value.as_bytes()))).collect()
+            }
         }
     }
 
@@ -197,14 +242,9 @@ impl<'a> Headers<'a> {
         let found = match (self.find(name), self) {
             // No map can say which of two spellings came first.
             (Found::Several, Self::Map(_)) => return None,
-            (Found::Several, Self::Raw(headers)) => {
-                let mut values = Vec::new();
-                for header in headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name))
-                {
-                    let Found::One(value) = value(header) else { return None };
-                    values.push(value);
-                }
-                Found::One(Cow::Owned(values.join(",")))
+            (Found::Several, _) => {
+                let values: Option<Vec<_>> = self.each(name).into_iter().map(Found::one).collect();
+                Found::One(Cow::Owned(values?.join(",")))
             }
             (found, _) => found,
         };
@@ -214,9 +254,8 @@ impl<'a> Headers<'a> {
     /// A header that is a list, and by which nothing is decided: repeated, it is one list.
     fn list(&self, name: &str) -> Option<Cow<'a, str>> {
         match (self.find(name), self) {
-            (Found::Several, Self::Raw(headers)) => {
-                let same = headers.iter().filter(|header| header.key.eq_ignore_ascii_case(name));
-                let values = same.filter_map(|header| value(header).one());
+            (Found::Several, Self::Raw(_) | Self::Http(_)) => {
+                let values = self.each(name).into_iter().filter_map(Found::one);
                 Some(Cow::Owned(values.collect::<Vec<_>>().join(",")))
             }
             (found, _) => found.one(),

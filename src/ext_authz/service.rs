@@ -9,17 +9,20 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::HeaderMap;
+use http::request::Parts;
+use http_body_util::Full;
 use prost::Message as _;
 use tonic::{Response, Status};
 
 use super::answer::Answer;
+use super::over_http::{Dialect, respond};
 use super::pressure::{Missed, Pressure};
 use super::proto::envoy::service::auth::v3::{
     CheckRequest, CheckResponse, authorization_server::Authorization,
 };
 use super::reply::Reply;
-use super::request::{join_call, request};
-use super::settings::CheckSettings;
+use super::request::{join_call, over_http, request};
+use super::settings::{CheckSettings, IdentityHeaders};
 use super::wire;
 use super::within::within;
 use crate::authorizer::Decide;
@@ -121,7 +124,7 @@ impl<D: Decide> CheckService<D> {
     pub async fn reply(&self, check: &CheckRequest, now: Now) -> Reply {
         let shared = self.shared.load();
         let request = request(check, &shared.settings.justification_header);
-        shared.reply(request.as_ref(), SystemTime::now(), now).await
+        shared.reply(request.as_ref().ok_or(NO_HTTP), SystemTime::now(), now).await
     }
 
     /// Decides the check that a message asks for. What comes back is a gRPC message in its
@@ -155,7 +158,7 @@ impl<D: Decide> CheckService<D> {
                     if let Some(request) = &mut request {
                         join_call(request, call);
                     }
-                    shared.reply(request.as_ref(), started, now).await
+                    shared.reply(request.as_ref().ok_or(NO_HTTP), started, now).await
                 };
                 return Ok(Box::pin(guarded(reply)).await.into_frame());
             }
@@ -163,10 +166,35 @@ impl<D: Decide> CheckService<D> {
         if let Some(request) = &mut read {
             join_call(request, call);
         }
-        let reply = guarded(shared.reply(read.as_ref(), started, now)).await;
+        let reply = guarded(shared.reply(read.as_ref().ok_or(NO_HTTP), started, now)).await;
         Ok(reply.into_frame())
     }
+
+    /// Decides what a proxy asks over HTTP, and answers in its dialect.
+    pub(super) async fn answer_http(
+        &self,
+        asked: &Parts,
+        dialect: &Dialect,
+    ) -> http::Response<Full<Bytes>> {
+        let started = SystemTime::now();
+        let now = Now::of(started);
+        let shared = self.shared.load();
+        let justification = &shared.settings.justification_header;
+        let request =
+            dialect.line(asked).map(|line| over_http(line, &asked.headers, justification));
+        let request = request.as_ref().map_err(String::as_str);
+        let reply = guarded(shared.reply(request, started, now)).await;
+        respond(reply, shared.answer.names(), dialect)
+    }
+
+    /// The names of the identity headers.
+    pub(super) fn names(&self) -> IdentityHeaders {
+        self.shared.load().answer.names().clone()
+    }
 }
+
+/// Why there is nothing to decide about.
+const NO_HTTP: &str = "the request has no HTTP attributes";
 
 /// Making the reply, or its record, could have a defect as well.
 fn guarded(reply: impl Future<Output = Reply>) -> impl Future<Output = Reply> {
@@ -174,11 +202,18 @@ fn guarded(reply: impl Future<Output = Reply>) -> impl Future<Output = Reply> {
 }
 
 impl<D: Decide> Shared<D> {
-    async fn reply(&self, request: Option<&Request<'_>>, started: SystemTime, now: Now) -> Reply {
+    /// The reply to a request, or to what is none, with why.
+    async fn reply(
+        &self,
+        request: Result<&Request<'_>, &str>,
+        started: SystemTime,
+        now: Now,
+    ) -> Reply {
         let mut decision = match request {
-            Some(request) => self.decide(request, now).await,
-            None => self.deny(Reason::RequestMalformed, "the request has no HTTP attributes"),
+            Ok(request) => self.decide(request, now).await,
+            Err(cause) => self.deny(Reason::RequestMalformed, cause),
         };
+        let request = request.ok();
         let mut took = now.instant.elapsed();
         // Evaluation doesn't yield, so a timer can't end it: an answer that comes too
         // late for Envoy is a denial, even if it would have been an allow.

@@ -305,3 +305,84 @@ fn envoy_is_told_what_it_is_to_be_told() {
     }
     assert!(allows > 0, "some of them were allows");
 }
+
+/// Whatever was decided, a proxy that asks over HTTP lets in on an allow and on nothing else,
+/// and nginx's client is told what Traefik's is.
+#[test]
+fn over_http_only_an_allow_lets_in() {
+    let answer = answer(false);
+    let envoy = Dialect::Envoy { path_prefix: String::new() };
+    let mut rng = SmallRng::seed_from_u64(0x57a9_ed01);
+    for round in 0..8_000 {
+        let decision = decision(&mut rng);
+        let grpc: bool = rng.random();
+        let content_type = Some(if grpc { "application/grpc" } else { "text/plain" }.into());
+        let request = Request { content_type, ..Request::default() };
+        let told = |dialect: &Dialect| {
+            let reply = Reply::of(&decision, &answer, Some(&request));
+            over_http::respond(reply, answer.names(), dialect)
+        };
+        let [nginx, traefik, envoy] = [&Dialect::Nginx, &Dialect::Traefik, &envoy].map(told);
+        let statuses = [&nginx, &traefik, &envoy].map(|answer| answer.status().as_u16());
+        if let Verdict::Deny(denial) = &decision.verdict {
+            let status = denial.reason.status();
+            let by_nginx = if status == 401 { 401 } else { 403 };
+            let by_envoy = if status == 503 { 429 } else { status };
+            assert_eq!(statuses, [by_nginx, status, by_envoy], "round {round}: {decision:?}");
+            let carried = over_http::carried(nginx.headers()).expect("a denial");
+            assert_eq!(carried.status(), traefik.status());
+            // The challenge of a 401 is taken over by nginx itself.
+            let mut both = carried.headers().clone();
+            if let Some(challenge) = nginx.headers().get("www-authenticate") {
+                assert!(both.insert("www-authenticate", challenge.clone()).is_none());
+            }
+            assert_eq!(&both, traefik.headers(), "round {round}");
+            assert_eq!(format!("{:?}", carried.body()), format!("{:?}", traefik.body()));
+        } else {
+            assert_eq!(statuses, [200; 3], "round {round}: {decision:?}");
+            for name in ["subject", "tenant", "kind", "entity", "decision-id"] {
+                let name = format!("x-stagedoor-{name}");
+                // Each has a value or an empty one; for Envoy a value, or it is taken away.
+                let values = [&nginx, &traefik].map(|answer| answer.headers().get_all(&name));
+                assert_eq!(values.map(|values| values.iter().count()), [1; 2], "{name}");
+                let removed = envoy.headers()["x-envoy-auth-headers-to-remove"].to_str();
+                let is_removed = removed.expect("text").split(',').any(|it| it == name);
+                assert!(envoy.headers().contains_key(&name) != is_removed, "{name}");
+            }
+        }
+    }
+}
+
+/// Whatever nginx is made to carry, it is told as a denial.
+#[test]
+fn what_is_carried_is_never_an_allow() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use prost::Message as _;
+    use proto::envoy::service::auth::v3::DeniedHttpResponse;
+    use proto::envoy::r#type::v3::HttpStatus;
+    let carried = |value: &str| {
+        let headers = [("x-stagedoor-denial", value)].map(|(name, value)| {
+            (http::HeaderName::from_static(name), http::HeaderValue::from_str(value).unwrap())
+        });
+        over_http::carried(&http::HeaderMap::from_iter(headers))
+    };
+    for code in (-1..700).chain([i32::MIN, i32::MAX, 65_736]) {
+        let denied = DeniedHttpResponse { status: Some(HttpStatus { code }), ..Default::default() };
+        let told = carried(&STANDARD.encode(denied.encode_to_vec())).unwrap().status().as_u16();
+        assert_eq!(
+            told,
+            u16::try_from(code).ok().filter(|c| (400..600).contains(c)).unwrap_or(503)
+        );
+    }
+    let none = STANDARD.encode(DeniedHttpResponse::default().encode_to_vec());
+    assert!(carried(&none).is_err(), "an empty header says nothing");
+    for wrong in ["%", "AAA", "/////w==", "Zm9v"] {
+        assert!(carried(wrong).is_err(), "{wrong}");
+    }
+    let twice = http::HeaderMap::from_iter(
+        ["CAE=", "CAE="]
+            .map(|v| (http::HeaderName::from_static("x-stagedoor-denial"), v.parse().unwrap())),
+    );
+    assert!(over_http::carried(&twice).is_err());
+}

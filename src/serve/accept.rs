@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ServeStats;
 use super::listener::{Accepted, Listener};
+use super::settings::Speaks;
 use crate::seldom::Seldom;
 use crate::tls::ServerTls;
 
@@ -36,6 +37,11 @@ pub(super) trait Handover: Send + 'static {
     /// What makes its TLS handshake, where it begins with one.
     fn tls(&self) -> Option<ServerTls>;
 
+    /// What is spoken on it, within TLS if there is TLS.
+    fn speaks(&self) -> Speaks {
+        Speaks::Http2
+    }
+
     /// Takes it in on the runtime of the caller.
     fn take(self) -> io::Result<Self::Io>;
 }
@@ -43,27 +49,43 @@ pub(super) trait Handover: Send + 'static {
 /// All listeners of a server, taken in turn.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, Speaks)>,
     first: usize,
 }
 
 impl Listeners {
-    pub(super) fn new(listeners: Vec<Listener>) -> Self {
+    pub(super) fn new(listeners: Vec<(Listener, Speaks)>) -> Self {
         Self { listeners, first: 0 }
     }
 }
 
-impl Accept for Listeners {
-    type Io = Accepted;
+impl Handover for (Accepted, Speaks) {
+    type Io = <Accepted as Handover>::Io;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    fn tls(&self) -> Option<ServerTls> {
+        self.0.tls()
+    }
+
+    fn speaks(&self) -> Speaks {
+        self.1
+    }
+
+    fn take(self) -> io::Result<Self::Io> {
+        self.0.take()
+    }
+}
+
+impl Accept for Listeners {
+    type Io = (Accepted, Speaks);
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Io>> {
         // Each call begins with another, so that a busy one starves nobody.
         let count = self.listeners.len();
         self.first = (self.first + 1) % count.max(1);
         let (before, after) = self.listeners.split_at_checked(self.first).unwrap_or_default();
-        for listener in after.iter().chain(before) {
+        for (listener, speaks) in after.iter().chain(before) {
             if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                return Poll::Ready(accepted);
+                return Poll::Ready(accepted.map(|accepted| (accepted, *speaks)));
             }
         }
         Poll::Pending

@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
@@ -22,8 +23,10 @@ use tonic::body::Body;
 use tonic::codegen::StdError;
 use tower::util::ServiceExt;
 
+use super::http1::{self as plain, HttpService, Nothing};
 use super::preface::Prefaced;
 use super::secured::Secured;
+use super::settings::Speaks;
 use super::stall::Stalling;
 use super::{ServeSettings, ServeStats};
 use crate::tls::ServerTls;
@@ -82,6 +85,13 @@ where
     }
 }
 
+/// What is served, on which kind of listener.
+#[derive(Clone)]
+pub(super) struct Served<S> {
+    pub(super) grpc: S,
+    pub(super) http: Option<Arc<dyn HttpService>>,
+}
+
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -95,6 +105,7 @@ pub(super) enum Ended {
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     http2: http2::Builder<Tasks>,
+    http1: http1::Builder,
     preface_timeout: Duration,
     write_timeout: Duration,
     max_age: Duration,
@@ -117,6 +128,7 @@ impl Terms {
             .keep_alive_timeout(settings.keepalive_timeout);
         Self {
             http2,
+            http1: plain::builder(settings),
             preface_timeout: settings.preface_timeout,
             write_timeout: settings.keepalive_timeout,
             max_age: settings.max_connection_age,
@@ -130,27 +142,82 @@ impl Terms {
         self,
         io: I,
         tls: Option<ServerTls>,
-        service: S,
+        speaks: Speaks,
+        service: Served<S>,
         mut closing: watch::Receiver<bool>,
     ) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         S: GrpcService,
     {
-        let age = jittered(self.max_age, &mut rand::rng());
-        let mut closing = pin!(async move {
+        let closing = pin!(async move {
             // The sender is gone when the server is, which is an end as well.
             let _ = closing.wait_for(|closing| *closing).await;
         });
+        let deadline = Instant::now() + self.preface_timeout;
+        let io = Stalling::new(io, self.write_timeout);
+        match speaks {
+            Speaks::Http2 => self.serve_http2(io, tls, service.grpc, (deadline, closing)).await,
+            // What is seldom is no part of every connection's future.
+            Speaks::Http1 => {
+                let service = service.http.unwrap_or_else(|| Arc::new(Nothing));
+                Box::pin(self.serve_http1(io, tls, service, (deadline, closing))).await
+            }
+        }
+    }
+
+    async fn serve_http1<I>(
+        self,
+        io: Stalling<I>,
+        tls: Option<ServerTls>,
+        service: Arc<dyn HttpService>,
+        (deadline, mut closing): (Instant, Pin<&mut impl Future<Output = ()>>),
+    ) -> Ended
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let io = tokio::select! {
             biased;
-            begun = self.begin(Stalling::new(io, self.write_timeout), tls) => match begun {
+            io = secure(io, tls, deadline) => match io {
                 Some(io) => io,
                 None => return Ended::Finished,
             },
-            () = &mut closing => return Ended::Finished,
+            () = closing.as_mut() => return Ended::Finished,
         };
+        let begun = Arc::new(AtomicBool::new(false));
+        let connection = plain::connection(&self.http1, io, service, Arc::clone(&begun));
+        let mut connection = pin!(connection);
+        let connection = self.until_it_ends(connection.as_mut(), closing);
+        tokio::select! {
+            biased;
+            ended = connection => ended,
+            () = plain::silent(deadline, &begun) => {
+                tracing::debug!("a connection did not begin in time");
+                self.stats.preface_failed();
+                Ended::Finished
+            }
+        }
+    }
 
+    async fn serve_http2<I, S>(
+        self,
+        io: Stalling<I>,
+        tls: Option<ServerTls>,
+        service: S,
+        (deadline, mut closing): (Instant, Pin<&mut impl Future<Output = ()>>),
+    ) -> Ended
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: GrpcService,
+    {
+        let io = tokio::select! {
+            biased;
+            begun = self.begin(io, tls, deadline) => match begun {
+                Some(io) => io,
+                None => return Ended::Finished,
+            },
+            () = closing.as_mut() => return Ended::Finished,
+        };
         let answer = service_fn(move |request| {
             // hyper and tokio move what they run several times before it runs, and most of a
             // request's future is room for what seldom happens.
@@ -159,14 +226,23 @@ impl Terms {
         });
         let io = BufReader::with_capacity(READ_BUFFER, io);
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);
-        let mut connection = pin!(connection);
+        self.until_it_ends(pin!(connection), closing).await
+    }
+
+    /// Runs a connection until it ends by itself, is too old, or is to close.
+    async fn until_it_ends(
+        &self,
+        mut connection: Pin<&mut impl Connection>,
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) -> Ended {
+        let age = jittered(self.max_age, &mut rand::rng());
         let aged = tokio::select! {
             biased;
-            () = &mut closing => false,
+            () = closing => false,
             result = connection.as_mut() => return finished(result),
             () = sleep(age) => true,
         };
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().ask_to_end();
         if aged {
             return match timeout(self.grace, connection).await {
                 Ok(result) => finished(result),
@@ -178,16 +254,16 @@ impl Terms {
     }
 
     /// What a client does first, with one deadline for all of it.
-    async fn begin<I>(&self, io: I, tls: Option<ServerTls>) -> Option<Prefaced<Secured<I>>>
+    async fn begin<I>(
+        &self,
+        io: I,
+        tls: Option<ServerTls>,
+        deadline: Instant,
+    ) -> Option<Prefaced<Secured<I>>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
-        let deadline = Instant::now() + self.preface_timeout;
-        let io = match tls {
-            None => Secured::Plain(io),
-            // Room for a handshake, only while there is one.
-            Some(tls) => Secured::Tls(Box::new(Box::pin(tls.handshake(io, deadline)).await?)),
-        };
+        let io = secure(io, tls, deadline).await?;
         match timeout_at(deadline, Prefaced::read(io)).await {
             Ok(Ok(io)) => return Some(io),
             Ok(Err(error)) => tracing::debug!(%error, "a connection did not begin as HTTP/2 does"),
@@ -196,6 +272,48 @@ impl Terms {
         self.stats.preface_failed();
         None
     }
+}
+
+/// A connection of either kind: a future that can be asked to end.
+trait Connection: Future<Output = hyper::Result<()>> {
+    fn ask_to_end(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Connection for http2::Connection<I, S, Tasks>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error: Into<StdError>>,
+    B: http_body::Body<Error: Into<StdError>> + 'static,
+    Self: Future<Output = hyper::Result<()>>,
+    Tasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn ask_to_end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B> Connection for http1::Connection<I, S>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    S: hyper::service::HttpService<Incoming, ResBody = B, Error: Into<StdError>>,
+    B: http_body::Body<Error: Into<StdError>> + 'static,
+    Self: Future<Output = hyper::Result<()>>,
+{
+    fn ask_to_end(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The TLS handshake, where there is one.
+async fn secure<I>(io: I, tls: Option<ServerTls>, deadline: Instant) -> Option<Secured<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    Some(match tls {
+        None => Secured::Plain(io),
+        // Room for a handshake, only while there is one.
+        Some(tls) => Secured::Tls(Box::new(Box::pin(tls.handshake(io, deadline)).await?)),
+    })
 }
 
 /// A client that goes away in the middle is nothing an operator can do about.

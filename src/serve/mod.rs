@@ -1,4 +1,5 @@
-//! The gRPC listeners: accepting connections, bounding them, and letting go.
+//! The listeners that are asked for decisions: accepting connections, bounding them, and
+//! letting go.
 //!
 //! A server of our own instead of tonic's transport, because that one waits
 //! forever for a client's preface, spins when descriptors run out and lets one
@@ -7,14 +8,15 @@
 //!
 //! What holds for every connection:
 //!
-//! - it has made its TLS handshake, where there is one, and sent the HTTP/2 preface
-//!   within a deadline, or is closed;
-//! - it answers pings, and takes what is written to it, or is closed;
+//! - it has made its TLS handshake, where there is one, and sent the HTTP/2 preface, or the head
+//!   of its first HTTP/1.1 request, within a deadline, or is closed;
+//! - it answers pings, where there are pings, and takes what is written to it, or is closed;
 //! - it ends after about its maximum age, so that a client meets new instances;
 //! - it never outlives the drain.
 
 mod accept;
 mod connection;
+mod http1;
 mod listener;
 mod preface;
 mod secured;
@@ -25,6 +27,7 @@ mod stats;
 mod workers;
 
 pub use connection::{CONNECTION_BYTES, GrpcService, Tower};
+pub use http1::{HttpAnswer, HttpService};
 pub use listener::{BindError, BoundAddress};
 pub use server::{DrainReport, Server};
 pub use settings::*;

@@ -9,8 +9,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::accept::{Accept, Door, Handover, Listeners};
-use super::connection::{Ended, GrpcService, Terms};
+use super::connection::{Ended, GrpcService, Served, Terms};
+use super::http1::HttpService;
 use super::listener::Listener;
+use super::settings::Speaks;
 use super::workers::{Pulse, Workers};
 use super::{BindError, BoundAddress, ServeSettings, ServeStats};
 use crate::shutdown::Shutdown;
@@ -27,6 +29,8 @@ pub struct Server {
     listeners: Listeners,
     workers: Workers,
     addresses: Vec<BoundAddress>,
+    http_addresses: Vec<BoundAddress>,
+    http: Option<Arc<dyn HttpService>>,
     stats: Arc<ServeStats>,
 }
 
@@ -48,35 +52,56 @@ impl Server {
     /// # Errors
     /// The first listener that can't be had; those before it are given back.
     pub async fn bind(settings: ServeSettings) -> Result<Self, BindError> {
-        Self::bind_with(settings, None).await
+        Self::bind_with(settings, &[]).await
     }
 
-    /// [`Server::bind`] with what listeners with TLS show.
+    /// [`Server::bind`] with what listeners with TLS show, for each protocol.
     ///
     /// # Errors
     /// As above; also where a listener has TLS and there is nothing to show.
     pub async fn bind_with(
         mut settings: ServeSettings,
-        tls: Option<&ServerTls>,
+        tls: &[ServerTls],
     ) -> Result<Self, BindError> {
         if settings.listeners.is_empty() {
             return Err(BindError::NoListener);
         }
         let mut listeners = Vec::new();
-        for address in &settings.listeners {
-            listeners.push(Listener::bind(address, tls).await?);
+        let (mut addresses, mut http_addresses) = (Vec::new(), Vec::new());
+        for (speaks, wanted, bound) in [
+            (Speaks::Http2, &settings.listeners, &mut addresses),
+            (Speaks::Http1, &settings.http_listeners, &mut http_addresses),
+        ] {
+            let tls = tls.iter().find(|tls| tls.protocol() == speaks.protocol());
+            for address in wanted {
+                let listener = Listener::bind(address, tls).await?;
+                bound.push(listener.address());
+                listeners.push((listener, speaks));
+            }
         }
-        let addresses = listeners.iter().map(Listener::address).collect();
         settings.max_connections = affordable(settings.max_connections, descriptor_limit());
         let listeners = Listeners::new(listeners);
         let workers = Workers::start(settings.workers).map_err(BindError::Workers)?;
-        Ok(Self { settings, listeners, workers, addresses, stats: Arc::default() })
+        let stats = Arc::default();
+        Ok(Self { settings, listeners, workers, addresses, http_addresses, http: None, stats })
     }
 
-    /// Where the listeners really are, in the order of the settings.
+    /// Has this answer on the listeners that speak HTTP/1.1. Without, they answer 503.
+    #[must_use]
+    pub fn with_http(self, service: Arc<dyn HttpService>) -> Self {
+        Self { http: Some(service), ..self }
+    }
+
+    /// Where the gRPC listeners really are, in the order of the settings.
     #[must_use]
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.addresses
+    }
+
+    /// The same of the listeners that speak HTTP/1.1.
+    #[must_use]
+    pub fn http_addresses(&self) -> &[BoundAddress] {
+        &self.http_addresses
     }
 
     /// Feels whether the threads answer that connections are served on.
@@ -106,6 +131,7 @@ impl Server {
         S: GrpcService,
     {
         let (accept, workers) = (self.listeners, self.workers);
+        let service = Served { grpc: service, http: self.http };
         serve(accept, &workers, &self.settings, service, &shutdown, &self.stats).await
     }
 }
@@ -115,7 +141,7 @@ pub(super) async fn serve<A, S>(
     accept: A,
     workers: &Workers,
     settings: &ServeSettings,
-    service: S,
+    service: Served<S>,
     shutdown: &Shutdown,
     stats: &Arc<ServeStats>,
 ) -> DrainReport
@@ -184,12 +210,12 @@ struct Connections {
 async fn serve_one<H: Handover, S: GrpcService>(
     io: H,
     terms: Terms,
-    service: S,
+    service: Served<S>,
     closing: watch::Receiver<bool>,
 ) -> Ended {
-    let tls = io.tls();
+    let (tls, speaks) = (io.tls(), io.speaks());
     match io.take() {
-        Ok(io) => terms.serve(io, tls, service, closing).await,
+        Ok(io) => terms.serve(io, tls, speaks, service, closing).await,
         Err(error) => {
             tracing::warn!(%error, "a connection was accepted and cannot be served");
             Ended::Cut

@@ -97,6 +97,12 @@ impl ServerTls {
         self.shared.settings.client_ca_file.is_some()
     }
 
+    /// What is spoken within.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.shared.protocol
+    }
+
     /// Makes the handshake of a connection until `deadline`. Nothing comes back where it
     /// fails; that is counted, and said now and then.
     pub async fn handshake<I>(&self, io: I, deadline: Instant) -> Option<TlsStream<I>>

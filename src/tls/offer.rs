@@ -19,6 +19,9 @@ use super::{TlsError, TlsFile, TlsSettings};
 pub enum Protocol {
     /// gRPC. Where there is an authority for clients, nobody connects without a certificate.
     Grpc,
+    /// HTTP/1.1 that asks for decisions. As with gRPC, nobody connects without a certificate
+    /// where there is an authority for clients.
+    Http,
     /// HTTP/1.1, of which a part is for everybody: a client may show no certificate, and
     /// each request says whether that will do.
     Admin,
@@ -30,6 +33,7 @@ impl Protocol {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
+            Self::Http => "http",
             Self::Admin => "admin",
         }
     }
@@ -37,7 +41,7 @@ impl Protocol {
     const fn alpn(self) -> &'static [&'static [u8]] {
         match self {
             Self::Grpc => &[b"h2"],
-            Self::Admin => &[b"http/1.1"],
+            Self::Http | Self::Admin => &[b"http/1.1"],
         }
     }
 }
@@ -143,7 +147,7 @@ fn clients(
     }
     let vouched = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let vouched = match protocol {
-        Protocol::Grpc => vouched,
+        Protocol::Grpc | Protocol::Http => vouched,
         Protocol::Admin => vouched.allow_unauthenticated(),
     };
     let vouched = vouched.build().map_err(|error| wrong(format!("can't be used: {error}")))?;

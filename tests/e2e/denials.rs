@@ -288,6 +288,7 @@ async fn warnings_reach_the_client() {
     let limits = CallLimits { deadline: Duration::from_secs(5), max_message_bytes: 64 * 1024 };
     let server = Server::bind(ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        http_listeners: Vec::new(),
         workers: 0,
         max_connections: 100,
         max_concurrent_streams: 100,

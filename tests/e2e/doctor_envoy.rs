@@ -36,7 +36,7 @@ fn nobody() -> SocketAddr {
 
 #[tokio::test]
 async fn the_shipped_configurations_yield_nothing() {
-    for name in ["tcp.yaml", "unix.yaml"] {
+    for name in ["tcp.yaml", "unix.yaml", "http.yaml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name);
         assert_eq!(codes(file.to_str().unwrap()).await, (Some(0), vec![]), "{name}");
     }

@@ -34,6 +34,7 @@ async fn envoy_accepts_the_shipped_configurations() {
     for (name, file) in [
         ("tcp.yaml", shipped("tcp.yaml")),
         ("unix.yaml", shipped("unix.yaml")),
+        ("http.yaml", shipped("http.yaml")),
         ("tls.yaml", with_tls),
     ] {
         let output = tokio::process::Command::new(&binary)

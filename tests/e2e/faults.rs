@@ -507,6 +507,7 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
 fn serve_settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        http_listeners: Vec::new(),
         workers: 0,
         max_connections: 100,
         max_concurrent_streams: 100,

@@ -9,6 +9,7 @@ mod doctor_envoy;
 mod entra;
 mod envoy_config;
 mod faults;
+mod http_service;
 mod policy;
 mod reload;
 mod requests;

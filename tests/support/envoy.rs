@@ -64,6 +64,7 @@ pub(crate) enum Tracer {
 #[derive(Clone, Debug)]
 enum Stagedoor {
     Tcp(SocketAddr),
+    Http(SocketAddr),
     Tls { address: SocketAddr, folder: PathBuf, name: String },
     Unix(PathBuf),
 }
@@ -72,6 +73,11 @@ impl EnvoyConfig {
     /// `envoy/tcp.yaml`.
     pub(crate) fn tcp(stagedoor: SocketAddr, upstream: SocketAddr) -> Self {
         Self::new(Stagedoor::Tcp(stagedoor), upstream)
+    }
+
+    /// `envoy/http.yaml`.
+    pub(crate) fn http(stagedoor: SocketAddr, upstream: SocketAddr) -> Self {
+        Self::new(Stagedoor::Http(stagedoor), upstream)
     }
 
     /// `envoy/unix.yaml`.
@@ -160,6 +166,11 @@ impl EnvoyConfig {
             Stagedoor::Tcp(address) => {
                 let mut text = Template::read("tcp.yaml")?;
                 text.replace(&socket("127.0.0.1", 9191), &socket_of(*address))?;
+                text
+            }
+            Stagedoor::Http(address) => {
+                let mut text = Template::read("http.yaml")?;
+                text.replace(&socket("127.0.0.1", 9193), &socket_of(*address))?;
                 text
             }
             Stagedoor::Tls { address, folder, name } => {

@@ -159,6 +159,8 @@ pub(crate) struct Stagedoor {
     pub(crate) tenant: Tenant,
     pub(crate) folder: TempDir,
     pub(crate) address: BoundAddress,
+    /// Where it is asked over HTTP.
+    pub(crate) http: Vec<BoundAddress>,
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) catalog: stagedoor::catalog::Catalog,
@@ -192,13 +194,14 @@ impl Stagedoor {
         let app = App::build(config).await?;
         let address = app.addresses().first().context("a listener")?.clone();
         let (admin, catalog, reload) = (app.admin_address(), app.catalog().clone(), app.reload());
-        let check = app.check();
+        let (check, http) = (app.check(), app.http_addresses().to_vec());
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(shutdown));
         let stagedoor = Self {
             tenant,
             folder,
             address,
+            http,
             admin,
             shutdown: handle,
             catalog,

@@ -7,6 +7,7 @@ mod denials;
 mod fetch;
 mod fuzz_smoke;
 mod http2_abuse;
+mod http_dialects;
 mod outgoing;
 mod proto_conformance;
 mod serve_loop;

@@ -209,6 +209,7 @@ async fn a_collector_with_an_authority_of_ones_own() {
     let tls = ServerTls::load(mounted.settings(None), Protocol::Grpc, Now::read()).unwrap();
     let settings = ServeSettings {
         listeners: vec![ListenAddress::Tls("127.0.0.1:0".parse().unwrap())],
+        http_listeners: Vec::new(),
         workers: 1,
         max_connections: 10,
         max_concurrent_streams: 100,
@@ -221,7 +222,7 @@ async fn a_collector_with_an_authority_of_ones_own() {
         pre_stop: Duration::ZERO,
         drain_timeout: NEVER,
     };
-    let server = Server::bind_with(settings, Some(&tls)).await.unwrap();
+    let server = Server::bind_with(settings, std::slice::from_ref(&tls)).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
     let (_running, shutdown) = Shutdown::new();
     let logs = Logs::default();

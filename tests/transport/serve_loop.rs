@@ -33,6 +33,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
+        http_listeners: Vec::new(),
         workers: 0,
         max_connections: 500,
         max_concurrent_streams: 100,

@@ -34,6 +34,7 @@ const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tls("127.0.0.1:0".parse().unwrap())],
+        http_listeners: Vec::new(),
         workers: 2,
         max_connections: 500,
         max_concurrent_streams: 100,
@@ -59,7 +60,7 @@ struct Running {
 /// Serves the health service; every client has to be one of these, if there are any.
 async fn start(mounted: &Mounted, clients: Option<&[&str]>, settings: ServeSettings) -> Running {
     let tls = ServerTls::load(mounted.settings(clients), Protocol::Grpc, Now::read()).unwrap();
-    let server = Server::bind_with(settings, Some(&tls)).await.unwrap();
+    let server = Server::bind_with(settings, std::slice::from_ref(&tls)).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
     let stats = server.stats();
     let (handle, shutdown) = Shutdown::new();

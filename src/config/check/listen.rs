@@ -18,43 +18,39 @@ const MAX_UNIX_PATH: usize = 108;
 /// Where to listen.
 pub(super) struct Listeners {
     pub(super) grpc: Vec<ListenAddress>,
+    pub(super) http: Vec<ListenAddress>,
     pub(super) tls: Option<TlsSettings>,
+    pub(super) http_tls: Option<TlsSettings>,
     pub(super) admin: SocketAddr,
     pub(super) admin_tls: Option<TlsSettings>,
     pub(super) admin_token_file: Option<PathBuf>,
 }
 
-pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<Listeners> {
+pub(super) fn listeners(document: &Document, findings: &mut Findings<'_>) -> Option<Listeners> {
+    let listen = &document.listen;
     let mode = findings.read(
         "/listen/unix_socket_mode",
         u32::from_str_radix(&listen.unix_socket_mode, 8)
             .map_err(|_| "expected a file mode in octal, such as `\"0660\"`"),
     );
-    let mut grpc: Vec<(String, ListenAddress)> = Vec::new();
-    for (index, text) in listen.grpc.iter().enumerate() {
-        let pointer = below("/listen/grpc", index);
-        let address = match text.strip_prefix("unix:") {
-            Some(path) => unix(&pointer, path, mode.unwrap_or_default(), findings),
-            None => tcp(&pointer, text, listen, findings),
-        };
-        if let Some(address) = address {
-            if let Some((other, _)) = grpc.iter().find(|(_, other)| collide(other, &address)) {
-                let message = "the same place as another listener";
-                findings.say_of(&pointer, &[other], message);
+    let mut all: Vec<(String, ListenAddress)> = Vec::new();
+    for (list, texts) in [("/listen/grpc", &listen.grpc), ("/listen/http", &listen.http)] {
+        for (index, text) in texts.iter().enumerate() {
+            let pointer = below(list, index);
+            let address = match text.strip_prefix("unix:") {
+                Some(path) => unix(&pointer, path, mode.unwrap_or_default(), findings),
+                None => tcp(&pointer, text, document, findings),
+            };
+            if let Some(address) = address {
+                if let Some((other, _)) = all.iter().find(|(_, other)| collide(other, &address)) {
+                    let message = "the same place as another listener";
+                    findings.say_of(&pointer, &[other], message);
+                }
+                all.push((pointer, address));
             }
-            grpc.push((pointer, address));
         }
     }
-    let is_used = grpc.iter().any(|(_, address)| matches!(address, ListenAddress::Tls(_)));
-    let tls = listen.tls.as_ref().map(|tls| {
-        if !is_used {
-            let message = "no listener of `grpc` has it: they are Unix sockets, or in \
-                           `allow_plaintext_on`";
-            let others = ["/listen/grpc", "/listen/allow_plaintext_on"];
-            findings.say_of("/listen/tls", &others, message);
-        }
-        transport::tls("/listen/tls", tls, Protocol::Grpc, findings)
-    });
+    let (grpc_tls, http_tls) = tls(listen, &all, findings);
     let admin = admin(listen, findings);
     let admin_tls = listen.admin_tls.as_ref().map(|tls| {
         if listen.allow_plaintext_on.contains(&listen.admin) {
@@ -71,25 +67,62 @@ pub(super) fn listeners(listen: &Listen, findings: &mut Findings<'_>) -> Option<
     });
     if let Some(admin) = admin
         && let Some((other, _)) =
-            grpc.iter().find(|(_, other)| collide(other, &ListenAddress::Tcp(admin)))
+            all.iter().find(|(_, other)| collide(other, &ListenAddress::Tcp(admin)))
     {
-        findings.say_of("/listen/admin", &[other], "the same place as a listener of `grpc`");
+        let list = if other.starts_with(HTTP) { "http" } else { "grpc" };
+        let message = format!("the same place as a listener of `{list}`");
+        findings.say_of("/listen/admin", &[other], message);
     }
     for (index, allowed) in listen.allow_plaintext_on.iter().enumerate() {
-        if allowed != &listen.admin && !listen.grpc.contains(allowed) {
-            let message = "names no listener: expected one as written in `grpc` or `admin`";
+        let mut named = listen.grpc.iter().chain(&listen.http).chain([&listen.admin]);
+        if !named.any(|named| named == allowed) {
+            let message = "names no listener: expected one as written in `grpc`, `http` or `admin`";
             let pointer = below("/listen/allow_plaintext_on", index);
-            findings.say_of(pointer, &["/listen/grpc", "/listen/admin"], message);
+            findings.say_of(pointer, &["/listen/grpc", "/listen/http", "/listen/admin"], message);
         }
     }
     mode?;
+    let (http, grpc): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(pointer, _)| pointer.starts_with(HTTP));
+    let addresses = |list: Vec<(String, ListenAddress)>| -> Vec<ListenAddress> {
+        list.into_iter().map(|(_, address)| address).collect()
+    };
     Some(Listeners {
-        grpc: grpc.into_iter().map(|(_, address)| address).collect(),
-        tls: given(tls)?,
+        grpc: addresses(grpc),
+        http: addresses(http),
+        tls: given(grpc_tls)?,
+        http_tls: given(http_tls)?,
         admin: admin?,
         admin_tls: given(admin_tls)?,
         admin_token_file: given(admin_token_file)?,
     })
+}
+
+/// Where the listeners stand that speak HTTP/1.1.
+const HTTP: &str = "/listen/http/";
+
+/// The TLS of the listeners of each protocol: the same files, shown for what is spoken.
+fn tls(
+    listen: &Listen,
+    all: &[(String, ListenAddress)],
+    findings: &mut Findings<'_>,
+) -> (Option<Option<TlsSettings>>, Option<Option<TlsSettings>>) {
+    let Some(tls) = &listen.tls else { return (None, None) };
+    let has_tls = |address: &ListenAddress| matches!(address, ListenAddress::Tls(_));
+    if !all.iter().any(|(_, address)| has_tls(address)) {
+        let message = "no listener of `grpc` or `http` has it: they are Unix sockets, or in \
+                       `allow_plaintext_on`";
+        let others = ["/listen/grpc", "/listen/http", "/listen/allow_plaintext_on"];
+        findings.say_of("/listen/tls", &others, message);
+    }
+    let settings = transport::tls("/listen/tls", tls, Protocol::Grpc, findings);
+    let of = |is_http: bool| {
+        let of_it = |(pointer, address): &(String, ListenAddress)| {
+            pointer.starts_with(HTTP) == is_http && has_tls(address)
+        };
+        all.iter().any(of_it).then(|| settings.clone())
+    };
+    (of(false), of(true))
 }
 
 /// What isn't configured is nothing; what is configured and wrong is none at all.
@@ -104,28 +137,41 @@ fn given<T>(checked: Option<Option<T>>) -> Option<Option<T>> {
 fn tcp(
     pointer: &str,
     text: &str,
-    listen: &Listen,
+    document: &Document,
     findings: &mut Findings<'_>,
 ) -> Option<ListenAddress> {
+    let listen = &document.listen;
     let expected = "expected `address:port`, such as `127.0.0.1:9191`, or `unix:/path`";
     let address: SocketAddr = findings.read(pointer, text.parse().map_err(|_| expected))?;
-    if listen.allow_plaintext_on.iter().any(|allowed| allowed == text) {
-        return Some(ListenAddress::Tcp(address));
-    }
-    if listen.tls.is_some() {
-        return Some(ListenAddress::Tls(address));
-    }
+    let is_plaintext = listen.allow_plaintext_on.iter().any(|allowed| allowed == text);
+    let tls = listen.tls.as_ref().filter(|_| !is_plaintext);
     if !is_loopback(address) {
-        findings.say_of(
-            pointer,
-            &["/listen/allow_plaintext_on", "/listen/tls"],
-            format!(
-                "`{address}` can be reached from other machines, without TLS: use loopback or a \
-                 Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`"
-            ),
-        );
+        let names_clients =
+            tls.is_some_and(|tls| tls.client_ca_file.is_some() && !tls.clients.is_empty());
+        let believes = &document.http_authorization.believe_any_peer_on;
+        if pointer.starts_with(HTTP) && !names_clients && !believes.iter().any(|it| it == text) {
+            findings.say_of(
+                pointer,
+                &["/listen/tls", "/http_authorization/believe_any_peer_on"],
+                format!(
+                    "`{address}` can be reached from other machines, and believes what it is told \
+                     of a request: use loopback or a Unix socket, give `listen.tls` with \
+                     `client_ca_file` and `clients`, or add it to \
+                     `http_authorization.believe_any_peer_on`"
+                ),
+            );
+        } else if tls.is_none() && !is_plaintext {
+            findings.say_of(
+                pointer,
+                &["/listen/allow_plaintext_on", "/listen/tls"],
+                format!(
+                    "`{address}` can be reached from other machines, without TLS: use loopback or \
+                     a Unix socket, give `listen.tls`, or add it to `listen.allow_plaintext_on`"
+                ),
+            );
+        }
     }
-    Some(ListenAddress::Tcp(address))
+    Some(if tls.is_some() { ListenAddress::Tls(address) } else { ListenAddress::Tcp(address) })
 }
 
 fn admin(listen: &Listen, findings: &mut Findings<'_>) -> Option<SocketAddr> {
@@ -193,8 +239,12 @@ fn collide(a: &ListenAddress, b: &ListenAddress) -> bool {
 pub(super) struct ServeLimits(ServeSettings);
 
 impl ServeLimits {
-    pub(super) fn with(self, listeners: Vec<ListenAddress>) -> ServeSettings {
-        ServeSettings { listeners, ..self.0 }
+    pub(super) fn with(
+        self,
+        listeners: Vec<ListenAddress>,
+        http_listeners: Vec<ListenAddress>,
+    ) -> ServeSettings {
+        ServeSettings { listeners, http_listeners, ..self.0 }
     }
 }
 
@@ -234,6 +284,7 @@ pub(super) fn limits(document: &Document, findings: &mut Findings<'_>) -> ServeL
     let max_header_list = size("max_header_list_bytes", limits.max_header_list_bytes, kib(1 << 10));
     ServeLimits(ServeSettings {
         listeners: Vec::new(),
+        http_listeners: Vec::new(),
         workers: workers(document.listen.workers),
         max_connections: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
         max_concurrent_streams: limits.max_concurrent_streams,

@@ -6,6 +6,7 @@ mod catalog_routes;
 mod denial;
 mod entra;
 mod graph;
+mod http;
 mod listen;
 mod policy;
 mod rest;
@@ -58,7 +59,8 @@ pub(super) fn policy(document: &Document, base_dir: &Path) -> PolicySettings {
 
 fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> {
     // Each part is looked at before the first missing one ends it.
-    let listeners = listen::listeners(&document.listen, findings);
+    let listeners = listen::listeners(document, findings);
+    let http = http::settings(document, findings);
     let limits = listen::limits(document, findings);
     let entra = entra::settings(&document.entra, &document.check, findings);
     let catalog = catalog::settings(&document.catalog, findings);
@@ -83,8 +85,10 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
         admin_tls: listeners.admin_tls,
         admin_token_file: listeners.admin_token_file,
         tls: listeners.tls,
+        http_tls: listeners.http_tls,
         authorities: authorities?,
-        serve: limits.with(listeners.grpc),
+        serve: limits.with(listeners.grpc, listeners.http),
+        http: http?,
         entra: entra?,
         overage: match document.entra.overage {
             Overage::Deny => OverageFrom::Nowhere,

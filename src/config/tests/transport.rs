@@ -108,7 +108,7 @@ fn who_has_tls() {
     check_section(
         "listen",
         &format!("{{grpc: ['unix:/x'], tls: {tls}}}"),
-        "1:34: listen.tls: no listener of `grpc` has it: they are Unix sockets, or in `allow_plaintext_on`",
+        "1:34: listen.tls: no listener of `grpc` or `http` has it: they are Unix sockets, or in `allow_plaintext_on`",
     );
     check_section(
         "listen",

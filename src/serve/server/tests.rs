@@ -65,6 +65,7 @@ impl Handover for DuplexStream {
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: Vec::new(),
+        http_listeners: Vec::new(),
         workers: 0,
         max_connections: 10,
         max_concurrent_streams: 100,
@@ -89,7 +90,8 @@ async fn serve_for(
     let accept = Scripted { given: given.into(), then, asked: Arc::clone(&asked) };
     let stats = Arc::new(ServeStats::default());
     let (handle, shutdown) = Shutdown::new();
-    let service = Tower(tower::service_fn(|_| std::future::pending::<Result<_, Infallible>>()));
+    let grpc = Tower(tower::service_fn(|_| std::future::pending::<Result<_, Infallible>>()));
+    let service = Served { grpc, http: None };
     let workers = Workers::start(0).expect("none");
     let settings = ServeSettings { pre_stop: Duration::ZERO, ..settings() };
     let serving = serve(accept, &workers, &settings, service, &shutdown, &stats);

@@ -107,6 +107,22 @@ follows from how the chart exposes and mounts things.
 {{- else }}
 {{- $plaintext = $asked }}
 {{- end }}
+{{- $made := dict "listen" $listen }}
+{{- if .Values.http.enabled }}
+{{- $http := printf "%s:9193" .Values.listenAddress }}
+{{- $_ := set $listen "http" (list $http) }}
+{{- $settings := dict "dialect" .Values.http.dialect }}
+{{- with .Values.http.pathPrefix }}
+{{- $_ := set $settings "path_prefix" . }}
+{{- end }}
+{{- if .Values.http.believeAnyPeer }}
+{{- $_ := set $settings "believe_any_peer_on" (list $http) }}
+{{- end }}
+{{- $_ := set $made "http_authorization" $settings }}
+{{- if not (include "stagedoor.tls" .) }}
+{{- $plaintext = append $plaintext $http }}
+{{- end }}
+{{- end }}
 {{- $asks := .Values.secrets.adminToken.existingSecret }}
 {{- if .Values.tls.admin }}
 {{- $tls := dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key" }}
@@ -134,7 +150,6 @@ follows from how the chart exposes and mounts things.
 {{- if .Values.policies }}
 {{- $_ := set $defaults "policy" (dict "files" (list "/etc/stagedoor/policies")) }}
 {{- end }}
-{{- $made := dict "listen" $listen }}
 {{- if .Values.secrets.backstageToken.existingSecret }}
 {{- $_ := set $made "catalog" (dict "backstage" (dict "token_file" "/etc/stagedoor/secrets/backstage-token")) }}
 {{- end }}
