@@ -25,6 +25,7 @@ use tower::util::ServiceExt;
 use super::preface::Prefaced;
 use super::secured::Secured;
 use super::stall::Stalling;
+use super::turn::Turns;
 use super::{ServeSettings, ServeStats};
 use crate::tls::ServerTls;
 
@@ -157,7 +158,7 @@ impl Terms {
             let answer = Box::pin(service.clone().call(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let io = BufReader::with_capacity(READ_BUFFER, io);
+        let io = BufReader::with_capacity(READ_BUFFER, Turns::new(io));
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);
         let mut connection = pin!(connection);
         let aged = tokio::select! {

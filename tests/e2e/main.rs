@@ -12,6 +12,7 @@ mod faults;
 mod policy;
 mod reload;
 mod requests;
+mod rolling;
 mod shared;
 mod starter;
 mod tls;

@@ -1,6 +1,6 @@
 //! One fault from before it to after it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::callers::Caller;
+use crate::figures::{Figure, millis};
 use crate::load::{Load, Window, Wrongs};
 use crate::world::{Lane, Setting, World, until};
 
@@ -45,6 +47,14 @@ pub(crate) struct Scene {
     pub(crate) world: Arc<World>,
     pub(crate) load: Arc<Load>,
     pub(crate) state: State,
+    figures: Arc<Mutex<Vec<(Figure, f64)>>>,
+}
+
+impl Scene {
+    /// Keeps what was measured.
+    pub(crate) fn note(&self, figure: Figure, value: f64) {
+        self.figures.lock().unwrap().push((figure, value));
+    }
 }
 
 type Act = Box<dyn Fn(Scene) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -57,8 +67,12 @@ pub(crate) struct Fault {
     setting: Setting,
     /// Whether a cold start is one after a good run.
     ran_before: bool,
+    /// Whether it takes so much of the machine that no other may go on beside it.
+    pub(crate) alone: bool,
     /// Answers to everybody while it is there.
     during: usize,
+    /// What its recovery is a figure of.
+    recovery: Option<Figure>,
     inject: Act,
     met: Act,
     lift: Act,
@@ -77,7 +91,9 @@ pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
         states: &[State::Cold, State::Warm, State::Reloading],
         setting: Setting::USUAL,
         ran_before: false,
+        alone: false,
         during: DURING,
+        recovery: None,
         inject: nothing(),
         met: nothing(),
         lift: nothing(),
@@ -98,6 +114,17 @@ impl Fault {
 
     pub(crate) fn after_a_good_run(mut self) -> Self {
         self.ran_before = true;
+        self
+    }
+
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    /// How long everybody has to wait after it is worth to be known.
+    pub(crate) fn recovery_is(mut self, figure: Figure) -> Self {
+        self.recovery = Some(figure);
         self
     }
 
@@ -150,14 +177,16 @@ pub(crate) struct Row {
     pub(crate) requests: u64,
     pub(crate) wrongs: Wrongs,
     pub(crate) recovered: Option<Duration>,
+    /// How long the whole of it took.
+    pub(crate) took: Duration,
+    pub(crate) figures: Vec<(Figure, f64)>,
     /// Why it did not come to its end.
     pub(crate) error: Option<String>,
 }
 
 impl Row {
     pub(crate) fn is_good(&self) -> bool {
-        let wrongs = &self.wrongs;
-        self.error.is_none() && wrongs.admitted + wrongs.refused + wrongs.odd == 0
+        self.error.is_none() && self.wrongs.count() == 0
     }
 }
 
@@ -168,6 +197,7 @@ pub(crate) async fn play(
     fault: &Fault,
     state: State,
 ) -> Row {
+    let begun = Instant::now();
     let mut row = Row {
         family: fault.family,
         name: fault.name,
@@ -175,6 +205,8 @@ pub(crate) async fn play(
         requests: 0,
         wrongs: Wrongs::default(),
         recovered: None,
+        took: Duration::ZERO,
+        figures: Vec::new(),
         error: None,
     };
     let world = match World::new(lane, authority, fault.setting).await {
@@ -185,7 +217,13 @@ pub(crate) async fn play(
         }
     };
     let load = Arc::new(Load::start(lane, &world));
-    let scene = Scene { lane: Arc::clone(lane), world, load: Arc::clone(&load), state };
+    let scene = Scene {
+        lane: Arc::clone(lane),
+        world,
+        load: Arc::clone(&load),
+        state,
+        figures: Arc::default(),
+    };
     match acts(&scene, fault).await {
         Ok(recovered) => row.recovered = Some(recovered),
         Err(error) => {
@@ -194,6 +232,10 @@ pub(crate) async fn play(
         }
     }
     scene.world.calm();
+    if let Some(usage) = scene.world.process.usage() {
+        #[allow(clippy::cast_precision_loss, reason = "some megabytes")]
+        scene.note(Figure::Memory, usage.peak as f64 / f64::from(1 << 20));
+    }
     for leak in scene.world.process.leaks() {
         row.error = Some(format!("there is a token in what it writes: {leak}"));
     }
@@ -201,6 +243,10 @@ pub(crate) async fn play(
     load.announce(&Window::Everybody);
     scene.world.process.take_down().await;
     (row.requests, row.wrongs) = load.stop();
+    #[allow(clippy::cast_precision_loss, reason = "none, if all is well")]
+    scene.note(Figure::MadeUp, load.made_up() as f64);
+    row.figures = scene.figures.lock().unwrap().clone();
+    row.took = begun.elapsed();
     row
 }
 
@@ -222,7 +268,19 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
             (fault.inject)(scene.clone()).await.context("injecting")?;
             world.process.start();
             if !matches!(window, Window::Everybody) {
-                load.served(&window).await.context("started into the fault")?;
+                let begun = Instant::now();
+                let first = async {
+                    load.let_in(Caller::Owner).await?;
+                    anyhow::Ok(begun.elapsed())
+                };
+                let served = load.served(&window);
+                if fault.ran_before && window.spares(Caller::Owner) {
+                    let (first, served) = tokio::join!(first, served);
+                    served.context("started into the fault")?;
+                    scene.note(Figure::Restart, millis(first?));
+                } else {
+                    served.await.context("started into the fault")?;
+                }
             }
             load.announce(&window);
         }
@@ -247,6 +305,9 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
     let lifted = Instant::now();
     load.served(&Window::Nobody).await.context("after the fault")?;
     let recovered = lifted.elapsed();
+    if let Some(figure) = fault.recovery {
+        scene.note(figure, millis(recovered));
+    }
     load.calm();
     load.more(AFTER).await?;
     Ok(recovered)
