@@ -134,6 +134,12 @@ impl Fault {
         self
     }
 
+    /// For who waits for seconds for each answer.
+    pub(crate) fn slowly(mut self) -> Self {
+        self.during = 4;
+        self
+    }
+
     /// Brings it about.
     pub(crate) fn inject<F>(mut self, act: impl Fn(Scene) -> F + Send + Sync + 'static) -> Self
     where
