@@ -135,7 +135,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             })
             .met(|scene| async move {
                 if scene.state == State::Cold {
-                    let failed = "stagedoor_key_refresh_failures_total";
+                    let failed = "stagedoor_key_set_fetch_failures_total";
                     return until("it was looked for", || async {
                         scene.world.metric(failed).await >= 2.0
                     })
