@@ -93,6 +93,9 @@ pub(crate) const GRAPH: &[Caller] = &[Listed, NewListed];
 /// Those whose groups nobody has asked for before.
 pub(crate) const NEW_GRAPH: &[Caller] = &[NewListed];
 
+/// Those who wait for nothing.
+pub(crate) const KNOWN: &[Caller] = &[Owner, Known, Public, Stranger];
+
 /// Those whose token was never seen before, so that they wait for their turn at least.
 pub(crate) const WAITING: &[Caller] = &[NewOwner, NewListed, Ahead, OldKey, NextKey];
 

@@ -3,7 +3,7 @@
 use devtenant::front::Passage;
 use tokio::time::Instant;
 
-use crate::callers::{Caller, NEW_GRAPH, WAITING};
+use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
 use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault};
@@ -47,8 +47,7 @@ pub(crate) fn faults() -> Vec<Fault> {
                 scene.load.measure();
                 scene.load.more(40).await?;
                 let times = scene.load.times();
-                let known = [Caller::Owner, Caller::Known, Caller::Public, Caller::Stranger];
-                let known = of(&times, |caller, _| known.contains(&caller));
+                let known = of(&times, |caller, _| KNOWN.contains(&caller));
                 for (figure, times) in
                     [(Figure::HangingKnown, known), (Figure::HangingAll, of(&times, |_, _| true))]
                 {

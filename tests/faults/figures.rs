@@ -120,6 +120,15 @@ pub(crate) fn of(
     wanted.flat_map(|(_, times)| times).copied().collect()
 }
 
+/// What came after `before`.
+pub(crate) fn since(before: &Times, now: &Times) -> Times {
+    let later = now.iter().map(|(key, times)| {
+        let seen = before.get(key).map_or(0, Vec::len).min(times.len());
+        (key.clone(), times[seen..].to_vec())
+    });
+    later.collect()
+}
+
 /// The figures of these rows as a Markdown table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from("| what | aim | measured | in |\n| --- | --- | ---: | --- |\n");
@@ -132,6 +141,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let worst =
             noted.reduce(|worst, other| if figure.worse(other.0, worst.0) { other } else { worst });
         let (value, row) = match worst {
+            Some((0.0, _)) => (figure.show(0.0), String::new()),
             Some((value, row)) => {
                 (figure.show(value), format!("{}, {}", row.name, row.state.name()))
             }

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::callers::{Caller, NEW_GRAPH, WAITING};
+use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
 use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault};
@@ -20,16 +20,15 @@ use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, request};
 use crate::world::{Setting, until};
 
 const FAMILY: &str = "floods";
-/// Who waits for nothing.
-const KNOWN: &[Caller] = &[Caller::Owner, Caller::Known, Caller::Public];
 const RUNNING: &[State] = &[State::Warm, State::Reloading];
 
 /// Few connections, so that a flood reaches the cap, and silent ones go soon.
 const FEW_CONNECTIONS: Setting =
     Setting { more: "limits: { max_connections: 60, preface_timeout: 500ms }\n", ..Setting::USUAL };
-/// Few checks at a time.
+/// Few checks at a time, but room for each of the suite's own callers: thirteen of them may
+/// come with a new token at once, and half of this many may wait to be verified.
 const FEW_CHECKS: Setting = Setting {
-    check: Some("{ max_concurrent: 16, queue_timeout: 10ms, deadline: 4s }"),
+    check: Some("{ max_concurrent: 32, queue_timeout: 10ms, deadline: 4s }"),
     ..Setting::USUAL
 };
 

@@ -144,12 +144,13 @@ async fn play_all(faults: Arc<Vec<Fault>>, chosen: Vec<(usize, State)>) -> Vec<R
                 drop(places);
                 let mark = if row.is_good() { "good" } else { "WRONG" };
                 eprintln!(
-                    "{mark}: {}: {}, {} ({} requests in {:.1?}, recovered in {:.1?}) {:?}",
+                    "{mark}: {}: {}, {} ({} requests in {:.1?}, 99 % in {:.0?}, recovered in {:.1?}) {}",
                     row.family,
                     row.name,
                     state.name(),
                     row.requests,
                     row.took,
+                    row.times.map(Option::unwrap_or_default),
                     row.recovered.unwrap_or_default(),
                     if mark == "good" { "" } else { row.error.as_deref().unwrap_or("") },
                 );

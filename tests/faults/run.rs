@@ -9,9 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::callers::Caller;
-use crate::figures::{Figure, millis};
-use crate::load::{Load, Window, Wrongs};
+use crate::callers::{Caller, KNOWN, WAITING};
+use crate::figures::{Figure, millis, of, since, within};
+use crate::load::{Load, Times, Window, Wrongs};
 use crate::world::{Lane, Setting, World, until};
 
 /// Answers to everybody while the fault is there, where nothing else is said, and after it.
@@ -186,6 +186,9 @@ pub(crate) struct Row {
     /// How long the whole of it took.
     pub(crate) took: Duration,
     pub(crate) figures: Vec<(Figure, f64)>,
+    /// Within which 99 % of answers came while the fault was there: to who waits for nothing,
+    /// and to those with a new token.
+    pub(crate) times: [Option<Duration>; 2],
     /// Why it did not come to its end.
     pub(crate) error: Option<String>,
 }
@@ -213,6 +216,7 @@ pub(crate) async fn play(
         recovered: None,
         took: Duration::ZERO,
         figures: Vec::new(),
+        times: [None; 2],
         error: None,
     };
     let world = match World::new(lane, authority, fault.setting).await {
@@ -231,7 +235,11 @@ pub(crate) async fn play(
         figures: Arc::default(),
     };
     match acts(&scene, fault).await {
-        Ok(recovered) => row.recovered = Some(recovered),
+        Ok((recovered, times)) => {
+            row.recovered = Some(recovered);
+            row.times = [KNOWN, WAITING]
+                .map(|callers| within(0.99, of(&times, |caller, _| callers.contains(&caller))));
+        }
         Err(error) => {
             let log = scene.world.process.log();
             row.error = Some(format!("{error:#}\nthe end of its log:\n{log}"));
@@ -256,7 +264,8 @@ pub(crate) async fn play(
     row
 }
 
-async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
+/// How long it took until all was well again, and the times of answers before that.
+async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
     let Scene { world, load, state, .. } = scene;
     let window = (fault.window)(*state);
     // It ends when it is dropped.
@@ -304,9 +313,11 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
             (fault.inject)(scene.clone()).await.context("injecting")?;
         }
     }
+    let before = load.times();
     (fault.met)(scene.clone()).await.context("meeting it")?;
     load.more(fault.during).await.context("during the fault")?;
 
+    let times = since(&before, &load.times());
     (fault.lift)(scene.clone()).await.context("lifting it")?;
     let lifted = Instant::now();
     load.served(&Window::Nobody).await.context("after the fault")?;
@@ -316,7 +327,7 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
     }
     load.calm();
     load.more(AFTER).await?;
-    Ok(recovered)
+    Ok((recovered, times))
 }
 
 /// Has everything read anew. What is read says the same; policies and configuration are
