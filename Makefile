@@ -38,8 +38,8 @@ test-faults-short: envoy ## Bring about the most telling faults, some minutes lo
 	STAGEDOOR_FAULTS=few $(CARGO) test --locked --workspace --test faults -- --nocapture
 
 .PHONY: soak
-soak: envoy ## Ask at a fixed rate while everything changes, and judge each answer (MINUTES=15; RATE=400 a second; BINARY=another program)
-	STAGEDOOR_SOAK_MINUTES='$(or $(MINUTES),15)' STAGEDOOR_SOAK_RATE='$(or $(RATE),400)' \
+soak: envoy ## Ask at a fixed rate while everything changes, and judge each answer (MINUTES=15; RATE=250 a second; BINARY=another program)
+	STAGEDOOR_SOAK_MINUTES='$(or $(MINUTES),15)' STAGEDOOR_SOAK_RATE='$(or $(RATE),250)' \
 		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
 		$(CARGO) test --locked --workspace --test faults -- --ignored --nocapture soak
 

@@ -33,6 +33,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         fault(FAMILY, "tenant, Graph, Backstage, collector and log hang")
             .only(&[State::Warm, State::Reloading])
             .alone()
+            .hurried()
             .with(SHIPPED)
             .inject(|scene| async move {
                 all(&scene, Passage::Silent);

@@ -5,7 +5,7 @@ use devtenant::keys::SigningKey;
 use devtenant::tenant::{Endpoint, Fault as Wrong};
 use std::time::Duration;
 
-use crate::callers::{Caller, May, TOKENS};
+use crate::callers::{Caller, GRAPH, May, TOKENS};
 use crate::figures::Figure;
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault, more};
@@ -134,20 +134,19 @@ pub(crate) fn faults() -> Vec<Fault> {
                 elsewhere(&scene, |text| text.replace("authority: https://localhost:", NOWHERE))
             })
             .met(|scene| async move {
-                if scene.state == State::Cold {
-                    let failed = "stagedoor_key_set_fetch_failures_total";
-                    return until("it was looked for", || async {
-                        scene.world.metric(failed).await >= 2.0
-                    })
-                    .await;
-                }
-                let refused = "stagedoor_config_reload_failures_total";
-                until("it was refused", || async { scene.world.metric(refused).await > 0.0 }).await
+                let failed = "stagedoor_key_set_fetch_failures_total";
+                until("it was looked for", || async { scene.world.metric(failed).await >= 2.0 })
+                    .await
             })
             .lift(|scene| async move {
                 elsewhere(&scene, |text| text.replace(NOWHERE, "authority: https://localhost:"))
             })
-            .costs(without_keys),
+            // The configuration that names it is taken over, with the keys that were kept. The
+            // token for Graph would come from there too.
+            .costs(|state| match state {
+                State::Cold => without_keys(State::Cold),
+                State::Warm | State::Reloading => Window::some(&[(GRAPH, &["groups_unavailable"])]),
+            }),
         fault(FAMILY, "a new key signs from one moment to the next")
             .only(&[State::Warm, State::Reloading])
             .inject(|scene| async move {

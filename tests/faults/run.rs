@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::callers::{Caller, KNOWN, WAITING};
+use crate::callers::{Caller, KNOWN, NEW_GRAPH, WAITING};
 use crate::figures::{Figure, millis, of, since, within};
 use crate::load::{Load, Times, Window, Wrongs};
 use crate::world::{Lane, Setting, World, until};
@@ -71,6 +71,9 @@ pub(crate) struct Fault {
     pub(crate) alone: bool,
     /// Answers to everybody while it is there.
     during: usize,
+    /// Whether its setting gives so little time that a machine that is busy is too slow for
+    /// new callers even where nothing is wrong.
+    hurried: bool,
     /// What its recovery is a figure of.
     recovery: Option<Figure>,
     inject: Act,
@@ -93,6 +96,7 @@ pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
         ran_before: false,
         alone: false,
         during: DURING,
+        hurried: false,
         recovery: None,
         inject: nothing(),
         met: nothing(),
@@ -119,6 +123,11 @@ impl Fault {
 
     pub(crate) fn alone(mut self) -> Self {
         self.alone = true;
+        self
+    }
+
+    pub(crate) fn hurried(mut self) -> Self {
+        self.hurried = true;
         self
     }
 
@@ -273,7 +282,7 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
     if *state != State::Cold || fault.ran_before {
         world.process.start();
         load.served(&Window::Nobody).await.context("before the fault")?;
-        load.calm();
+        calm(load, fault);
         load.more(AFTER).await?;
     }
     match state {
@@ -325,9 +334,21 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
     if let Some(figure) = fault.recovery {
         scene.note(figure, millis(recovered));
     }
-    load.calm();
+    calm(load, fault);
     load.more(AFTER).await?;
     Ok((recovered, times))
+}
+
+/// Nothing is wrong.
+fn calm(load: &Load, fault: &Fault) {
+    if fault.hurried {
+        load.announce(&Window::some(&[
+            (WAITING, &["overloaded", "timeout"]),
+            (NEW_GRAPH, &["groups_unavailable"]),
+        ]));
+    } else {
+        load.calm();
+    }
 }
 
 /// Has everything read anew. What is read says the same; policies and configuration are

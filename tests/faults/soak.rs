@@ -198,7 +198,7 @@ async fn soak() {
         std::env::var(name).map_or(usual, |value| value.parse().expect("a number"))
     };
     let length = Duration::from_secs_f64(60.0 * setting("STAGEDOOR_SOAK_MINUTES", 15.0));
-    let rate = setting("STAGEDOOR_SOAK_RATE", 400.0);
+    let rate = setting("STAGEDOOR_SOAK_RATE", 250.0);
 
     let authority = Authority::generate().unwrap();
     let lane = Arc::new(Lane::start().await.unwrap());

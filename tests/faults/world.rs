@@ -247,7 +247,8 @@ impl World {
     /// An answer of the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Result<String> {
         let admin = self.process.running().admin.context("no admin port yet")?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         Ok(String::from_utf8(raw_http(admin, request).await?.body)?)
     }
 
