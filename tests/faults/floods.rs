@@ -202,7 +202,10 @@ pub(crate) fn faults() -> Vec<Fault> {
             })
             // Who has to wait for nothing is not asked to.
             .costs(|_| {
-                Window::some(&[(WAITING, &["overloaded"]), (NEW_GRAPH, &["groups_unavailable"])])
+                Window::some(&[
+                    (WAITING, &["overloaded", "timeout"]),
+                    (NEW_GRAPH, &["groups_unavailable"]),
+                ])
             }),
         of_frames("silent connections beyond the cap", Abuse::Silence, 150)
             .recovery_is(Figure::AfterSilence),
