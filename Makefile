@@ -31,7 +31,17 @@ test: envoy ## Run every test, those through a real Envoy too
 test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those)
 	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
 		STAGEDOOR_FAULTS_TO='$(if $(ONLY),,docs/faults.md)' \
-		$(CARGO) test --locked --test faults -- --nocapture
+		$(CARGO) test --locked --workspace --test faults -- --nocapture
+
+.PHONY: test-faults-short
+test-faults-short: envoy ## Bring about the most telling faults, some minutes long
+	STAGEDOOR_FAULTS=few $(CARGO) test --locked --workspace --test faults -- --nocapture
+
+.PHONY: soak
+soak: envoy ## Ask at a fixed rate while everything changes, and judge each answer (MINUTES=15; RATE=250 a second; BINARY=another program)
+	STAGEDOOR_SOAK_MINUTES='$(or $(MINUTES),15)' STAGEDOOR_SOAK_RATE='$(or $(RATE),250)' \
+		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
+		$(CARGO) test --locked --workspace --test faults -- --ignored --nocapture soak
 
 .PHONY: test-backstage
 test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)

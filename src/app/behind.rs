@@ -109,6 +109,10 @@ fn key_sets(issuers: &[IssuerStatus], encoder: &mut DescriptorEncoder<'_>) -> fm
     let ages = |issuer: &IssuerStatus| issuer.age.map(|age| age.as_secs_f64());
     let help = "Age of the issuer's key set";
     by_issuer(encoder, ("stagedoor_key_set_age_seconds", help), issuers, ages)?;
+    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 seconds a few don't matter")]
+    let skews = |issuer: &IssuerStatus| issuer.clock_skew.map(|skew| skew as f64);
+    let help = "Seconds by which the clock here is ahead of the issuer's";
+    by_issuer(encoder, ("stagedoor_clock_skew_seconds", help), issuers, skews)?;
     let usable = |issuer: &IssuerStatus| Some(f64::from(u8::from(issuer.state.is_usable())));
     let help = "1 while tokens of the issuer can be verified";
     by_issuer(encoder, ("stagedoor_key_set_usable", help), issuers, usable)?;

@@ -336,7 +336,8 @@ impl Default for Limits {
             keepalive_timeout: Period::seconds(10),
             max_connection_age: Period::minutes(30),
             pre_stop: Period::seconds(3),
-            drain_timeout: Period::seconds(7),
+            // With `pre_stop`, and with what is written after it, within ten seconds.
+            drain_timeout: Period::seconds(6),
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Issuer {
     /// The number of the next key.
     next_number: AtomicU32,
     last_error: ArcSwap<Option<String>>,
+    /// Seconds by which the clock here was ahead when it was last asked.
+    skew: ArcSwapOption<i64>,
     /// When the next regular fetch begins; nothing while one is under way.
     due: ArcSwapOption<Instant>,
     /// Orders a fetch now.
@@ -147,6 +149,9 @@ pub struct IssuerStatus {
     pub age: Option<Duration>,
     /// Why the last fetch failed, if it did.
     pub last_error: Option<String>,
+    /// Seconds by which the clock here is ahead of the issuer's; nothing where its answers
+    /// don't say.
+    pub clock_skew: Option<i64>,
     /// Until the next regular fetch; nothing while one is under way.
     pub next_refresh: Option<Duration>,
     /// Fetches that have ended.
@@ -165,6 +170,7 @@ impl Issuer {
             published: ArcSwapOption::empty(),
             next_number: AtomicU32::new(0),
             last_error: ArcSwap::from_pointee(None),
+            skew: ArcSwapOption::empty(),
             due: ArcSwapOption::empty(),
             wanted: Notify::new(),
             attempts: AtomicU64::new(0),
@@ -342,6 +348,11 @@ impl Issuer {
         mine || self.in_flight.load(Ordering::Acquire)
     }
 
+    /// An answer of the issuer said so of the clocks.
+    pub(super) fn clocks_differ_by(&self, skew: Option<i64>) {
+        self.skew.store(skew.map(Arc::new));
+    }
+
     /// How old the keys are, where the last fetch went well.
     pub(super) fn fetched(&self, now: Now) -> Option<Duration> {
         let published = self.published.load();
@@ -370,6 +381,7 @@ impl Issuer {
             version: published.as_ref().map(|published| Arc::clone(&published.version)),
             age,
             last_error: (**self.last_error.load()).clone(),
+            clock_skew: self.skew.load().as_deref().copied(),
             next_refresh: self
                 .due
                 .load()

@@ -17,6 +17,7 @@ mod revocation;
 mod rules;
 mod seats;
 mod settings;
+mod skew;
 mod source;
 mod store;
 mod supposed;

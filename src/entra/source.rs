@@ -14,7 +14,7 @@ use super::issuer::Issuer;
 use super::key_set::{KeySet, KeySetError};
 use super::rules::Version;
 use super::settings::KeySettings;
-use super::store;
+use super::{skew, store};
 use crate::clock::Now;
 use crate::fetch::{Fetch, FetchError, Limits};
 
@@ -222,6 +222,15 @@ async fn fetch_keys<F: Fetch>(
     at: Instant,
 ) -> Result<Bytes, SourceError> {
     let document = fetch.get(&jwks, None, limits(settings)).await?;
+    let skew = skew::of(&document.headers, Now::read().unix);
+    issuer.clocks_differ_by(skew);
+    if let Some(skew) = skew.filter(|skew| skew::is_much(*skew)) {
+        tracing::warn!(
+            issuer = issuer.name,
+            seconds_ahead = skew,
+            "the clock here is wrong, or the tenant's"
+        );
+    }
     let keys =
         KeySet::parse(&document.body).map_err(|cause| SourceError::Keys { url: jwks, cause })?;
     tracing::debug!(issuer = issuer.name, keys = keys.len(), ignored = keys.ignored(), "keys");

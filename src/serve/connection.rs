@@ -28,6 +28,7 @@ use super::preface::Prefaced;
 use super::secured::Secured;
 use super::settings::Speaks;
 use super::stall::Stalling;
+use super::turn::Turns;
 use super::{ServeSettings, ServeStats};
 use crate::tls::ServerTls;
 
@@ -224,7 +225,7 @@ impl Terms {
             let answer = Box::pin(service.clone().call(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let io = BufReader::with_capacity(READ_BUFFER, io);
+        let io = BufReader::with_capacity(READ_BUFFER, Turns::new(io));
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);
         self.until_it_ends(pin!(connection), closing).await
     }

@@ -10,6 +10,7 @@
 //!
 //! - it has made its TLS handshake, where there is one, and sent the HTTP/2 preface, or the head
 //!   of its first HTTP/1.1 request, within a deadline, or is closed;
+//! - it reads so much, and then those of its thread go on that are ready as well;
 //! - it answers pings, where there are pings, and takes what is written to it, or is closed;
 //! - it ends after about its maximum age, so that a client meets new instances;
 //! - it never outlives the drain.
@@ -24,6 +25,7 @@ mod server;
 mod settings;
 mod stall;
 mod stats;
+mod turn;
 mod workers;
 
 pub use connection::{CONNECTION_BYTES, GrpcService, Tower};

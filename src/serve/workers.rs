@@ -16,6 +16,11 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+/// After so many turns of what is ready it is looked at what else became ready: who has just
+/// sent something, and who waits for everybody else. Tokio's 61 are many where one of those
+/// that are ready floods; a look is a call of the system.
+const TURNS_A_LOOK: u32 = 8;
+
 /// The threads. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Workers(Vec<Worker>);
@@ -83,7 +88,8 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            Builder::new_current_thread().enable_all().event_interval(TURNS_A_LOOK).build()?;
         let handle = runtime.handle().clone();
         let (running, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name(format!("check-{number}")).spawn(move || {

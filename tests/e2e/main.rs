@@ -13,6 +13,7 @@ mod http_service;
 mod policy;
 mod reload;
 mod requests;
+mod rolling;
 mod shared;
 mod starter;
 mod tls;

@@ -13,7 +13,9 @@ use serde_json::json;
 use stagedoor::bounded::Bounds;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Credentials, Identity, Reason};
-use stagedoor::entra::{Authenticator, EntraSettings, KeyState, TenantSettings, Tenants};
+use stagedoor::entra::{
+    Authenticator, EntraSettings, IssuerStatus, KeyState, TenantSettings, Tenants,
+};
 use stagedoor::fetch::{Document, Fetch, FetchError, Limits};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tokio::time::{Instant, sleep};
@@ -32,6 +34,8 @@ struct FakeTenant {
     answer: Mutex<Answer>,
     /// What the discovery document says instead of the truth.
     discovery: Mutex<serde_json::Value>,
+    /// When it says its answers were made.
+    date: Mutex<Option<&'static str>>,
     fetches: AtomicUsize,
 }
 
@@ -50,7 +54,12 @@ impl Fetch for FakeTenant {
         _bearer: Option<&HeaderValue>,
         limits: Limits,
     ) -> Result<Document, FetchError> {
-        let document = |body: String| Document { body: body.into(), headers: HeaderMap::new() };
+        let date = *self.date.lock().unwrap();
+        let headers: HeaderMap = date
+            .into_iter()
+            .map(|date| (http::header::DATE, HeaderValue::from_static(date)))
+            .collect();
+        let document = |body: String| Document { body: body.into(), headers: headers.clone() };
         if url.path().ends_with("openid-configuration") {
             let mut discovery = json!({
                 "issuer": issuer(),
@@ -111,6 +120,7 @@ impl Running {
         let tenant = Arc::new(FakeTenant {
             answer: Mutex::new(answer),
             discovery: Mutex::default(),
+            date: Mutex::default(),
             fetches: AtomicUsize::new(0),
         });
         let (handle, shutdown) = Shutdown::new();
@@ -145,8 +155,16 @@ impl Running {
         answer.map_err(|denial| denial.reason)
     }
 
+    fn date(&self, date: Option<&'static str>) {
+        *self.tenant.date.lock().unwrap() = date;
+    }
+
+    fn status(&self) -> IssuerStatus {
+        self.authenticator.status(Now { unix: NOW, instant: Instant::now() }).remove(0)
+    }
+
     fn state(&self) -> KeyState {
-        self.authenticator.status(Now { unix: NOW, instant: Instant::now() })[0].state
+        self.status().state
     }
 }
 
@@ -234,6 +252,23 @@ async fn a_flood_of_made_up_keys_is_one_fetch_an_interval() {
         sleep(Duration::from_secs(1)).await;
         assert!(published.elapsed() < Duration::from_secs(302));
     }
+    running.handle.drain();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clocks_are_compared() {
+    let running = Running::start(Answer::Keys(vec![SigningKey::test(0)]));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.status().clock_skew, None, "it doesn't say when it was made");
+    running.date(Some("Thu, 01 Jan 1970 00:00:00 GMT"));
+    sleep(Duration::from_secs(3601)).await;
+    let here = Now::read().unix;
+    let skew = running.status().clock_skew.unwrap();
+    assert!((here - 60..=here).contains(&skew), "{skew} at {here}");
+    // The last answer counts.
+    running.date(None);
+    sleep(Duration::from_secs(3601)).await;
+    assert_eq!(running.status().clock_skew, None);
     running.handle.drain();
 }
 

@@ -5,7 +5,7 @@ use devtenant::tenant::Tenant;
 use devtenant::token::TokenBuilder;
 use serde_json::json;
 
-use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, request};
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, request_of_many};
 
 /// Whose object id is revoked.
 pub(crate) const REVOKED: &str = "dddddddd-0000-0000-0000-000000000001";
@@ -13,7 +13,7 @@ pub(crate) const REVOKED: &str = "dddddddd-0000-0000-0000-000000000001";
 pub(crate) const ADA: &str = "dddddddd-0000-0000-0000-000000000002";
 
 /// One kind of request, sent over and over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Caller {
     /// A member of the owning team, always with the same token.
     Owner,
@@ -93,6 +93,9 @@ pub(crate) const GRAPH: &[Caller] = &[Listed, NewListed];
 /// Those whose groups nobody has asked for before.
 pub(crate) const NEW_GRAPH: &[Caller] = &[NewListed];
 
+/// Those who wait for nothing.
+pub(crate) const KNOWN: &[Caller] = &[Owner, Known, Public, Stranger];
+
 /// Those whose token was never seen before, so that they wait for their turn at least.
 pub(crate) const WAITING: &[Caller] = &[NewOwner, NewListed, Ahead, OldKey, NextKey];
 
@@ -137,7 +140,7 @@ impl Caller {
     }
 
     /// Whether the token is another one each time.
-    fn is_new(self) -> bool {
+    pub(crate) fn is_new(self) -> bool {
         !matches!(self, Owner | Known | Listed | Stranger)
     }
 
@@ -207,7 +210,7 @@ impl Caller {
         // What the owner may is another action each time, and none of them is remembered
         // for another.
         let method = if self == NewOwner && number.is_multiple_of(3) { "POST" } else { "GET" };
-        request(method, "payments.example.com", path, &headers)
+        request_of_many(method, "payments.example.com", path, &headers)
     }
 }
 

@@ -19,6 +19,7 @@ fn without_graph(state: State) -> Window {
 
 fn graph(name: &'static str, endpoint: Endpoint, wrong: Wrong) -> Fault {
     fault(FAMILY, name)
+        .slowly()
         .inject(move |scene: crate::run::Scene| {
             scene.world.tenant.faults().set(endpoint, wrong.clone());
             if endpoint == Endpoint::Token {

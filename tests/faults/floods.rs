@@ -8,9 +8,10 @@ use devtenant::tenant::{Endpoint, Fault as Wrong};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::callers::{NEW_GRAPH, WAITING};
+use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
+use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault};
 use crate::support::abuse::{self, Abuse};
@@ -24,9 +25,10 @@ const RUNNING: &[State] = &[State::Warm, State::Reloading];
 /// Few connections, so that a flood reaches the cap, and silent ones go soon.
 const FEW_CONNECTIONS: Setting =
     Setting { more: "limits: { max_connections: 60, preface_timeout: 500ms }\n", ..Setting::USUAL };
-/// Few checks at a time.
+/// Few checks at a time, but room for each of the suite's own callers: thirteen of them may
+/// come with a new token at once, and half of this many may wait to be verified.
 const FEW_CHECKS: Setting = Setting {
-    check: Some("{ max_concurrent: 16, queue_timeout: 10ms, deadline: 4s }"),
+    check: Some("{ max_concurrent: 32, queue_timeout: 10ms, deadline: 4s }"),
     ..Setting::USUAL
 };
 
@@ -57,6 +59,7 @@ fn turned_away(_: State) -> Window {
 fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
     fault(FAMILY, name)
         .only(RUNNING)
+        .alone()
         .inject(move |scene: Scene| async move {
             requests(&scene, make(&scene));
             Ok(())
@@ -72,6 +75,7 @@ fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
 fn of_frames(name: &'static str, abuse: Abuse, connections: usize) -> Fault {
     fault(FAMILY, name)
         .only(RUNNING)
+        .alone()
         .with(FEW_CONNECTIONS)
         .inject(move |scene: Scene| async move {
             let to = scene.world.process.running().grpc.context("no port")?;
@@ -102,6 +106,15 @@ async fn silent_connections(to: std::net::SocketAddr, count: usize) {
         }
     };
     futures_util::future::join_all((0..count).map(|_| one())).await;
+}
+
+/// Processors that are busy while these many more answers are given.
+async fn busy(scene: &Scene, answers: usize) -> Result<f64> {
+    let processor = || Some(scene.world.process.usage()?.processor);
+    let (before, begun) = (processor().context("no process")?, Instant::now());
+    scene.load.more(answers).await?;
+    let now = processor().context("no process")?;
+    Ok(now.saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64())
 }
 
 /// How many descriptors the process has open.
@@ -140,7 +153,9 @@ pub(crate) fn faults() -> Vec<Fault> {
         }),
         fault(FAMILY, "more checks that wait than may")
             .only(RUNNING)
+            .alone()
             .with(FEW_CHECKS)
+            .recovery_is(Figure::AfterOverload)
             .inject(|scene| async move {
                 // New callers wait for their groups, and take the places.
                 let late = Wrong::Slow(Duration::from_secs(1));
@@ -162,7 +177,23 @@ pub(crate) fn faults() -> Vec<Fault> {
                     let metrics = scene.world.admin("/metrics").await.unwrap_or_default();
                     metrics.lines().any(|line| line.starts_with(shed) && !line.ends_with(" 0"))
                 })
-                .await
+                .await?;
+                // The times so far are those before it.
+                let known = |caller, outcome: &str| outcome == "200" && KNOWN.contains(&caller);
+                let before = within(0.5, of(&scene.load.times(), known));
+                scene.load.measure();
+                scene.load.more(30).await?;
+                let times = scene.load.times();
+                let turned_away = of(&times, |_, outcome| outcome == "overloaded");
+                if let Some(shed) = within(0.5, turned_away) {
+                    scene.note(Figure::Shed, millis(shed));
+                }
+                // Each asks again a pause after its answer.
+                if let (Some(before), Some(now)) = (before, within(0.5, of(&times, known))) {
+                    let per = |took| 1.0 / (millis(took) + millis(crate::load::PAUSE));
+                    scene.note(Figure::Goodput, 100.0 * per(now) / per(before));
+                }
+                Ok(())
             })
             .lift(|scene| async move {
                 scene.world.calm();
@@ -171,9 +202,13 @@ pub(crate) fn faults() -> Vec<Fault> {
             })
             // Who has to wait for nothing is not asked to.
             .costs(|_| {
-                Window::some(&[(WAITING, &["overloaded"]), (NEW_GRAPH, &["groups_unavailable"])])
+                Window::some(&[
+                    (WAITING, &["overloaded", "timeout"]),
+                    (NEW_GRAPH, &["groups_unavailable"]),
+                ])
             }),
-        of_frames("silent connections beyond the cap", Abuse::Silence, 150),
+        of_frames("silent connections beyond the cap", Abuse::Silence, 150)
+            .recovery_is(Figure::AfterSilence),
         of_frames("rapid resets", Abuse::RapidReset, 2),
         of_frames("headers without an end", Abuse::Continuation, 2),
         of_frames("settings without an end", Abuse::SettingsFlood, 2),
@@ -184,6 +219,8 @@ pub(crate) fn faults() -> Vec<Fault> {
         of_frames("frames that are too long", Abuse::LongFrame, 2),
         of_frames("frames of random bytes", Abuse::Noise, 2),
         fault(FAMILY, "no descriptors are left")
+            .alone()
+            .recovery_is(Figure::AfterDescriptors)
             .inject(|scene| async move {
                 if scene.state == State::Cold {
                     scene.world.process.first("ulimit -S -n 64;");
@@ -205,7 +242,8 @@ pub(crate) fn faults() -> Vec<Fault> {
                     open_descriptors(&scene).is_ok_and(|open| open >= most.max(10))
                 })
                 .await?;
-                scene.load.more(40).await
+                scene.note(Figure::Descriptors, busy(&scene, 40).await?);
+                Ok(())
             })
             .lift(|scene| async move {
                 scene.world.calm();

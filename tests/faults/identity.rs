@@ -5,7 +5,8 @@ use devtenant::keys::SigningKey;
 use devtenant::tenant::{Endpoint, Fault as Wrong};
 use std::time::Duration;
 
-use crate::callers::{Caller, May, TOKENS};
+use crate::callers::{Caller, GRAPH, May, TOKENS};
+use crate::figures::Figure;
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault, more};
 use crate::world::until;
@@ -66,6 +67,17 @@ fn network(name: &'static str, passage: Passage) -> Fault {
         .costs(without_network)
 }
 
+/// A name that nobody ever has (RFC 6761).
+const NOWHERE: &str = "authority: https://stagedoor.invalid:";
+
+/// Changes the configuration, and has it read if there is somebody to read it.
+fn elsewhere(scene: &Scene, change: impl Fn(&str) -> String) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(scene.world.path("stagedoor.yaml"))?;
+    scene.world.write("stagedoor.yaml", change(&text))?;
+    scene.world.process.signal("HUP");
+    Ok(())
+}
+
 pub(crate) fn faults() -> Vec<Fault> {
     vec![
         documents("documents answered with 500", Wrong::Status(500)),
@@ -117,6 +129,24 @@ pub(crate) fn faults() -> Vec<Fault> {
         network("the tenant's certificate is another host's", Passage::OtherHost),
         network("the tenant's certificate is over", Passage::Expired),
         network("the tenant speaks no TLS", Passage::Plain),
+        fault(FAMILY, "the tenant's name is not found")
+            .inject(|scene| async move {
+                elsewhere(&scene, |text| text.replace("authority: https://localhost:", NOWHERE))
+            })
+            .met(|scene| async move {
+                let failed = "stagedoor_key_set_fetch_failures_total";
+                until("it was looked for", || async { scene.world.metric(failed).await >= 2.0 })
+                    .await
+            })
+            .lift(|scene| async move {
+                elsewhere(&scene, |text| text.replace(NOWHERE, "authority: https://localhost:"))
+            })
+            // The configuration that names it is taken over, with the keys that were kept. The
+            // token for Graph would come from there too.
+            .costs(|state| match state {
+                State::Cold => without_keys(State::Cold),
+                State::Warm | State::Reloading => Window::some(&[(GRAPH, &["groups_unavailable"])]),
+            }),
         fault(FAMILY, "a new key signs from one moment to the next")
             .only(&[State::Warm, State::Reloading])
             .inject(|scene| async move {
@@ -149,6 +179,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             }),
         fault(FAMILY, "fifty made-up key ids at a time")
             .only(&[State::Warm, State::Reloading])
+            .alone()
             .inject(|scene| async move {
                 let world = std::sync::Arc::clone(&scene.world);
                 let tokens: Vec<String> = (0..50)
@@ -177,6 +208,8 @@ pub(crate) fn faults() -> Vec<Fault> {
                     "{asked} fetches in {:?}: at most {most}",
                     begun.elapsed()
                 );
+                #[allow(clippy::cast_precision_loss, reason = "a few")]
+                scene.note(Figure::Fetches, asked as f64 / 4.0 / begun.elapsed().as_secs_f64());
                 Ok(())
             })
             .lift(|scene| async move {

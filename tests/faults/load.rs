@@ -1,6 +1,6 @@
 //! Requests that go on all the time, and the judgement of every single answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,11 +10,22 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::callers::{ALL, Caller, May};
-use crate::support::envoy::raw_http;
+use crate::support::envoy::RawConnection;
 use crate::world::{DEADLINE, Lane, World};
 
-/// Between two requests of one caller.
-const PACE: Duration = Duration::from_millis(30);
+/// How fast they ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Each caller this long after its last answer.
+    Pause(Duration),
+    /// Each caller so often, whether or not it is answered. Who is late catches up, and its
+    /// times count from when it was due.
+    Every(Duration),
+}
+
+/// Slow enough that the suite's own work leaves most of a small machine to what is tested.
+const USUAL: Pace = Pace::Pause(PAUSE);
+pub(crate) const PAUSE: Duration = Duration::from_millis(30);
 /// Answers in a row after which somebody is served.
 const IN_A_ROW: usize = 3;
 
@@ -46,7 +57,7 @@ impl Window {
     }
 
     /// Whether the caller is to be served all the time.
-    fn spares(&self, caller: Caller) -> bool {
+    pub(crate) fn spares(&self, caller: Caller) -> bool {
         match self {
             Self::Nobody => true,
             Self::Some(rules) => !rules.iter().any(|(callers, _)| callers.contains(&caller)),
@@ -74,6 +85,12 @@ pub(crate) struct Wrongs {
     pub(crate) first: Vec<String>,
 }
 
+impl Wrongs {
+    pub(crate) fn count(&self) -> usize {
+        self.admitted + self.refused + self.odd
+    }
+}
+
 /// All callers, asking.
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -86,12 +103,19 @@ struct Shared {
     rules: Mutex<Arc<Rules>>,
     wrongs: Mutex<Wrongs>,
     requests: AtomicU64,
+    /// Answers that Envoy made up while what holds says that there are some.
+    made_up: AtomicUsize,
     answers: HashMap<Caller, Answers>,
+    /// How long answers took, by what they were. Since [`Load::measure`].
+    times: Mutex<Times>,
     /// Requests that began before it count for no row.
     since: Mutex<Instant>,
     /// What the service had seen of each caller before.
     before: HashMap<Caller, usize>,
 }
+
+/// Times of answers by caller and outcome.
+pub(crate) type Times = BTreeMap<(Caller, String), Vec<Duration>>;
 
 #[derive(Default)]
 struct Answers {
@@ -99,11 +123,23 @@ struct Answers {
     /// Rightly served, one after the other.
     row: AtomicUsize,
     last: Mutex<String>,
+    /// When the last request began that was let in.
+    let_in: Mutex<Option<Instant>>,
 }
 
 impl Load {
     /// Begins to ask, in whatever way everybody is answered.
     pub(crate) fn start(lane: &Arc<Lane>, world: &Arc<World>) -> Self {
+        Self::start_at(USUAL, &ALL.map(|caller| (caller, 1)), lane, world)
+    }
+
+    /// Begins to ask at this pace, each caller so many times at once.
+    pub(crate) fn start_at(
+        pace: Pace,
+        callers: &[(Caller, usize)],
+        lane: &Arc<Lane>,
+        world: &Arc<World>,
+    ) -> Self {
         let rules = Rules {
             window: Window::Everybody,
             calm: false,
@@ -116,12 +152,18 @@ impl Load {
             rules: Mutex::new(Arc::new(rules)),
             wrongs: Mutex::default(),
             requests: AtomicU64::new(0),
+            made_up: AtomicUsize::new(0),
+            times: Mutex::default(),
             answers: ALL.iter().map(|caller| (*caller, Answers::default())).collect(),
             since: Mutex::new(Instant::now()),
             before: ALL.iter().map(count).collect(),
         });
-        let ask = |caller: &Caller| tokio::spawn(ask(Arc::clone(&shared), *caller));
-        Self { tasks: ALL.iter().map(ask).collect(), shared }
+        let askers = callers.iter().flat_map(|(caller, count)| vec![*caller; *count]);
+        let spawn = |(number, caller)| {
+            let asker = Asker { caller, number, shared: Arc::clone(&shared) };
+            tokio::spawn(asker.ask(pace))
+        };
+        Self { tasks: askers.enumerate().map(spawn).collect(), shared }
     }
 
     fn change(&self, change: impl FnOnce(&mut Rules)) {
@@ -181,6 +223,33 @@ impl Load {
         .await
     }
 
+    /// Waits until this caller was let in, by a request that begins from now on.
+    pub(crate) async fn let_in(&self, caller: Caller) -> Result<()> {
+        let now = Instant::now();
+        let let_in = || self.shared.of(caller).let_in.lock().unwrap().is_some_and(|at| at >= now);
+        self.wait("somebody is let in", let_in).await
+    }
+
+    /// Times of answers count from now on.
+    pub(crate) fn measure(&self) {
+        self.shared.times.lock().unwrap().clear();
+    }
+
+    /// The times of answers since then.
+    pub(crate) fn times(&self) -> Times {
+        self.shared.times.lock().unwrap().clone()
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Answers that were Envoy's own while Stagedoor was to have one.
+    pub(crate) fn made_up(&self) -> usize {
+        self.shared.made_up.load(Ordering::Relaxed)
+    }
+
     /// What this caller was answered last: `200`, a reason, or what Envoy said by itself.
     pub(crate) fn last(&self, caller: Caller) -> String {
         self.shared.of(caller).last.lock().unwrap().clone()
@@ -224,22 +293,34 @@ impl Shared {
         &self.answers[&caller]
     }
 
+    fn took(&self, caller: Caller, outcome: &str, took: Duration) {
+        let mut times = self.times.lock().unwrap();
+        times.entry((caller, outcome.to_owned())).or_default().push(took);
+    }
+
     /// Judges an answer by what held when it was asked for and when it came: in between,
     /// both are right.
     fn judge(&self, caller: Caller, outcome: &str, rules: [&Rules; 2]) {
         let may = rules.map(|rules| rules.may.get(&caller).copied().unwrap_or(May::No));
         let covered = rules.iter().any(|rules| rules.window.covers(caller, outcome));
         let let_in = outcome == "200";
+        let everybody = |rules: &&Rules| matches!(rules.window, Window::Everybody);
+        let envoys = outcome.starts_with("envoy_") || outcome == "no_answer";
+        let made_up = envoys && !rules.iter().any(everybody);
+        if made_up {
+            self.made_up.fetch_add(1, Ordering::Relaxed);
+        }
         let mut wrongs = self.wrongs.lock().unwrap();
         let count = if let_in {
             may.iter().all(|may| *may == May::No).then_some(&mut wrongs.admitted)
         } else if may.iter().all(|may| *may == May::Yes) {
             (!covered).then_some(&mut wrongs.refused)
         } else {
-            // Who may not is told why, where nothing is wrong.
+            // Who may not is told why, where nothing is wrong; and is told something by
+            // Stagedoor itself, where not everything is.
             let calm = rules.iter().all(|rules| rules.calm);
             let right = caller.reasons().contains(&outcome);
-            (calm && !right).then_some(&mut wrongs.odd)
+            ((calm && !right) || made_up).then_some(&mut wrongs.odd)
         };
         if let Some(count) = count {
             *count += 1;
@@ -250,33 +331,62 @@ impl Shared {
     }
 }
 
-async fn ask(shared: Arc<Shared>, caller: Caller) {
-    let (mut kept, mut number) = (None, 0);
-    let answers = shared.of(caller);
-    loop {
-        number += 1;
-        let before = Arc::clone(&shared.rules.lock().unwrap());
-        let world = &shared.world;
-        let request = caller.request(&world.tenant, &world.old_key, &mut kept, number);
-        let begun = Instant::now();
-        let outcome = match raw_http(shared.lane.address(), request).await {
-            Ok(answer) => match (answer.status, answer.json()["reason"].as_str()) {
-                (200, _) => "200".to_owned(),
-                (_, Some(reason)) => reason.to_owned(),
-                (status, None) => format!("envoy_{status}"),
-            },
-            Err(_) => "no_answer".to_owned(),
-        };
-        let after = Arc::clone(&shared.rules.lock().unwrap());
-        shared.judge(caller, &outcome, [&before, &after]);
-        shared.requests.fetch_add(1, Ordering::Relaxed);
-        answers.all.fetch_add(1, Ordering::Relaxed);
-        if outcome != "200" {
-            answers.row.store(0, Ordering::SeqCst);
-        } else if begun >= *shared.since.lock().unwrap() {
-            answers.row.fetch_add(1, Ordering::SeqCst);
+/// One who asks, over a connection of its own.
+struct Asker {
+    caller: Caller,
+    /// Among all of them.
+    number: usize,
+    shared: Arc<Shared>,
+}
+
+impl Asker {
+    async fn ask(self, pace: Pace) {
+        let Self { caller, shared, .. } = &self;
+        let (mut kept, mut connection) = (None, RawConnection::default());
+        let answers = shared.of(*caller);
+        // Not all at once.
+        let mut due = Instant::now();
+        if let Pace::Every(period) = pace {
+            due += period * u32::try_from(self.number % 16).unwrap_or(0) / 16;
         }
-        *answers.last.lock().unwrap() = outcome;
-        sleep(PACE).await;
+        for count in 1.. {
+            let begun = match pace {
+                Pace::Pause(_) => Instant::now(),
+                Pace::Every(period) => {
+                    due += period;
+                    tokio::time::sleep_until(due).await;
+                    due
+                }
+            };
+            let before = Arc::clone(&shared.rules.lock().unwrap());
+            let world = &shared.world;
+            // No two have a token together, whatever it is that makes it theirs.
+            let name = ((self.number as u64) << 32) | count;
+            let request = caller.request(&world.tenant, &world.old_key, &mut kept, name);
+            let outcome = match connection.exchange(shared.lane.address(), request).await {
+                Ok(answer) => match (answer.status, answer.json()["reason"].as_str()) {
+                    (200, _) => "200".to_owned(),
+                    (_, Some(reason)) => reason.to_owned(),
+                    (status, None) => format!("envoy_{status}"),
+                },
+                Err(_) => "no_answer".to_owned(),
+            };
+            let took = begun.elapsed();
+            let after = Arc::clone(&shared.rules.lock().unwrap());
+            shared.judge(*caller, &outcome, [&before, &after]);
+            shared.requests.fetch_add(1, Ordering::Relaxed);
+            answers.all.fetch_add(1, Ordering::Relaxed);
+            if outcome != "200" {
+                answers.row.store(0, Ordering::SeqCst);
+            } else if begun >= *shared.since.lock().unwrap() {
+                answers.row.fetch_add(1, Ordering::SeqCst);
+                *answers.let_in.lock().unwrap() = Some(begun);
+            }
+            shared.took(*caller, &outcome, took);
+            *answers.last.lock().unwrap() = outcome;
+            if let Pace::Pause(pause) = pace {
+                sleep(pause).await;
+            }
+        }
     }
 }

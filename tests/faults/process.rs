@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 /// How a process is begun.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
+    pub(crate) binary: PathBuf,
     pub(crate) config: PathBuf,
     /// The certificates that it trusts.
     pub(crate) authority: PathBuf,
@@ -103,6 +104,11 @@ impl Supervised {
         }
     }
 
+    /// What it takes of the machine.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        Usage::of(self.running().pid?)
+    }
+
     pub(crate) fn leaks(&self) -> Vec<String> {
         self.shared.leaks.lock().unwrap().clone()
     }
@@ -116,6 +122,39 @@ impl Supervised {
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What a process takes of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Memory that it has now, and the most that it had, in bytes.
+    pub(crate) memory: u64,
+    pub(crate) peak: u64,
+    pub(crate) descriptors: usize,
+    /// Processor time since its start.
+    pub(crate) processor: Duration,
+}
+
+impl Usage {
+    fn of(pid: u32) -> Option<Self> {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+        let status = read("status")?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilo| kilo * 1024)
+        };
+        // The name in parentheses may hold anything.
+        let stat = read("stat")?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let ticks = |at: usize| fields.split(' ').nth(at)?.parse::<u64>().ok();
+        Some(Self {
+            memory: bytes("VmRSS:")?,
+            peak: bytes("VmHWM:")?,
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count(),
+            // A hundred a second, wherever Linux runs.
+            processor: Duration::from_millis(10 * (ticks(11)? + ticks(12)?)),
+        })
     }
 }
 
@@ -138,7 +177,10 @@ async fn supervise(shared: Arc<Shared>) {
         // A file that may grow no more is an error then, and not the end of the process.
         let line = format!("trap '' XFSZ; {} exec \"$0\" \"$@\"", launch.first);
         let mut child = Command::new("sh")
-            .args(["-c", &line, env!("CARGO_BIN_EXE_stagedoor"), "serve", "--config"])
+            .arg("-c")
+            .arg(&line)
+            .arg(&launch.binary)
+            .args(["serve", "--config"])
             .arg(&launch.config)
             .env("SSL_CERT_FILE", &launch.authority)
             .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! One fault from before it to after it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::load::{Load, Window, Wrongs};
+use crate::callers::{Caller, KNOWN, NEW_GRAPH, WAITING};
+use crate::figures::{Figure, millis, of, since, within};
+use crate::load::{Load, Times, Window, Wrongs};
 use crate::world::{Lane, Setting, World, until};
 
 /// Answers to everybody while the fault is there, where nothing else is said, and after it.
@@ -45,6 +47,14 @@ pub(crate) struct Scene {
     pub(crate) world: Arc<World>,
     pub(crate) load: Arc<Load>,
     pub(crate) state: State,
+    figures: Arc<Mutex<Vec<(Figure, f64)>>>,
+}
+
+impl Scene {
+    /// Keeps what was measured.
+    pub(crate) fn note(&self, figure: Figure, value: f64) {
+        self.figures.lock().unwrap().push((figure, value));
+    }
 }
 
 type Act = Box<dyn Fn(Scene) -> BoxFuture<'static, Result<()>> + Send + Sync>;
@@ -57,8 +67,15 @@ pub(crate) struct Fault {
     setting: Setting,
     /// Whether a cold start is one after a good run.
     ran_before: bool,
+    /// Whether it takes so much of the machine that no other may go on beside it.
+    pub(crate) alone: bool,
     /// Answers to everybody while it is there.
     during: usize,
+    /// Whether its setting gives so little time that a machine that is busy is too slow for
+    /// new callers even where nothing is wrong.
+    hurried: bool,
+    /// What its recovery is a figure of.
+    recovery: Option<Figure>,
     inject: Act,
     met: Act,
     lift: Act,
@@ -77,7 +94,10 @@ pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
         states: &[State::Cold, State::Warm, State::Reloading],
         setting: Setting::USUAL,
         ran_before: false,
+        alone: false,
         during: DURING,
+        hurried: false,
+        recovery: None,
         inject: nothing(),
         met: nothing(),
         lift: nothing(),
@@ -101,9 +121,31 @@ impl Fault {
         self
     }
 
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    pub(crate) fn hurried(mut self) -> Self {
+        self.hurried = true;
+        self
+    }
+
+    /// How long everybody has to wait after it is worth to be known.
+    pub(crate) fn recovery_is(mut self, figure: Figure) -> Self {
+        self.recovery = Some(figure);
+        self
+    }
+
     /// For who is answered seldom while it is there.
     pub(crate) fn briefly(mut self) -> Self {
         self.during = 1;
+        self
+    }
+
+    /// For who waits for seconds for each answer.
+    pub(crate) fn slowly(mut self) -> Self {
+        self.during = 4;
         self
     }
 
@@ -150,14 +192,19 @@ pub(crate) struct Row {
     pub(crate) requests: u64,
     pub(crate) wrongs: Wrongs,
     pub(crate) recovered: Option<Duration>,
+    /// How long the whole of it took.
+    pub(crate) took: Duration,
+    pub(crate) figures: Vec<(Figure, f64)>,
+    /// Within which 99 % of answers came while the fault was there: to who waits for nothing,
+    /// and to those with a new token.
+    pub(crate) times: [Option<Duration>; 2],
     /// Why it did not come to its end.
     pub(crate) error: Option<String>,
 }
 
 impl Row {
     pub(crate) fn is_good(&self) -> bool {
-        let wrongs = &self.wrongs;
-        self.error.is_none() && wrongs.admitted + wrongs.refused + wrongs.odd == 0
+        self.error.is_none() && self.wrongs.count() == 0
     }
 }
 
@@ -168,6 +215,7 @@ pub(crate) async fn play(
     fault: &Fault,
     state: State,
 ) -> Row {
+    let begun = Instant::now();
     let mut row = Row {
         family: fault.family,
         name: fault.name,
@@ -175,6 +223,9 @@ pub(crate) async fn play(
         requests: 0,
         wrongs: Wrongs::default(),
         recovered: None,
+        took: Duration::ZERO,
+        figures: Vec::new(),
+        times: [None; 2],
         error: None,
     };
     let world = match World::new(lane, authority, fault.setting).await {
@@ -185,15 +236,29 @@ pub(crate) async fn play(
         }
     };
     let load = Arc::new(Load::start(lane, &world));
-    let scene = Scene { lane: Arc::clone(lane), world, load: Arc::clone(&load), state };
+    let scene = Scene {
+        lane: Arc::clone(lane),
+        world,
+        load: Arc::clone(&load),
+        state,
+        figures: Arc::default(),
+    };
     match acts(&scene, fault).await {
-        Ok(recovered) => row.recovered = Some(recovered),
+        Ok((recovered, times)) => {
+            row.recovered = Some(recovered);
+            row.times = [KNOWN, WAITING]
+                .map(|callers| within(0.99, of(&times, |caller, _| callers.contains(&caller))));
+        }
         Err(error) => {
             let log = scene.world.process.log();
             row.error = Some(format!("{error:#}\nthe end of its log:\n{log}"));
         }
     }
     scene.world.calm();
+    if let Some(usage) = scene.world.process.usage() {
+        #[allow(clippy::cast_precision_loss, reason = "some megabytes")]
+        scene.note(Figure::Memory, usage.peak as f64 / f64::from(1 << 20));
+    }
     for leak in scene.world.process.leaks() {
         row.error = Some(format!("there is a token in what it writes: {leak}"));
     }
@@ -201,10 +266,15 @@ pub(crate) async fn play(
     load.announce(&Window::Everybody);
     scene.world.process.take_down().await;
     (row.requests, row.wrongs) = load.stop();
+    #[allow(clippy::cast_precision_loss, reason = "none, if all is well")]
+    scene.note(Figure::MadeUp, load.made_up() as f64);
+    row.figures = scene.figures.lock().unwrap().clone();
+    row.took = begun.elapsed();
     row
 }
 
-async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
+/// How long it took until all was well again, and the times of answers before that.
+async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
     let Scene { world, load, state, .. } = scene;
     let window = (fault.window)(*state);
     // It ends when it is dropped.
@@ -212,7 +282,7 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
     if *state != State::Cold || fault.ran_before {
         world.process.start();
         load.served(&Window::Nobody).await.context("before the fault")?;
-        load.calm();
+        calm(load, fault);
         load.more(AFTER).await?;
     }
     match state {
@@ -222,7 +292,19 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
             (fault.inject)(scene.clone()).await.context("injecting")?;
             world.process.start();
             if !matches!(window, Window::Everybody) {
-                load.served(&window).await.context("started into the fault")?;
+                let begun = Instant::now();
+                let first = async {
+                    load.let_in(Caller::Owner).await?;
+                    anyhow::Ok(begun.elapsed())
+                };
+                let served = load.served(&window);
+                if fault.ran_before && window.spares(Caller::Owner) {
+                    let (first, served) = tokio::join!(first, served);
+                    served.context("started into the fault")?;
+                    scene.note(Figure::Restart, millis(first?));
+                } else {
+                    served.await.context("started into the fault")?;
+                }
             }
             load.announce(&window);
         }
@@ -240,16 +322,33 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<Duration> {
             (fault.inject)(scene.clone()).await.context("injecting")?;
         }
     }
+    let before = load.times();
     (fault.met)(scene.clone()).await.context("meeting it")?;
     load.more(fault.during).await.context("during the fault")?;
 
+    let times = since(&before, &load.times());
     (fault.lift)(scene.clone()).await.context("lifting it")?;
     let lifted = Instant::now();
     load.served(&Window::Nobody).await.context("after the fault")?;
     let recovered = lifted.elapsed();
-    load.calm();
+    if let Some(figure) = fault.recovery {
+        scene.note(figure, millis(recovered));
+    }
+    calm(load, fault);
     load.more(AFTER).await?;
-    Ok(recovered)
+    Ok((recovered, times))
+}
+
+/// Nothing is wrong.
+fn calm(load: &Load, fault: &Fault) {
+    if fault.hurried {
+        load.announce(&Window::some(&[
+            (WAITING, &["overloaded", "timeout"]),
+            (NEW_GRAPH, &["groups_unavailable"]),
+        ]));
+    } else {
+        load.calm();
+    }
 }
 
 /// Has everything read anew. What is read says the same; policies and configuration are

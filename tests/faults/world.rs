@@ -79,14 +79,28 @@ pub(crate) struct Setting {
     pub(crate) collector: bool,
     /// What is logged.
     pub(crate) log: Option<&'static str>,
+    /// How long a request waits for Graph.
+    pub(crate) graph_wait: &'static str,
     /// More settings of Graph, each after a comma.
     pub(crate) graph: &'static str,
+    /// More settings of `entra`, each a line indented by two.
+    pub(crate) entra: &'static str,
+    /// More settings of `policy`, each after a comma.
+    pub(crate) policy: &'static str,
 }
 
 impl Setting {
     /// The usual ones.
-    pub(crate) const USUAL: Self =
-        Self { more: "", check: None, collector: false, log: None, graph: "" };
+    pub(crate) const USUAL: Self = Self {
+        more: "",
+        check: None,
+        collector: false,
+        log: None,
+        graph_wait: "2s",
+        graph: "",
+        entra: "",
+        policy: "",
+    };
 }
 
 /// Everything around one process. What is in it ends with it.
@@ -141,6 +155,7 @@ impl World {
         std::fs::write(path("revocations"), format!("object {REVOKED}\n"))?;
         std::fs::write(path("policy.cedar"), POLICY)?;
         let launch = Launch {
+            binary: binary(),
             config: path("stagedoor.yaml"),
             authority: path("authority.pem"),
             first: String::new(),
@@ -173,18 +188,21 @@ impl World {
         format!(
             "listen: {{ grpc: [\"unix:{socket}\", \"127.0.0.1:0\"], admin: \"127.0.0.1:0\", workers: 2 }}\n\
              entra:\n  overage: graph\n  \
-             graph: {{ client_id: {APP}, secret_file: graph-secret, wait: 2s, ttl: 10m, failure_ttl: 1s{more_graph} }}\n  \
+             graph: {{ client_id: {APP}, secret_file: graph-secret, wait: {wait}, ttl: 10m, failure_ttl: 1s{more_graph} }}\n  \
              keys: {{ refresh_every: 1m, min_refresh_interval: 1s, unknown_key_wait: 100ms, fetch_timeout: 1s, store: keys }}\n  \
-             revocations_file: revocations\n  tenants:\n    - id: {id}\n      authority: {authority}\n      \
+             revocations_file: revocations\n{more_entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
              issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n      \
              graph_url: {graph}\n\
              catalog:\n  backstage: {{ url: \"{backstage}\", token_file: catalog-token, page_size: 10, crawl_timeout: 2s }}\n  \
              refresh_every: 1s\n  store: snapshots\n  guard: {{ adopt_after: 1000 }}\n\
-             {ROUTES}policy: {{ files: [policy.cedar], reload_every: 1s }}\n\
+             {ROUTES}policy: {{ files: [policy.cedar], reload_every: 1s{more_policy} }}\n\
              check: {check}\n\
              audit: {{ to: stdout, queue: 100{otlp} }}\n\
              telemetry: {{ log: \"{log}\"{spans} }}\n{more}",
+            wait = setting.graph_wait,
             more_graph = setting.graph,
+            more_entra = setting.entra,
+            more_policy = setting.policy,
             log = setting.log.unwrap_or("info"),
             more = setting.more,
             socket = lane.folder.path().join("stagedoor.sock").display(),
@@ -229,7 +247,8 @@ impl World {
     /// An answer of the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Result<String> {
         let admin = self.process.running().admin.context("no admin port yet")?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         Ok(String::from_utf8(raw_http(admin, request).await?.body)?)
     }
 
@@ -258,6 +277,12 @@ impl Drop for World {
     fn drop(&mut self) {
         self.calm();
     }
+}
+
+/// The program that is tested: `STAGEDOOR_BINARY`, or the one that was built with this.
+fn binary() -> PathBuf {
+    std::env::var_os("STAGEDOOR_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_stagedoor").into(), PathBuf::from)
 }
 
 /// Waits until it is so.

@@ -127,6 +127,11 @@ fn headers() -> Vec<u8> {
 /// A message without attributes in its frame: it is denied.
 const EMPTY_CHECK: [u8; 5] = [0; 5];
 
+/// A call whose message never comes.
+pub(crate) fn half_a_call() -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, 1, &headers())
+}
+
 impl Abuse {
     /// What follows the beginning at once.
     fn begins(self) -> Vec<u8> {

@@ -49,6 +49,8 @@ pub(crate) struct EnvoyConfig {
     allow_underscores: bool,
     joined_headers: bool,
     check_timeout: Option<Duration>,
+    replicas: Vec<SocketAddr>,
+    health_interval: Option<Duration>,
     tracer: Option<(Tracer, SocketAddr)>,
 }
 
@@ -113,6 +115,8 @@ impl EnvoyConfig {
             allow_underscores: false,
             joined_headers: false,
             check_timeout: None,
+            replicas: Vec::new(),
+            health_interval: None,
             tracer: None,
         }
     }
@@ -153,6 +157,18 @@ impl EnvoyConfig {
         self
     }
 
+    /// One more Stagedoor to ask, with `envoy/tcp.yaml`.
+    pub(crate) fn replica(mut self, stagedoor: SocketAddr) -> Self {
+        self.replicas.push(stagedoor);
+        self
+    }
+
+    /// Looks at Stagedoor's health this often instead of every two seconds.
+    pub(crate) fn health_interval(mut self, interval: Duration) -> Self {
+        self.health_interval = Some(interval);
+        self
+    }
+
     /// Traces, and sends its own spans to a collector.
     pub(crate) fn traced(mut self, tracer: Tracer, collector: SocketAddr) -> Self {
         self.tracer = Some((tracer, collector));
@@ -165,7 +181,17 @@ impl EnvoyConfig {
         let mut text = match &self.stagedoor {
             Stagedoor::Tcp(address) => {
                 let mut text = Template::read("tcp.yaml")?;
-                text.replace(&socket("127.0.0.1", 9191), &socket_of(*address))?;
+                let endpoint = |of: &str| {
+                    let indent = " ".repeat(14);
+                    format!(
+                        "{indent}- endpoint:\n{indent}    address:\n{indent}      socket_address: {of}\n"
+                    )
+                };
+                let all: String = std::iter::once(address)
+                    .chain(&self.replicas)
+                    .map(|address| endpoint(&socket_of(*address)))
+                    .collect();
+                text.replace(&endpoint(&socket("127.0.0.1", 9191)), &all)?;
                 text
             }
             Stagedoor::Http(address) => {
@@ -203,6 +229,12 @@ impl EnvoyConfig {
                 text
             }
         };
+        if let Some(interval) = self.health_interval {
+            let every = |interval: &str| {
+                format!(" interval: {interval}\n          no_traffic_interval: {interval}\n")
+            };
+            text.replace(&every("2s"), &every(&format!("{}s", interval.as_secs_f64())))?;
+        }
         text.replace(&socket("127.0.0.1", 8080), &socket("127.0.0.1", 0))?;
         text.replace(&socket("127.0.0.1", 9901), &socket("127.0.0.1", 0))?;
         text.replace(&socket("127.0.0.1", 8081), &socket_of(self.upstream))?;
@@ -332,6 +364,20 @@ impl Envoy {
         }
     }
 
+    /// Waits until the host of a cluster passes its health checks.
+    pub(crate) async fn await_healthy(&self, cluster: &str, host: SocketAddr) -> Result<()> {
+        let wanted = format!("{cluster}::{host}::health_flags::healthy");
+        let deadline = Instant::now() + EXCHANGE_DEADLINE;
+        loop {
+            let hosts = String::from_utf8(get(self.admin, "/clusters").await?.body)?;
+            if hosts.lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "`{host}` is not healthy:\n{hosts}");
+            sleep(POLL).await;
+        }
+    }
+
     /// Waits for an access log entry that `wanted` accepts. Envoy writes the log
     /// some time after the answer.
     pub(crate) async fn access_log_entry(
@@ -405,24 +451,57 @@ pub(crate) async fn raw_http(to: SocketAddr, request: impl AsRef<[u8]>) -> Resul
         // A server that refuses early may close before it has read everything; its
         // answer is there all the same.
         let _ = stream.write_all(request).await;
-        read_response(BufReader::new(stream), request.starts_with(b"HEAD ")).await
+        read_response(&mut BufReader::new(stream), request.starts_with(b"HEAD ")).await
     })
     .await
     .with_context(|| format!("no response within {EXCHANGE_DEADLINE:?}"))?
+}
+
+/// A connection that is opened when it is needed and kept for as long as it can be.
+#[derive(Debug, Default)]
+pub(crate) struct RawConnection(Option<(SocketAddr, BufReader<TcpStream>)>);
+
+impl RawConnection {
+    /// As [`raw_http`], over the connection that is open to this address.
+    pub(crate) async fn exchange(
+        &mut self,
+        to: SocketAddr,
+        request: impl AsRef<[u8]>,
+    ) -> Result<RawResponse> {
+        let request = request.as_ref();
+        // It is put back where another request may follow.
+        let kept = self.0.take().filter(|(address, _)| *address == to);
+        timeout(EXCHANGE_DEADLINE, async {
+            let mut stream = match kept {
+                Some((_, stream)) => stream,
+                None => BufReader::new(TcpStream::connect(to).await?),
+            };
+            let _ = stream.write_all(request).await;
+            let answer = read_response(&mut stream, request.starts_with(b"HEAD ")).await?;
+            let is_framed = answer.header("content-length").is_some()
+                || answer.header("transfer-encoding").is_some();
+            if is_framed && answer.header("connection") != Some("close") {
+                self.0 = Some((to, stream));
+            }
+            Ok(answer)
+        })
+        .await
+        .with_context(|| format!("no response within {EXCHANGE_DEADLINE:?}"))?
+    }
 }
 
 async fn get(to: SocketAddr, path: &str) -> Result<RawResponse> {
     raw_http(to, format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n")).await
 }
 
-async fn read_response(mut stream: BufReader<TcpStream>, head: bool) -> Result<RawResponse> {
+async fn read_response(stream: &mut BufReader<TcpStream>, head: bool) -> Result<RawResponse> {
     loop {
-        let line = read_line(&mut stream).await?;
+        let line = read_line(stream).await?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status: u16 = status.with_context(|| format!("no status line: `{line}`"))?;
         let mut headers = Vec::new();
         loop {
-            let line = read_line(&mut stream).await?;
+            let line = read_line(stream).await?;
             if line.is_empty() {
                 break;
             }
@@ -434,7 +513,7 @@ async fn read_response(mut stream: BufReader<TcpStream>, head: bool) -> Result<R
         }
         let mut response = RawResponse { status, headers, body: Vec::new() };
         if !head && !matches!(status, 101 | 204 | 304) {
-            response.body = read_body(&mut stream, &response).await?;
+            response.body = read_body(stream, &response).await?;
         }
         return Ok(response);
     }

@@ -410,8 +410,19 @@ impl Stack {
     }
 }
 
-/// The bytes of a request.
+/// The bytes of a request, the only one of its connection.
 pub(crate) fn request(method: &str, host: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let headers = [headers, &[("connection", "close")]].concat();
+    request_of_many(method, host, path, &headers)
+}
+
+/// The bytes of a request that others follow.
+pub(crate) fn request_of_many(
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -419,7 +430,7 @@ pub(crate) fn request(method: &str, host: &str, path: &str, headers: &[(&str, &s
     if method == "POST" {
         text.push_str("content-length: 0\r\n");
     }
-    text.push_str("connection: close\r\n\r\n");
+    text.push_str("\r\n");
     text.into_bytes()
 }
 
