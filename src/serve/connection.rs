@@ -25,7 +25,7 @@ use tower::util::ServiceExt;
 use super::preface::Prefaced;
 use super::secured::Secured;
 use super::stall::Stalling;
-use super::turn::Turns;
+use super::turn::Turn;
 use super::{ServeSettings, ServeStats};
 use crate::tls::ServerTls;
 
@@ -158,16 +158,17 @@ impl Terms {
             let answer = Box::pin(service.clone().call(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let io = BufReader::with_capacity(READ_BUFFER, Turns::new(io));
+        let turn = Turn::default();
+        let io = BufReader::with_capacity(READ_BUFFER, turn.reads(io));
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);
-        let mut connection = pin!(connection);
+        let mut connection = pin!(turn.polls(connection));
         let aged = tokio::select! {
             biased;
             () = &mut closing => false,
             result = connection.as_mut() => return finished(result),
             () = sleep(age) => true,
         };
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().connection().graceful_shutdown();
         if aged {
             return match timeout(self.grace, connection).await {
                 Ok(result) => finished(result),
