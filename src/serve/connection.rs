@@ -28,7 +28,7 @@ use super::preface::Prefaced;
 use super::secured::Secured;
 use super::settings::Speaks;
 use super::stall::Stalling;
-use super::turn::Turns;
+use super::turn::{InTurns, Turn};
 use super::{ServeSettings, ServeStats};
 use crate::tls::ServerTls;
 
@@ -225,9 +225,10 @@ impl Terms {
             let answer = Box::pin(service.clone().call(request));
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let io = BufReader::with_capacity(READ_BUFFER, Turns::new(io));
+        let turn = Turn::default();
+        let io = BufReader::with_capacity(READ_BUFFER, turn.reads(io));
         let connection = self.http2.serve_connection(TokioIo::new(io), answer);
-        self.until_it_ends(pin!(connection), closing).await
+        self.until_it_ends(pin!(turn.polls(connection)), closing).await
     }
 
     /// Runs a connection until it ends by itself, is too old, or is to close.
@@ -290,6 +291,12 @@ where
 {
     fn ask_to_end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+}
+
+impl<C: Connection> Connection for InTurns<C> {
+    fn ask_to_end(self: Pin<&mut Self>) {
+        self.connection().ask_to_end();
     }
 }
 

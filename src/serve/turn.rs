@@ -1,29 +1,68 @@
 //! How much one connection reads before the others of its thread go on.
 //!
 //! A thread serves several connections, and HTTP/2 is read for as long as there is something
-//! to read. Tokio gives a connection 128 reads a turn, which are megabytes of the smallest
-//! frames: who floods would hold the thread for tenths of a second each time.
+//! to read. Tokio gives a task 128 reads a turn, which are megabytes of the smallest frames,
+//! and requests are answered where they are read: who floods would hold the thread for tenths
+//! of a second each time.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes of a turn. Envoy seldom has more to say at once: they are a dozen checks.
 pub(super) const TURN: usize = 32 * 1024;
 
-/// Lets others go first after each [`TURN`].
+/// What was read in this turn, of one connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    /// What is read of a connection, at most [`TURN`] each time it is polled.
+    pub(super) fn reads<I>(&self, io: I) -> Turns<I> {
+        Turns { io, turn: self.clone() }
+    }
+
+    /// A connection, of which each poll is a turn.
+    pub(super) fn polls<F>(&self, connection: F) -> InTurns<F> {
+        InTurns { connection, turn: self.clone() }
+    }
+}
+
+/// Has nothing more to read when a turn is over.
 #[derive(Debug)]
 pub(super) struct Turns<I> {
     io: I,
-    /// What was read since there was last nothing to read.
-    read: usize,
+    turn: Turn,
 }
 
-impl<I> Turns<I> {
-    pub(super) fn new(io: I) -> Self {
-        Self { io, read: 0 }
+pin_project! {
+    /// Begins a turn with each poll.
+    pub(super) struct InTurns<F> {
+        #[pin]
+        connection: F,
+        turn: Turn,
+    }
+}
+
+impl<F> InTurns<F> {
+    /// The connection itself.
+    pub(super) fn connection(self: Pin<&mut Self>) -> Pin<&mut F> {
+        self.project().connection
+    }
+}
+
+impl<F: Future> Future for InTurns<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.turn.0.store(0, Ordering::Relaxed);
+        this.connection.poll(context)
     }
 }
 
@@ -33,19 +72,15 @@ impl<I: AsyncRead + Unpin> AsyncRead for Turns<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.read >= TURN {
-            self.read = 0;
+        let read = self.turn.0.load(Ordering::Relaxed);
+        if read >= TURN {
             // It is its turn again as soon as everything that is ready went on.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
-        if read.is_pending() {
-            self.read = 0;
-        }
-        ready!(read)?;
-        self.read += buffer.filled().len() - before;
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        self.turn.0.store(read + (buffer.filled().len() - before), Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -74,13 +109,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Turns<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::pin::pin;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
 
-    use futures_util::FutureExt as _;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, repeat};
+    use tokio::io::repeat;
 
     use super::*;
 
@@ -93,31 +126,40 @@ mod tests {
         }
     }
 
+    /// As HTTP/2 does: it reads whatever there is, and asks again after there was nothing.
     #[test]
     fn who_has_much_to_say_lets_others_go_first() {
-        let mut turns = Turns::new(repeat(7));
-        let mut bytes = vec![0; 10 * TURN];
+        let turn = Turn::default();
+        let mut io = turn.reads(repeat(7));
+        let mut read = 0;
+        let connection = poll_fn(|context| {
+            let mut nothing = 0;
+            while nothing < 3 {
+                let mut bytes = [0; 1000];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut io).poll_read(context, &mut buffer) {
+                    Poll::Ready(result) => {
+                        result.expect("it never ends");
+                        read += buffer.filled().len();
+                    }
+                    Poll::Pending => nothing += 1,
+                }
+            }
+            if read >= 10 * TURN { Poll::Ready(read) } else { Poll::Pending }
+        });
+        let mut connection = pin!(turn.polls(connection));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
-        let mut reading = pin!(turns.read_exact(&mut bytes));
-        let mut pauses = 0;
-        while reading.as_mut().poll(&mut context).is_pending() {
-            pauses += 1;
-            assert_eq!(woken.0.load(Ordering::Relaxed), pauses, "it is its turn again");
-        }
-        assert_eq!(pauses, 9, "one between two turns");
-    }
-
-    #[tokio::test]
-    async fn pieces_that_come_one_by_one_are_no_turn() {
-        let (mut client, server) = tokio::io::duplex(TURN);
-        let mut turns = Turns::new(server);
-        let mut bytes = vec![0; TURN / 2];
-        for _ in 0..10 {
-            client.write_all(&bytes).await.expect("there is room");
-            assert!(turns.read_exact(&mut bytes).now_or_never().is_some(), "it is there");
-            assert!(turns.read_u8().now_or_never().is_none(), "that was all");
-        }
+        let mut turns = 1;
+        let read = loop {
+            match connection.as_mut().poll(&mut context) {
+                Poll::Ready(read) => break read,
+                Poll::Pending => turns += 1,
+            }
+            assert!(woken.0.load(Ordering::Relaxed) >= turns - 1, "it is its turn again");
+        };
+        assert_eq!(turns, 10);
+        assert!(read < 10 * (TURN + 1000), "{read}");
     }
 }
