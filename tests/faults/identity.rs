@@ -53,6 +53,7 @@ fn documents(name: &'static str, wrong: Wrong) -> Fault {
 /// The way to the tenant is so.
 fn network(name: &'static str, passage: Passage) -> Fault {
     fault(FAMILY, name)
+        .slowly()
         .inject(move |scene| async move {
             scene.world.tenant_front.set(passage);
             Ok(())
