@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::{AuditSink, Member, PseudonymSettings, RotateSettings};
 use crate::catalog::SourceSettings;
+use crate::ext_authz::MetadataFields;
 use crate::serve::ListenAddress;
 use crate::telemetry::OtlpProtocol;
 use crate::tls::ClientName;
@@ -239,6 +240,8 @@ denial:
 answer:
   headers: { subject: x-subject, tenant: x-tenant, kind: x-kind, entity: x-entity, decision_id: x-decision }
   remove_authorization: true
+  remove_look_alikes: false
+  metadata: [decision_id, reason]
 check: { max_concurrent: 500, queue_timeout: 10ms, deadline: 150ms }
 limits:
   max_connections: 1024
@@ -297,7 +300,8 @@ fn the_least() {
     assert!(config.audit.content.facts && config.audit.content.mask.is_empty());
     assert_eq!(config.audit.content.pseudonyms, None);
     assert!(config.routes.is_empty() && config.policy.files.is_empty());
-    assert!(!config.answer.remove_authorization);
+    assert!(!config.answer.remove_authorization && config.answer.remove_look_alikes);
+    assert_eq!(config.answer.metadata, MetadataFields::ALL);
 }
 
 #[test]
