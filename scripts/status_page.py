@@ -35,8 +35,8 @@ class Server:
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="stagedoor-status-")
         self.told = Path(self._folder.name) / "told.json"
-        command = ["cargo", "test", "--locked", "--quiet", "--test", "status", "--", "--ignored",
-                   "--exact", "serve_for_a_browser"]
+        command = ["cargo", "test", "--locked", "--workspace", "--quiet", "--test", "operation", "--",
+                   "--ignored", "--exact", "status::serve_for_a_browser"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL,
                                          env={**os.environ, "STAGEDOOR_STATUS_TO": str(self.told)})
         deadline = time.monotonic() + DEADLINE
