@@ -14,8 +14,10 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of a turn. Envoy seldom has more to say at once: they are a dozen checks.
-pub(super) const TURN: usize = 32 * 1024;
+/// Bytes of a turn. They are some eighty checks, more than Envoy has to say at once: what is
+/// answered in one turn is written at once, and with turns of a dozen checks each of them cost
+/// twice as much.
+pub(super) const TURN: usize = 256 * 1024;
 
 /// What was read in this turn, of one connection.
 #[derive(Clone, Debug, Default)]
