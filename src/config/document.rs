@@ -197,7 +197,8 @@ pub(super) enum Action {
 pub(super) struct Answer {
     /// The names of the headers that an allowed request carries to the upstream.
     pub(super) headers: Headers,
-    /// Whether `authorization` is taken away from an allowed request.
+    /// Whether `authorization` is taken away from an allowed request. nginx and Traefik have to
+    /// do that themselves.
     pub(super) remove_authorization: bool,
     /// Whether the spellings of these headers with `_` for `-` are taken away from an allowed
     /// request, since many services take them for the same. `false` saves Envoy work, and is

@@ -921,6 +921,9 @@ fn answers_and_telemetry() {
         "x-forwarded-for",
         "x-envoy-peer",
         "cookie",
+        "cache-control",
+        "x-original-uri",
+        "x-stagedoor-denial",
     ] {
         header(name, "has a meaning of its own in HTTP or Envoy: choose a name of your own");
     }

@@ -23,7 +23,8 @@ use super::ServeSettings;
 
 /// How long a connection may be silent between two requests, or take for the head of one that
 /// isn't its first. Longer than nginx (a minute) and Traefik (a minute and a half) keep one that
-/// they don't use: so it is they who close it, and none is closed under a request.
+/// they don't use: so it is they who close it. One that is closed under a request, because it is
+/// as old as it may be or the server drains, is asked over another: nginx and Traefik do so.
 const IDLE: Duration = Duration::from_secs(120);
 /// A client may send a hundred through nginx, and some more come on the way.
 const MAX_HEADERS: usize = 256;

@@ -56,13 +56,14 @@ fn options(dialect: &str, more: &str) -> Options {
 }
 
 /// What a client made up, in every spelling.
-const FORGED: [(&str, &str); 9] = [
+const FORGED: [(&str, &str); 10] = [
     ("x-stagedoor-subject", "root"),
     ("X-STAGEDOOR-TENANT", "root"),
     ("x-stagedoor-entity", "root"),
     ("x-stagedoor-kind", "root"),
     ("x-stagedoor-decision-id", "root"),
     ("x_stagedoor_subject", "root"),
+    ("X.Stagedoor.Subject", "root"),
     ("X_Stagedoor-Subject", "root"),
     ("x-stagedoor_entity", "root"),
     ("x-stagedoor-decision_id", "root"),

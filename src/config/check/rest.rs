@@ -90,6 +90,7 @@ pub(super) fn header(name: &str) -> Result<(), &'static str> {
         name,
         "host"
             | "authorization"
+            | "cache-control"
             | "connection"
             | "cookie"
             | "date"
@@ -102,8 +103,22 @@ pub(super) fn header(name: &str) -> Result<(), &'static str> {
             | "transfer-encoding"
             | "upgrade"
             | "via"
+            | "www-authenticate"
+            // Of Stagedoor's own answers.
+            | "x-stagedoor-debug"
+            | "x-stagedoor-denial"
+            | "x-stagedoor-explanation"
+            | "x-stagedoor-warning"
     );
-    let family = ["content-", "proxy-", "x-envoy-", "x-forwarded-", "sec-", "access-control-"];
+    let family = [
+        "content-",
+        "proxy-",
+        "x-envoy-",
+        "x-forwarded-",
+        "x-original-",
+        "sec-",
+        "access-control-",
+    ];
     if own || family.iter().any(|family| name.starts_with(family)) {
         return Err("has a meaning of its own in HTTP or Envoy: choose a name of your own");
     }
