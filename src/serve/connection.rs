@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -350,13 +350,9 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, request: F) {
-        let mut request = Box::pin(Guarded { request, stats: Arc::clone(&self.stats) });
-        // Who is known has an answer at once, for which a task of its own would cost more than
-        // the decision. Whoever has to wait is looked at again by a task, which is then woken.
-        let mut context = Context::from_waker(Waker::noop());
-        if request.as_mut().poll(&mut context).is_pending() {
-            tokio::spawn(request);
-        }
+        // Answered where it is read, each answer would be written by itself: HTTP/2 writes what
+        // it has before it reads the next request.
+        tokio::spawn(Guarded { request, stats: Arc::clone(&self.stats) });
     }
 }
 
