@@ -1,9 +1,8 @@
 //! How much one connection reads before the others of its thread go on.
 //!
 //! A thread serves several connections, and HTTP/2 is read for as long as there is something
-//! to read. Tokio gives a task 128 reads a turn, which are megabytes of the smallest frames,
-//! and requests are answered where they are read: who floods would hold the thread for tenths
-//! of a second each time.
+//! to read. Tokio gives a task 128 reads a turn, which are megabytes of the smallest frames:
+//! who floods would hold the thread for tenths of a second each time.
 
 use std::io;
 use std::pin::Pin;
