@@ -19,7 +19,7 @@ use stagedoor::ext_authz::{
     Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided, Endpoint,
     IdentityHeaders, OnGuarded, Record,
 };
-use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, Server};
+use stagedoor::serve::{BoundAddress, Server};
 use stagedoor::shutdown::Shutdown;
 
 const BROWSER: (&str, &str) =
@@ -286,23 +286,7 @@ async fn warnings_reach_the_client() {
     let check = CheckService::new(Warns, answer, settings, Box::new(Nowhere));
     let others = tonic::service::Routes::default().prepare();
     let limits = CallLimits { deadline: Duration::from_secs(5), max_message_bytes: 64 * 1024 };
-    let server = Server::bind(ServeSettings {
-        listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
-        http_listeners: Vec::new(),
-        workers: 0,
-        max_connections: 100,
-        max_concurrent_streams: 100,
-        max_message_bytes: 64 * 1024,
-        max_header_list_bytes: 64 * 1024,
-        preface_timeout: Duration::from_secs(3),
-        keepalive_interval: Duration::from_secs(20),
-        keepalive_timeout: Duration::from_secs(10),
-        max_connection_age: Duration::from_secs(1800),
-        pre_stop: Duration::ZERO,
-        drain_timeout: Duration::from_secs(1),
-    })
-    .await
-    .unwrap();
+    let server = Server::bind(crate::faults::serve_settings()).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
     let (_handle, shutdown) = Shutdown::new();
     let service = Endpoint::new(check, Arc::new(Nowhere), limits, others);

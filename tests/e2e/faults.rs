@@ -504,7 +504,8 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
     (address, handle)
 }
 
-fn serve_settings() -> ServeSettings {
+/// As shipped, but for a drain of a second.
+pub(crate) fn serve_settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
         http_listeners: Vec::new(),

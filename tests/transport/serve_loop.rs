@@ -30,7 +30,8 @@ const SOON: Duration = Duration::from_secs(20);
 /// Longer than any test runs.
 const NEVER: Duration = Duration::from_secs(3600);
 
-fn settings() -> ServeSettings {
+/// Nothing ends by itself.
+pub(crate) fn settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())],
         http_listeners: Vec::new(),

@@ -26,26 +26,13 @@ use tonic_health::pb::health_client::HealthClient;
 
 /// Longer than anything takes that is right, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);
-/// Longer than any test runs.
-const NEVER: Duration = Duration::from_secs(3600);
-
 const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn settings() -> ServeSettings {
     ServeSettings {
         listeners: vec![ListenAddress::Tls("127.0.0.1:0".parse().unwrap())],
-        http_listeners: Vec::new(),
         workers: 2,
-        max_connections: 500,
-        max_concurrent_streams: 100,
-        max_message_bytes: 64 * 1024,
-        max_header_list_bytes: 16 * 1024,
-        preface_timeout: NEVER,
-        keepalive_interval: NEVER,
-        keepalive_timeout: NEVER,
-        max_connection_age: NEVER,
-        pre_stop: Duration::ZERO,
-        drain_timeout: NEVER,
+        ..crate::serve_loop::settings()
     }
 }
 
