@@ -43,6 +43,7 @@ impl Back {
         self.start += added;
     }
 
+    #[inline]
     fn byte(&mut self, byte: u8) {
         if self.start == 0 {
             self.grow(1);
@@ -53,11 +54,16 @@ impl Back {
         }
     }
 
+    #[inline]
     pub(in crate::ext_authz) fn varint(&mut self, value: u64) {
-        let low = |value: u64| u8::try_from(value & 0x7f).unwrap_or_default();
-        if value < 0x80 {
-            return self.byte(low(value));
+        match u8::try_from(value) {
+            Ok(byte) if byte < 0x80 => self.byte(byte),
+            _ => self.long_varint(value),
         }
+    }
+
+    fn long_varint(&mut self, value: u64) {
+        let low = |value: u64| u8::try_from(value & 0x7f).unwrap_or_default();
         // The last of its bytes has no mark, and all before it have one.
         let digits = value.ilog2() / 7;
         self.byte(low(value >> (7 * digits)));

@@ -5,7 +5,7 @@
 //! What Envoy sends only seldom is left to them: headers that are repeated, and metadata.
 
 use super::super::request::{DEBUG_HEADER, Found, raw_value};
-use super::reader::{Reader, Unsure, Value, text};
+use super::reader::{Reader, Unsure, Value, is_text, text};
 use crate::domain::{B3, Request, TraceContext};
 
 /// The request that `message` asks about. `justification` names the header in which a caller
@@ -117,7 +117,7 @@ impl<'a> Check<'a, '_> {
                 3 => {
                     self.map = true;
                     let (key, value) = entry(value.message()?)?;
-                    self.header(key, || text(value).map(Found::of_text))?;
+                    self.header(key, value, Found::of_text)?;
                 }
                 4 => self.path = value.text()?,
                 5 => self.host = value.text()?,
@@ -143,23 +143,29 @@ impl<'a> Check<'a, '_> {
 
     fn raw_header(&mut self, mut header: Reader<'a>) -> Result<(), Unsure> {
         let (mut key, mut value, mut raw) = (&[][..], &[][..], &[][..]);
+        if let Some((name, bytes)) = header.pair(3) {
+            is_text(name)?;
+            return self.header(name, &[], |value| raw_value(value, bytes));
+        }
         while let Some(field) = header.next()? {
             match field.number {
                 1 => key = field.value.text_bytes()?,
+                // Should it come again, the one before is a text nevertheless.
                 2 => value = field.value.text_bytes()?,
                 3 => raw = field.value.bytes()?,
                 _ => {}
             }
         }
-        self.header(key, || text(value).map(|value| raw_value(value, raw)))
+        self.header(key, value, |value| raw_value(value, raw))
     }
 
-    /// Keeps a header that is read.
+    /// Keeps a header that is read, and checks that the value of any other is a text.
     #[inline]
     fn header(
         &mut self,
         name: &[u8],
-        value: impl FnOnce() -> Result<Found<'a>, Unsure>,
+        value: &'a [u8],
+        found: impl FnOnce(&'a str) -> Found<'a>,
     ) -> Result<(), Unsure> {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         let slot = match name.len() {
@@ -179,10 +185,10 @@ impl<'a> Check<'a, '_> {
             length if length == self.justification.len() && is(self.justification) => {
                 &mut self.reason
             }
-            _ => return Ok(()),
+            _ => return is_text(value),
         };
         // What a repeated header means depends on the header, and on the form.
-        if slot.replace(value()?).is_some() { Err(Unsure) } else { Ok(()) }
+        if slot.replace(found(text(value)?)).is_some() { Err(Unsure) } else { Ok(()) }
     }
 
     fn request(self) -> Result<Option<Request<'a>>, Unsure> {
@@ -257,7 +263,7 @@ fn peer<'a>(mut peer: Reader<'a>, principal: &mut &'a str) -> Result<(), Unsure>
         match field.number {
             1 => address(value.message()?)?,
             2 | 5 => drop(value.text_bytes()?),
-            3 => drop(entry(value.message()?)?),
+            3 => is_text(entry(value.message()?)?.1)?,
             4 => *principal = value.text()?,
             _ => {}
         }
@@ -280,9 +286,14 @@ fn address(address: Reader<'_>) -> Result<(), Unsure> {
     })
 }
 
-/// An entry of a map from text to text, as the bytes of both.
+/// An entry of a map from text to text, as the bytes of both. Whether the value is a text is
+/// left to whoever reads it.
+#[inline]
 fn entry<'a>(mut entry: Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Unsure> {
     let (mut key, mut value) = (&[][..], &[][..]);
+    if let Some((key, value)) = entry.pair(2) {
+        return is_text(key).map(|()| (key, value));
+    }
     while let Some(field) = entry.next()? {
         match field.number {
             1 => key = field.value.text_bytes()?,

@@ -1,5 +1,8 @@
 //! The fields of a protobuf message, one after another.
 
+/// The wire type of what has a length.
+const BYTES: u8 = 2;
+
 /// What is left of a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
@@ -55,6 +58,24 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value }))
     }
 
+    /// A message of a text in its first field and of bytes in one other, where it is written as
+    /// nearly all are: both there, once and in this order. Nothing says that it is written
+    /// otherwise, or that it is none.
+    #[inline]
+    pub(super) fn pair(&self, second: u8) -> Option<(&'a [u8], &'a [u8])> {
+        const FIRST: u8 = 1 << 3 | BYTES;
+        let (&[first, length], rest) = self.rest.split_first_chunk()?;
+        if first != FIRST || length >= 0x80 {
+            return None;
+        }
+        let (text, rest) = rest.split_at_checked(usize::from(length))?;
+        let (&other, rest) = rest.split_first()?;
+        let mut rest = Self { rest };
+        let length = rest.varint().ok()?;
+        let whole = usize::try_from(length).is_ok_and(|length| length == rest.rest.len());
+        (other == second << 3 | BYTES && whole).then_some((text, rest.rest))
+    }
+
     fn skip(&mut self, length: usize) -> Result<Value<'a>, Unsure> {
         self.rest = self.rest.get(length..).ok_or(Unsure)?;
         Ok(Value::Fixed)
@@ -107,12 +128,11 @@ impl<'a> Value<'a> {
         text(self.bytes()?)
     }
 
-    /// Bytes that are a text, for what may not have to be read as one.
+    /// Bytes that are a text, for what doesn't have to be read as one.
     #[inline]
     pub(super) fn text_bytes(self) -> Result<&'a [u8], Unsure> {
         let bytes = self.bytes()?;
-        // Nearly all are ASCII, which is told many bytes at a time.
-        if bytes.is_ascii() { Ok(bytes) } else { text(bytes).map(str::as_bytes) }
+        is_text(bytes).map(|()| bytes)
     }
 
     pub(super) fn bytes(self) -> Result<&'a [u8], Unsure> {
@@ -132,6 +152,13 @@ impl<'a> Value<'a> {
             Self::Fixed | Self::Bytes(_) => Err(Unsure),
         }
     }
+}
+
+/// Whether it is a text, for what doesn't have to be read as one.
+#[inline]
+pub(super) fn is_text(bytes: &[u8]) -> Result<(), Unsure> {
+    // Nearly all are ASCII, which is told many bytes at a time.
+    if bytes.is_ascii() { Ok(()) } else { text(bytes).map(drop) }
 }
 
 /// A text.
