@@ -1,11 +1,9 @@
 //! The life of one connection.
 
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use rand::{Rng, RngExt};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::sync::watch;
@@ -23,6 +20,7 @@ use tonic::body::Body;
 use tonic::codegen::StdError;
 use tower::util::ServiceExt;
 
+use super::begun::{Answering, Begun};
 use super::http1::{self as plain, HttpService, Nothing};
 use super::preface::Prefaced;
 use super::secured::Secured;
@@ -105,7 +103,7 @@ pub(super) enum Ended {
 /// What every connection is held to.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    http2: http2::Builder<Tasks>,
+    http2: Http2,
     http1: http1::Builder,
     preface_timeout: Duration,
     write_timeout: Duration,
@@ -114,21 +112,53 @@ pub(super) struct Terms {
     stats: Arc<ServeStats>,
 }
 
-impl Terms {
-    pub(super) fn new(settings: &ServeSettings, stats: Arc<ServeStats>) -> Self {
-        let mut http2 = http2::Builder::new(Tasks { stats: Arc::clone(&stats) });
+/// What HTTP/2 is held to, of what is configured.
+#[derive(Clone, Copy, Debug)]
+struct Http2 {
+    max_concurrent_streams: u32,
+    max_header_list_bytes: u32,
+    keepalive_interval: Duration,
+    keepalive_timeout: Duration,
+}
+
+impl Http2 {
+    fn of(settings: &ServeSettings) -> Self {
+        let ServeSettings {
+            max_concurrent_streams,
+            max_header_list_bytes,
+            keepalive_interval,
+            keepalive_timeout,
+            ..
+        } = *settings;
+        Self {
+            max_concurrent_streams,
+            max_header_list_bytes,
+            keepalive_interval,
+            keepalive_timeout,
+        }
+    }
+
+    /// Of a connection whose requests are begun there.
+    fn builder(&self, begun: Begun) -> http2::Builder<Begun> {
+        let mut http2 = http2::Builder::new(begun);
         http2
             .timer(TokioTimer::new())
             .adaptive_window(false)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(settings.max_concurrent_streams)
-            .max_header_list_size(settings.max_header_list_bytes)
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_header_list_size(self.max_header_list_bytes)
             .max_pending_accept_reset_streams(PENDING_RESETS)
-            .keep_alive_interval(settings.keepalive_interval)
-            .keep_alive_timeout(settings.keepalive_timeout);
+            .keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout);
+        http2
+    }
+}
+
+impl Terms {
+    pub(super) fn new(settings: &ServeSettings, stats: Arc<ServeStats>) -> Self {
         Self {
-            http2,
+            http2: Http2::of(settings),
             http1: plain::builder(settings),
             preface_timeout: settings.preface_timeout,
             write_timeout: settings.keepalive_timeout,
@@ -227,8 +257,10 @@ impl Terms {
         });
         let turn = Turn::default();
         let io = BufReader::with_capacity(READ_BUFFER, turn.reads(io));
-        let connection = self.http2.serve_connection(TokioIo::new(io), answer);
-        self.until_it_ends(pin!(turn.polls(connection)), closing).await
+        let begun = Begun::new(Arc::clone(&self.stats));
+        let connection =
+            self.http2.builder(begun.clone()).serve_connection(TokioIo::new(io), answer);
+        self.until_it_ends(pin!(begun.after(turn.polls(connection))), closing).await
     }
 
     /// Runs a connection until it ends by itself, is too old, or is to close.
@@ -281,16 +313,22 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn ask_to_end(self: Pin<&mut Self>);
 }
 
-impl<I, S, B> Connection for http2::Connection<I, S, Tasks>
+impl<I, S, B> Connection for http2::Connection<I, S, Begun>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<Incoming, ResBody = B, Error: Into<StdError>>,
     B: http_body::Body<Error: Into<StdError>> + 'static,
     Self: Future<Output = hyper::Result<()>>,
-    Tasks: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+    Begun: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
     fn ask_to_end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+}
+
+impl<C: Connection> Connection for Answering<C> {
+    fn ask_to_end(self: Pin<&mut Self>) {
+        self.connection().ask_to_end();
     }
 }
 
@@ -336,50 +374,6 @@ fn finished(result: hyper::Result<()>) -> Ended {
 fn jittered(max: Duration, random: &mut impl Rng) -> Duration {
     let factor = random.random_range(0.9..=1.1);
     Duration::try_from_secs_f64(max.as_secs_f64() * factor).unwrap_or(max)
-}
-
-/// Runs the requests of a connection. A panic that the service let through ends
-/// that request only.
-#[derive(Clone, Debug)]
-struct Tasks {
-    stats: Arc<ServeStats>,
-}
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, request: F) {
-        // Answered where it is read, each answer would be written by itself: HTTP/2 writes what
-        // it has before it reads the next request.
-        tokio::spawn(Guarded { request, stats: Arc::clone(&self.stats) });
-    }
-}
-
-pin_project! {
-    /// A request whose panic ends nothing but itself.
-    struct Guarded<F> {
-        #[pin]
-        request: F,
-        stats: Arc<ServeStats>,
-    }
-}
-
-impl<F: Future> Future for Guarded<F> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        // What the future touched is dropped with it; nothing is looked at again.
-        match catch_unwind(AssertUnwindSafe(|| this.request.poll(context))) {
-            Ok(poll) => poll.map(drop),
-            Err(_) => {
-                this.stats.panicked();
-                tracing::error!("a request panicked outside the service's own guard");
-                Poll::Ready(())
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! - it never outlives the drain.
 
 mod accept;
+mod begun;
 mod connection;
 mod http1;
 mod listener;
