@@ -8,8 +8,8 @@ use super::{Document, Entry, Node, NodeKind, Position, Scalar, YamlError, scalar
 
 /// Lists and mappings in each other.
 const MAX_DEPTH: usize = 64;
-/// Nodes in all documents, aliases expanded.
-const MAX_NODES: usize = 1_000_000;
+/// Nodes in all documents, aliases expanded: enough for 100,000 routes, which are 1.3 million.
+const MAX_NODES: usize = 2_000_000;
 /// Bytes of texts and keys in all documents, aliases expanded.
 const MAX_BYTES: usize = 64 << 20;
 

@@ -21,7 +21,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// The first mistake in the text. Lists and mappings may be 64 deep, and aliases
-/// may expand to 1,000,000 nodes and 64 MiB of text over all documents.
+/// may expand to 2,000,000 nodes and 64 MiB of text over all documents.
 pub fn parse(text: &str) -> Result<Vec<Document>, YamlError> {
     compose::documents(text)
 }

@@ -84,7 +84,7 @@ fn aliases_expand_within_bounds() {
         text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
     let error = parse(&text).expect_err("a laugh");
-    assert!(error.message.starts_with("more than 1000000 values"), "{error}");
+    assert!(error.message.starts_with("more than 2000000 values"), "{error}");
 
     let mut text = format!("a: &a {}\nb: [", "x".repeat(1 << 20));
     text.push_str(&["*a"; 70].join(", "));
