@@ -53,9 +53,24 @@ pub struct CacheStats {
     pub misses: u64,
 }
 
+/// How many tokens are remembered as over: 16,384, for which a megabyte is enough.
+const ENDED: Bounds = Bounds { max_entries: 1 << 14, max_bytes: 1 << 20 };
+
+/// That a token is over.
+#[derive(Clone, Copy, Debug)]
+struct Ended;
+
+impl Weigh for Ended {
+    fn bytes(&self) -> usize {
+        const { ENDED.max_bytes / ENDED.max_entries }
+    }
+}
+
 pub(super) struct TokenCache {
     secret: LessSafeKey,
     entries: Bounded<TokenHash, Entry>,
+    /// Tokens that were found to be over.
+    ended: Bounded<TokenHash, Ended>,
     /// What the entries have in common.
     shelf: Shelf,
     hits: AtomicU64,
@@ -78,6 +93,7 @@ impl TokenCache {
         Ok(Self {
             secret: LessSafeKey::new(secret),
             entries: Bounded::new(own).reserved(),
+            ended: Bounded::new(ENDED),
             shelf: Shelf::new(shared),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -122,6 +138,18 @@ impl TokenCache {
 
     pub(super) fn remove(&self, hash: &TokenHash) {
         self.entries.remove(hash);
+    }
+
+    /// The token is over, and stays so: it isn't valid again when the clock is set back. Nothing
+    /// is proven of it, and whoever sends many makes others forgotten.
+    pub(super) fn end(&self, hash: &TokenHash) {
+        self.entries.remove(hash);
+        self.ended.insert(*hash, Ended);
+    }
+
+    /// Whether the token was found to be over.
+    pub(super) fn has_ended(&self, hash: &TokenHash) -> bool {
+        self.ended.find(hash).is_some()
     }
 
     pub(super) fn stats(&self) -> CacheStats {

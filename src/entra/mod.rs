@@ -395,7 +395,11 @@ impl Shared {
 
     fn learn(&self, hash: TokenHash, token: &str, now: Now) -> Result<Proven, Rejected> {
         self.turns.count();
-        let entry = self.verify(token, now)?;
+        let entry = self.verify(token, now).inspect_err(|rejected| {
+            if rejected.denial.reason == Reason::TokenExpired {
+                self.cache.end(&hash);
+            }
+        })?;
         let identity = Arc::clone(&entry.identity);
         self.cache.insert(hash, entry);
         Ok(Proven { identity, remembered: false })
@@ -410,12 +414,18 @@ impl Shared {
         now: Now,
         found: Option<Entry>,
     ) -> Option<Result<Arc<Identity>, Denial>> {
-        let entry = found?;
+        let Some(entry) = found else {
+            let ended = || Denial::with_detail(Reason::TokenExpired, "it was over before");
+            return self.cache.has_ended(hash).then(|| Err(ended()));
+        };
         let Some(stands) = self.stands(&entry, now) else {
             // Judged anew, which says why.
             self.cache.remove(hash);
             return None;
         };
+        if stands.as_ref().is_err_and(|denial| denial.reason == Reason::TokenExpired) {
+            self.cache.end(hash);
+        }
         Some(stands.map(|()| entry.identity))
     }
 

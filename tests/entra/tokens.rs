@@ -337,6 +337,8 @@ fn what_is_cached_is_asked_again() {
     assert_eq!(authenticator.cache_stats().hits, 1);
     // Its time runs out while it is cached.
     assert_eq!(ask(&authenticator, &token, NOW + 3660).map(|_| ()), Err(Reason::TokenExpired));
+    let token = format!("Bearer {}", good().claim("uti", json!("another")).sign());
+    ask(&authenticator, &token, NOW).unwrap();
     // Its key goes, and comes back as another one of the same id.
     let publish = |key: usize| {
         let keys = json!({ "keys": [SigningKey::test(key).named("k").jwk(None)] });
@@ -362,6 +364,32 @@ fn what_is_cached_is_asked_again() {
     let credentials = Credentials::One(Cow::Borrowed(token.as_str()));
     let got = authenticator.authenticate_offline(&credentials, late);
     assert_eq!(got.map(|_| ()).map_err(|denial| denial.reason), Err(Reason::KeysExpired));
+}
+
+#[test]
+fn what_ended_is_over_when_the_clock_is_set_back() {
+    for entries in [0, 100] {
+        let authenticator = authenticator(entries);
+        let reason = |token: &str, now| ask(&authenticator, token, now).map(drop);
+        let bearer = |id: &str| format!("Bearer {}", good().claim("uti", json!(id)).sign());
+        let (known, unknown, other) = (bearer("known"), bearer("unknown"), bearer("other"));
+        assert_eq!(reason(&known, NOW), Ok(()));
+        for token in [&known, &unknown] {
+            assert_eq!(reason(token, NOW + 3660), Err(Reason::TokenExpired));
+            for now in [NOW + 3659, NOW, NOW + 3660, NOW + 10] {
+                assert_eq!(reason(token, now), Err(Reason::TokenExpired), "{entries}");
+            }
+        }
+        // Nobody saw this one end.
+        assert_eq!(reason(&other, NOW), Ok(()));
+        // Who changes the rules doesn't make anybody forget.
+        let mut changed = settings(entries);
+        changed.clock_skew = Duration::from_secs(30);
+        let following = authenticator.following(changed).unwrap();
+        for token in [&known, &unknown] {
+            assert_eq!(ask(&following, token, NOW).map(drop), Err(Reason::TokenExpired));
+        }
+    }
 }
 
 #[test]
