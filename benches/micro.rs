@@ -15,17 +15,20 @@ mod support;
 use std::hint::black_box;
 
 use aws_lc_rs::{digest, rsa, signature};
-use criterion::{Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use devtenant::tenant::Tenant;
 use futures_util::FutureExt as _;
 use message::{message, token};
 use prost::Message as _;
+use stagedoor::authorizer::{Decide as _, Offline};
 use stagedoor::clock::Now;
 use stagedoor::config::Config;
-use stagedoor::domain::{Credentials, RequestLine};
+use stagedoor::domain::{Credentials, Request, RequestLine};
 use stagedoor::entra::Authenticator;
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::CheckRequest;
-use stagedoor::ext_authz::read;
+use stagedoor::ext_authz::{Answer, Reply, read};
+use support::deciding::Deciding;
 use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stagedoor, write_config};
 
 const HOST: &str = "payments.example.com";
@@ -91,7 +94,32 @@ fn steps(criterion: &mut Criterion, tenant: &Tenant) {
     group.bench_function("token that is known", |bench| {
         bench.iter(|| authenticator.prove(black_box(&credentials), now).now_or_never().unwrap());
     });
+    decisions(&mut group, tenant, &request, now);
     group.finish();
+}
+
+/// Who it is being known: the decision with its answer remembered and made anew, and the
+/// reply's bytes.
+fn decisions(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    tenant: &Tenant,
+    request: &Request<'_>,
+    now: Now,
+) {
+    for (name, cache) in [("decide, warm", ""), ("decide, cold", ", cache: { max_entries: 0 }")] {
+        let options = Options { policy_settings: cache.to_owned(), ..Options::default() };
+        let Deciding { authorizer, answer, .. } = Deciding::new(tenant, now, &options, "");
+        let decider = Offline(authorizer);
+        let decide = || decider.decide(black_box(request), now).now_or_never().unwrap();
+        assert!(decide().is_allow());
+        group.bench_function(name, |bench| bench.iter(decide));
+        if cache.is_empty() {
+            let (decision, answer) = (decide(), Answer::new(answer, None));
+            group.bench_function("encode", |bench| {
+                bench.iter(|| Reply::of(black_box(&decision), &answer, Some(request)));
+            });
+        }
+    }
 }
 
 /// From the bytes of the message to the bytes of the answer, record and metric included.

@@ -2,15 +2,13 @@
 //! systemd is told.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, reason, write_config};
-use devtenant::tenant::{Tenant, TenantOptions};
+use crate::support::process::Process;
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, POLICY, Stack, reason};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Clients, the requests that each makes at least, and the reloads meanwhile.
@@ -131,48 +129,29 @@ async fn every_answer_is_lawful_while_reloads_go_on() {
 
 /// `stagedoor serve` with a systemd of the test's own.
 struct Service {
-    child: tokio::process::Child,
-    folder: tempfile::TempDir,
-    _tenant: Tenant,
+    process: Process,
     systemd: UnixDatagram,
-    log: Arc<std::sync::Mutex<String>>,
 }
 
 impl Service {
     async fn start(watchdog: Option<Duration>) -> Self {
-        let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let options = Options {
             more: "reload: { watch: false }\nlimits: { pre_stop: 0s }\n".to_owned(),
             ..Options::default()
         };
-        let config = write_config(&folder, &tenant, &options).unwrap();
-        let socket = folder.path().join("notify");
-        let systemd = UnixDatagram::bind(&socket).unwrap();
-        systemd.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"));
-        command.args(["serve", "--config"]).arg(&config).env("NOTIFY_SOCKET", &socket);
-        if let Some(watchdog) = watchdog {
-            command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
-        }
-        let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let log = Arc::new(std::sync::Mutex::new(String::new()));
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
+        let mut systemd = None;
+        let process = Process::begin(&options, |command, folder| {
+            let socket = folder.join("notify");
+            let bound = UnixDatagram::bind(&socket).unwrap();
+            bound.set_read_timeout(Some(DEADLINE)).unwrap();
+            systemd = Some(bound);
+            command.env("NOTIFY_SOCKET", &socket);
+            if let Some(watchdog) = watchdog {
+                command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
             }
         });
-        Self { child, folder, _tenant: tenant, systemd, log }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        let status = std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap();
-        assert!(status.success());
+        let process = process.await;
+        Self { process, systemd: systemd.unwrap() }
     }
 
     /// What systemd is told next, but for signs of life and for what people read.
@@ -191,15 +170,8 @@ impl Service {
         String::from_utf8(buffer[..length].to_vec()).unwrap().trim_end().to_owned()
     }
 
-    fn edit(&self, from: &str, to: &str) {
-        let file = self.folder.path().join("stagedoor.yaml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from), "{text}");
-        std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
-    }
-
     fn events(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl")).unwrap();
+        let text = std::fs::read_to_string(self.process.folder.path().join("audit.jsonl")).unwrap();
         let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         records
             .filter(|record| record["event"].as_str().is_some_and(|e| e.starts_with("config")))
@@ -219,29 +191,22 @@ async fn systemd_is_told_how_it_goes() {
         let time = lines.next().unwrap().strip_prefix("MONOTONIC_USEC=").unwrap();
         time.parse::<u64>().unwrap()
     };
-    service.edit("[\"/whoami$\"]", "[\"/who$\"]");
-    service.signal("HUP");
+    service.process.edit(|text| text.replace("[\"/whoami$\"]", "[\"/who$\"]"));
+    service.process.signal("HUP");
     let first = reloading(service.told());
     assert_eq!(service.told(), "READY=1");
     // One that is refused is over as well.
-    service.edit("routes:", "roots:");
-    service.signal("HUP");
+    service.process.edit(|text| text.replacen("routes:", "roots:", 1));
+    service.process.signal("HUP");
     assert!(reloading(service.told()) > first);
     assert_eq!(service.told(), "READY=1");
-    let begun = tokio::time::Instant::now();
-    loop {
-        let log = service.log.lock().unwrap().clone();
-        let refusal = log.lines().find(|line| line.contains("ERROR")).unwrap_or_default();
-        if refusal.contains("is not taken over") && refusal.contains("unknown key `roots`") {
-            break;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{log}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let refusal = |line: &str| line.contains("ERROR") && line.contains("is not taken over");
+    let refusal = service.process.said("that it is refused", refusal).await;
+    assert!(refusal.contains("unknown key `roots`"), "{refusal}");
 
-    service.signal("TERM");
+    service.process.signal("TERM");
     assert_eq!(service.told(), "STOPPING=1");
-    assert!(service.child.wait().await.unwrap().success());
+    assert!(service.process.child.wait().await.unwrap().success());
     let events: Vec<_> =
         service.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     assert_eq!(events, ["config_applied", "config_refused"]);
@@ -260,12 +225,47 @@ async fn the_watchdog_is_fed() {
         }
     }
     // A process that doesn't run feeds nobody.
-    service.signal("STOP");
+    service.process.signal("STOP");
     service.systemd.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut buffer = [0; 4096];
     // What was sent before it stopped.
     while service.systemd.recv(&mut buffer).is_ok() {}
-    service.signal("CONT");
+    service.process.signal("CONT");
     service.systemd.set_read_timeout(Some(DEADLINE)).unwrap();
     while service.anything() != "WATCHDOG=1" {}
+}
+
+/// Whether it was meant that most of the routes or policies are gone, only who changed the files
+/// can tell: it is in force, and said aloud.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_is_said() {
+    let more = (0..3).map(|number| {
+        format!("@id(\"more-{number}\") permit (principal, action, resource) when {{ false }};\n")
+    });
+    let options = Options {
+        more: "reload: { watch: false }\n".to_owned(),
+        policy: more.collect(),
+        ..Options::default()
+    };
+    let process = Process::start(options).await;
+    let lost = |what: &'static str| {
+        move |line: &str| line.contains("WARN") && line.contains(what) && line.contains("are gone")
+    };
+    std::fs::write(process.folder.path().join("policy.cedar"), POLICY).unwrap();
+    process.signal("HUP");
+    let said = process.said("that policies are gone", lost("half of the policies")).await;
+    assert!(said.contains("before=5 after=2"), "{said}");
+
+    // Two of five are left.
+    process.edit(|text| {
+        let is_kept = |line: &&str| {
+            !line.starts_with("  - { name:")
+                || line.contains("payments,")
+                || line.contains("whoami,")
+        };
+        text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
+    });
+    process.signal("HUP");
+    let said = process.said("that routes are gone", lost("half of the routes")).await;
+    assert!(said.contains("before=5 after=2"), "{said}");
 }

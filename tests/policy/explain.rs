@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::support::stack::{AUDIENCE, CHILD, GRANDCHILD, OTHERS, OWNERS, Options, write_config};
+use crate::support::deciding::Deciding;
+use crate::support::stack::{AUDIENCE, CHILD, GRANDCHILD, OTHERS, OWNERS, Options};
 use devtenant::keys::SigningKey;
 use devtenant::tenant::{Tenant, TenantOptions};
 use devtenant::token::TokenBuilder;
@@ -12,13 +13,9 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use stagedoor::authorizer::explain::{Explainer, Explanation};
-use stagedoor::authorizer::{Authorizer, Decide as _, Offline, OverageSource, Routes};
-use stagedoor::catalog::{Catalog, load_folder};
+use stagedoor::authorizer::{Authorizer, Decide as _, Offline};
 use stagedoor::clock::Now;
-use stagedoor::config::Config;
 use stagedoor::domain::{Credentials, Request, TenantId};
-use stagedoor::entra::Authenticator;
-use stagedoor::policy::Policies;
 
 /// Beside the stack's own: one of each kind that policies can be.
 const POLICIES: &str = r#"
@@ -75,28 +72,12 @@ struct World {
 impl World {
     async fn start() -> Self {
         let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let catalog = Some("catalog: { folder: catalog, membership: either }\n".to_owned());
         let options = Options { policy: POLICIES.to_owned(), catalog, ..Options::default() };
-        let file = write_config(&folder, &tenant, &options).unwrap();
-        std::fs::write(folder.path().join("catalog/more.yaml"), ENTITIES).unwrap();
-        let config = Config::load(&file).unwrap();
         let issued = tenant.token().claims()["iat"].as_i64().unwrap();
         let now = Now::at(issued + 60);
-        let authenticator = Authenticator::new(config.entra).unwrap();
-        let keys = json!({ "keys": [tenant.signing_key().jwk(None)] }).to_string();
-        authenticator.load_keys(keys.as_bytes(), now).unwrap();
-        let catalog = Catalog::new(config.catalog);
-        catalog.publish(load_folder(&folder.path().join("catalog"), false).unwrap(), now);
-        let authorizer = Authorizer {
-            authenticator,
-            catalog,
-            routes: Routes::new(config.route_table, config.delegations),
-            policy: Policies::load(config.policy).unwrap(),
-            membership: config.membership,
-            overage: OverageSource::Nowhere,
-        };
-        let explainer = Explainer::new(authorizer.clone(), config.routes, Vec::new());
+        let Deciding { authorizer, routes, .. } = Deciding::new(&tenant, now, &options, ENTITIES);
+        let explainer = Explainer::new(authorizer.clone(), routes, Vec::new());
         Self { tenant, authorizer, explainer, now }
     }
 

@@ -4,24 +4,20 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use crate::support::deciding::Deciding;
 use crate::support::reply::legal;
-use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, write_config};
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options};
 use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
-use serde_json::json;
-use stagedoor::authorizer::{Authorizer, Offline, OverageSource, Routes};
-use stagedoor::catalog::{Catalog, load_folder};
+use stagedoor::authorizer::Offline;
 use stagedoor::clock::Now;
-use stagedoor::config::Config;
-use stagedoor::entra::Authenticator;
 use stagedoor::ext_authz::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse, attribute_context::HttpRequest,
     attribute_context::Request,
 };
 use stagedoor::ext_authz::{Answer, CheckService, Decided, Record};
-use stagedoor::policy::Policies;
 
 struct Nowhere;
 
@@ -31,27 +27,11 @@ impl Record for Nowhere {
 
 /// The service that `serve` serves, with keys and catalog at hand.
 fn service(tenant: &Tenant, now: Now, policy: &str, entities: &str) -> CheckService<Offline> {
-    let folder = tempfile::tempdir().unwrap();
     let more = "check: { deadline: 10s }\n".to_owned();
     let options = Options { more, policy: policy.to_owned(), ..Options::default() };
-    let file = write_config(&folder, tenant, &options).unwrap();
-    std::fs::write(folder.path().join("catalog/more.yaml"), entities).unwrap();
-    let config = Config::load(&file).unwrap();
-    let authenticator = Authenticator::new(config.entra).unwrap();
-    let keys = json!({ "keys": [tenant.signing_key().jwk(None)] }).to_string();
-    authenticator.load_keys(keys.as_bytes(), now).unwrap();
-    let catalog = Catalog::new(config.catalog);
-    catalog.publish(load_folder(&folder.path().join("catalog"), false).unwrap(), now);
-    let authorizer = Authorizer {
-        authenticator,
-        catalog,
-        routes: Routes::new(config.route_table, config.delegations),
-        policy: Policies::load(config.policy).unwrap(),
-        membership: config.membership,
-        overage: OverageSource::Nowhere,
-    };
-    let answer = Answer::new(config.answer, None);
-    CheckService::new(Offline(authorizer), answer, config.check, Box::new(Nowhere))
+    let Deciding { authorizer, answer, check, .. } = Deciding::new(tenant, now, &options, entities);
+    let answer = Answer::new(answer, None);
+    CheckService::new(Offline(authorizer), answer, check, Box::new(Nowhere))
 }
 
 /// One request: method, host, path, and headers as the client sent them.

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
 pub(crate) mod abuse;
+pub(crate) mod deciding;
 pub(crate) mod envoy;
+pub(crate) mod process;
 pub(crate) mod reply;
 pub(crate) mod stack;
 pub(crate) mod tls;

@@ -228,7 +228,7 @@ impl Stagedoor {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let (status, body) = self.get("/ready").await?;
-            if status == 200 {
+            if status == 200 && body.contains("\"pending\":[]") {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "not ready: {body}");

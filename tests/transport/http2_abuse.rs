@@ -4,19 +4,18 @@
 #![allow(clippy::print_stderr, reason = "the figures are for whoever runs it by hand")]
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::abuse::{Abuse, Ended, once};
+use crate::support::process::Process;
 use crate::support::reply::legal;
-use crate::support::stack::{Options, write_config};
-use devtenant::tenant::{Tenant, TenantOptions};
+use crate::support::stack::Options;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use stagedoor::ext_authz::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use stagedoor::serve::BoundAddress;
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -34,41 +33,22 @@ const LIMITS: &str = "limits: { max_connections: 40, max_concurrent_streams: 100
 
 struct Server {
     address: SocketAddr,
-    pid: u32,
-    _child: tokio::process::Child,
-    _tenant: Tenant,
-    _folder: tempfile::TempDir,
+    process: Process,
 }
 
 impl Server {
     async fn start() -> Self {
-        let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let options = Options { more: LIMITS.to_owned(), ..Options::default() };
-        let config = write_config(&folder, &tenant, &options).unwrap();
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = log.next_line().await.unwrap().expect("it runs");
-            if let Some((_, text)) = line.split_once("asking is open to Envoy address=") {
-                break text.parse().unwrap();
-            }
-        };
-        // Read on, so that it never waits for its log to be taken.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        let pid = child.id().unwrap();
-        Self { address, pid, _child: child, _tenant: tenant, _folder: folder }
+        let process = Process::start(options).await;
+        let BoundAddress::Tcp(address) = process.address().await else { panic!("not TCP") };
+        Self { address, process }
     }
 
     /// The memory that it has, in bytes.
     fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id().unwrap()))
+                .unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
     }
