@@ -376,6 +376,10 @@ impl Asker {
             shared.judge(*caller, &outcome, [&before, &after]);
             shared.requests.fetch_add(1, Ordering::Relaxed);
             answers.all.fetch_add(1, Ordering::Relaxed);
+            if outcome == "token_expired" && caller.may() == May::Yes {
+                // As a client does, which gets another one then.
+                kept = None;
+            }
             if outcome != "200" {
                 answers.row.store(0, Ordering::SeqCst);
             } else if begun >= *shared.since.lock().unwrap() {

@@ -20,6 +20,7 @@ mod floods;
 mod identity;
 mod lifecycle;
 mod load;
+mod machine;
 mod policies;
 mod process;
 mod run;
@@ -76,6 +77,7 @@ fn all() -> Vec<Fault> {
         storage::faults,
         policies::faults,
         lifecycle::faults,
+        machine::faults,
         sinks::faults,
         everything::faults,
         floods::faults,

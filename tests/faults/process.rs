@@ -20,6 +20,8 @@ pub(crate) struct Launch {
     pub(crate) config: PathBuf,
     /// The certificates that it trusts.
     pub(crate) authority: PathBuf,
+    /// The code that answers for the machine and the file that it goes by, where it can be set.
+    pub(crate) machine: Option<(PathBuf, PathBuf)>,
     /// What the shell does first: limits.
     pub(crate) first: String,
 }
@@ -176,7 +178,11 @@ async fn supervise(shared: Arc<Shared>) {
         let launch = shared.launch.lock().unwrap().clone();
         // A file that may grow no more is an error then, and not the end of the process.
         let line = format!("trap '' XFSZ; {} exec \"$0\" \"$@\"", launch.first);
-        let mut child = Command::new("sh")
+        let mut command = Command::new("sh");
+        if let Some((code, file)) = &launch.machine {
+            command.env("LD_PRELOAD", code).env("STAGEDOOR_TEST_MACHINE", file);
+        }
+        let mut child = command
             .arg("-c")
             .arg(&line)
             .arg(&launch.binary)

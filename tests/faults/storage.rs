@@ -79,7 +79,7 @@ fn give_stores_back(world: &World) -> Result<()> {
 }
 
 /// Something new to be kept.
-fn news(world: &World) {
+pub(crate) fn news(world: &World) {
     let mut entities = world.entities.clone();
     entities.push(devtenant::backstage::component("news", "orders-team"));
     world.backstage.set_entities(entities);

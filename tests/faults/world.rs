@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::callers::{ADA, REVOKED};
+use crate::machine;
 use crate::process::{Launch, Supervised, run};
 use crate::support::envoy::{Envoy, EnvoyConfig, raw_http};
 use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, POLICY, ROUTES};
@@ -87,6 +88,8 @@ pub(crate) struct Setting {
     pub(crate) entra: &'static str,
     /// More settings of `policy`, each after a comma.
     pub(crate) policy: &'static str,
+    /// Whether the clock and the disk of the process can be set.
+    pub(crate) machine: bool,
 }
 
 impl Setting {
@@ -100,6 +103,7 @@ impl Setting {
         graph: "",
         entra: "",
         policy: "",
+        machine: false,
     };
 }
 
@@ -154,10 +158,14 @@ impl World {
         std::fs::write(path("catalog-token"), "catalog-token-0123456789\n")?;
         std::fs::write(path("revocations"), format!("object {REVOKED}\n"))?;
         std::fs::write(path("policy.cedar"), POLICY)?;
+        if setting.machine {
+            machine::make(folder.path())?;
+        }
         let launch = Launch {
             binary: binary(),
             config: path("stagedoor.yaml"),
             authority: path("authority.pem"),
+            machine: setting.machine.then(|| (path(machine::CODE), path(machine::NUMBERS))),
             first: String::new(),
         };
         let world = Self {
