@@ -46,7 +46,12 @@ impl Begun {
             // What a task looks at again wakes that task.
             let mut context = Context::from_waker(Waker::noop());
             if answer.as_mut().poll(&mut context).is_pending() {
-                tokio::spawn(answer);
+                // Who waits for everybody else, as new tokens do, would otherwise be the very
+                // next: a task that was just begun is looked at before any socket is.
+                tokio::spawn(async move {
+                    tokio::task::yield_now().await;
+                    answer.await;
+                });
             }
         }
         // The room is used again.
@@ -133,3 +138,6 @@ impl<F: Future> Future for Guarded<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

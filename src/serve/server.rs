@@ -287,4 +287,4 @@ fn parse_limit(limits: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

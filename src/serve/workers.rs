@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// After so many turns of what is ready it is looked at what else became ready: who has just
-/// sent something, and who waits for everybody else. Tokio's 61 are many where one of those
-/// that are ready floods; a look is a call of the system.
-const TURNS_A_LOOK: u32 = 8;
+/// sent something, and who waits for everybody else. A turn is all that a connection had to
+/// say, up to some eighty decisions, beside which a look, a call of the system, is nothing;
+/// Tokio's 61 would be many.
+const TURNS_A_LOOK: u32 = 2;
 
 /// The threads. They end when this is dropped.
 #[derive(Debug)]

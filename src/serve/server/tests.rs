@@ -62,7 +62,7 @@ impl Handover for DuplexStream {
     }
 }
 
-fn settings() -> ServeSettings {
+pub(in crate::serve) fn settings() -> ServeSettings {
     ServeSettings {
         listeners: Vec::new(),
         http_listeners: Vec::new(),
