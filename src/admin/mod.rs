@@ -30,7 +30,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use access::Access;
-pub use readiness::Readiness;
+pub use readiness::{Readiness, Ready};
 pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
 pub use status::Watched;
@@ -86,11 +86,11 @@ pub fn router(admin: Admin) -> Router {
         .layer(from_fn_with_state(access, access::judge))
 }
 
-/// 200 when requests can be decided, 503 with what is missing otherwise.
+/// 200 when requests are to be sent here, 503 otherwise, with what is missing.
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let pending = admin.readiness.pending(Now::read());
-    let status = if pending.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json_response(status, &json!({ "ready": pending.is_empty(), "pending": pending }))
+    let Ready { is_ready, pending } = admin.readiness.ready(Now::read());
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(status, &json!({ "ready": is_ready, "pending": pending }))
 }
 
 /// The status as JSON, or the page that shows it, where a browser asks.

@@ -8,7 +8,7 @@ use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use super::systemd::Systemd;
-use crate::admin::Readiness;
+use crate::admin::{Readiness, Ready};
 use crate::authorizer::Authorizer;
 use crate::clock::Now;
 use crate::ext_authz::CheckService;
@@ -40,7 +40,7 @@ impl Health {
     pub(super) async fn run(self, readiness: Readiness, systemd: Systemd, shutdown: Shutdown) {
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut last: Option<Vec<String>> = None;
+        let mut last: Option<Ready> = None;
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
@@ -51,21 +51,32 @@ impl Health {
                     return;
                 }
             }
-            let pending = readiness.pending(Now::read());
-            if last.as_ref() == Some(&pending) {
+            let ready = readiness.ready(Now::read());
+            if last.as_ref() == Some(&ready) {
                 continue;
             }
-            if pending.is_empty() {
-                tracing::info!("ready");
-                systemd.status("ready");
-                self.set(ServingStatus::Serving).await;
-            } else {
-                let pending = pending.join("; ");
-                tracing::info!(pending, "not ready");
-                systemd.status(format!("not ready: {pending}"));
-                self.set(ServingStatus::NotServing).await;
+            let pending = ready.pending.join("; ");
+            match (ready.is_ready, pending.is_empty()) {
+                (true, true) => {
+                    tracing::info!("ready");
+                    systemd.status("ready");
+                }
+                (true, false) => {
+                    tracing::warn!(pending, "ready, but not for everybody");
+                    systemd.status(format!("ready, but not for everybody: {pending}"));
+                }
+                (false, _) => {
+                    tracing::info!(pending, "not ready");
+                    systemd.status(format!("not ready: {pending}"));
+                }
             }
-            last = Some(pending);
+            self.set(if ready.is_ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            })
+            .await;
+            last = Some(ready);
         }
     }
 

@@ -135,7 +135,11 @@ function troubles(texts) {
 
 function show(status) {
   say('version', status.version);
-  badge(status.ready ? 'good' : 'bad', status.ready ? 'ready' : 'not ready');
+  const partly = status.ready && status.pending.length > 0;
+  badge(
+    status.ready && !partly ? 'good' : partly ? 'near' : 'bad',
+    partly ? 'ready, but not for everybody' : status.ready ? 'ready' : 'not ready',
+  );
   troubles(status.pending);
   say('up', `Up for ${span(status.uptime_seconds)}, since ${new Date(status.started).toLocaleString()}.`);
   sample(status.decisions);

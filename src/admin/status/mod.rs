@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::{ConfigStatus, Readiness, Reloads};
+use super::{ConfigStatus, Readiness, Ready, Reloads};
 use crate::audit::AuditSender;
 use crate::authorizer::Current;
 use crate::catalog::{Catalog, FindingKind, Held, SourceSettings};
@@ -48,7 +48,7 @@ impl Watched {
     /// What an operator wants to know.
     #[must_use]
     pub fn status(&self, readiness: &Readiness, now: Now) -> Status {
-        let pending = readiness.pending(now);
+        let Ready { is_ready, pending } = readiness.ready(now);
         let (started, begun) = self.started;
         let current = self.current.load();
         let authorizer = current.authorizer();
@@ -57,7 +57,7 @@ impl Watched {
             version: env!("CARGO_PKG_VERSION"),
             started: rfc3339(started),
             uptime_seconds: now.instant.saturating_duration_since(begun).as_secs(),
-            ready: pending.is_empty(),
+            ready: is_ready,
             pending,
             configuration: configuration(&self.reloads.status()),
             decisions: self.decisions(),
