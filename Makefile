@@ -79,9 +79,9 @@ bench-backstage: ## Time crawls of a real Backstage with 20,000 entities (some m
 PROFILE ?= release
 
 .PHONY: bench
-bench: envoy ## Measure (PARTS=steps,raw,envoy,forged,growth,memory,start; PASSES=5; QUICK=1: a smoke test; DOCS=1: into docs/)
+bench: envoy ## Measure (PARTS=steps,raw,envoy,forged,swaps,growth,memory,start; PASSES=5; QUICK=1: a smoke test; DOCS=1: into docs/)
 	$(CARGO) build --locked --profile $(PROFILE) --package stagedoor --bin stagedoor
-	@mkdir -p target/bench && cp target/release/stagedoor target/bench/
+	@mkdir -p target/bench && cp "$${CARGO_TARGET_DIR:-target}/release/stagedoor" target/bench/
 	$(CARGO) run --locked --profile $(PROFILE) --package stagedoor-bench -- run \
 		--binaries target/bench --envoy "$$(scripts/envoy)" --profile $(PROFILE) \
 		$(if $(PARTS),--parts $(PARTS)) $(if $(PASSES),--passes $(PASSES)) \

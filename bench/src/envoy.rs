@@ -172,6 +172,14 @@ fn config(port: u16, admin: u16, tenant: &Tenant, asked: &Asked) -> Value {
         json!({
             "stat_prefix": "front",
             "codec_type": "HTTP1",
+            // As in `envoy/tcp.yaml`, for everybody.
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "REJECT_REQUEST",
+            "common_http_protocol_options": {
+                "headers_with_underscores_action": "REJECT_REQUEST",
+            },
+            "use_remote_address": true,
             "http_filters": filters,
             "route_config": { "virtual_hosts": hosts },
         }),
@@ -193,18 +201,26 @@ fn config(port: u16, admin: u16, tenant: &Tenant, asked: &Asked) -> Value {
     })
 }
 
+/// As in `envoy/tcp.yaml`, but for the timeout: this machine may stand still for longer.
 fn ext_authz(sends: Sends) -> Value {
     let mut filter = json!({
         "transport_api_version": "V3",
         "grpc_service": { "envoy_grpc": { "cluster_name": "ext_authz" }, "timeout": "10s" },
+        "failure_mode_allow": false,
+        "status_on_error": { "code": "ServiceUnavailable" },
+        "validate_mutations": true,
+        "include_peer_certificate": true,
     });
     if sends == Sends::Used
         && let Some(filter) = filter.as_object_mut()
     {
         let exact = |name: &str| json!({ "exact": name });
         let read = ["accept", "accept-language", "authorization", "content-type"];
-        let traced = ["traceparent", "tracestate", "x-request-id"];
-        let headers: Vec<Value> = read.iter().chain(&traced).map(|name| exact(name)).collect();
+        let traced = ["b3", "traceparent", "tracestate", "x-request-id"];
+        let b3 = ["x-b3-flags", "x-b3-sampled", "x-b3-spanid", "x-b3-traceid"];
+        let own = ["x-stagedoor-debug", "x-stagedoor-justification"];
+        let all = read.iter().chain(&traced).chain(&b3).chain(&own);
+        let headers: Vec<Value> = all.map(|name| exact(name)).collect();
         filter.insert("encode_raw_headers".to_owned(), true.into());
         filter.insert("allowed_headers".to_owned(), json!({ "patterns": headers }));
     }
@@ -241,6 +257,9 @@ fn cluster(target: &Target) -> Value {
     json!({
         "name": "ext_authz",
         "type": "STATIC",
+        "circuit_breakers": {
+            "thresholds": [{ "max_requests": 4096, "max_pending_requests": 4096 }],
+        },
         "typed_extension_protocol_options": {
             options: any(options, json!({
                 "explicit_http_config": { "http2_protocol_options": {} },

@@ -12,17 +12,21 @@ mod report;
 mod world;
 mod yes;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
+use report::Table;
+use serde_json::Value;
 
 /// As in Stagedoor, so that the two differ in what they do only.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
-struct Command {
+struct Arguments {
     #[command(subcommand)]
     what: What,
 }
@@ -68,32 +72,66 @@ enum What {
 }
 
 fn main() -> Result<()> {
-    match Command::parse().what {
+    match Arguments::parse().what {
         What::Yes { address, workers, answer } => yes::serve(&address, workers, answer.as_deref()),
         What::Run { parts, binaries, envoy, profile, passes, quick, only, docs } => {
             let passes = if quick { 1 } else { passes };
             let plan = parts::Plan { binaries, envoy, passes, quick, profile, only };
-            let tables = plan.run(&parts)?;
-            let machine = machine()?;
-            println!("{machine}\n");
-            for table in &tables {
-                println!("{}", table.markdown());
+            let measured = measured(&plan)?;
+            println!("{measured}\n");
+            let mut results = serde_json::Map::new();
+            let mut failed = Vec::new();
+            for part in &parts {
+                // What was measured is kept, whatever becomes of the rest.
+                match plan.run(part) {
+                    Ok(tables) => keep(&tables, &measured, &mut results, docs)?,
+                    Err(error) => {
+                        eprintln!("{part}: {error:#}");
+                        failed.push(part.as_str());
+                    }
+                }
             }
-            let root = world::root();
-            let file = root.join("target/bench/results.json");
-            std::fs::create_dir_all(file.parent().context("a folder")?)?;
-            let results: serde_json::Map<_, _> =
-                tables.iter().map(|table| (table.name.to_owned(), table.json())).collect();
-            std::fs::write(&file, serde_json::to_string_pretty(&results)?)?;
-            if docs {
-                report::write_docs(root, &tables, &machine)?;
-            }
+            ensure!(failed.is_empty(), "could not be measured: {}", failed.join(", "));
             Ok(())
         }
     }
 }
 
-/// What it was measured on.
+/// Prints what a part found, and writes it where it is looked for.
+fn keep(
+    tables: &[Table],
+    measured: &str,
+    results: &mut serde_json::Map<String, Value>,
+    docs: bool,
+) -> Result<()> {
+    for table in tables {
+        println!("{}", table.markdown());
+        results.insert(table.name.to_owned(), table.json());
+    }
+    let root = world::root();
+    let file = root.join("target/bench/results.json");
+    std::fs::create_dir_all(file.parent().context("a folder")?)?;
+    std::fs::write(&file, serde_json::to_string_pretty(results)?)?;
+    if docs { report::write_docs(root, tables, measured) } else { Ok(()) }
+}
+
+/// On what, of what and how often it was measured.
+fn measured(plan: &parts::Plan) -> Result<String> {
+    let run = |program: &OsStr, arguments: &[&str]| -> Result<String> {
+        let output = Command::new(program).args(arguments).current_dir(world::root()).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let commit = run("git".as_ref(), &["describe", "--always", "--dirty"])?;
+    let envoy = run(plan.envoy.as_ref(), &["--version"])?;
+    let envoy = envoy.split('/').nth(1).unwrap_or("unknown");
+    Ok(format!(
+        "{}; commit {commit}, profile {}, {} passes, Envoy {envoy}",
+        machine()?,
+        plan.profile,
+        plan.passes
+    ))
+}
+
 fn machine() -> Result<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo")?;
     let model = info.lines().find_map(|line| line.strip_prefix("model name"));

@@ -7,6 +7,7 @@ mod memory;
 mod pressure;
 mod start;
 mod steps;
+mod swaps;
 mod through_envoy;
 
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ use crate::report::Table;
 use crate::world::World;
 
 /// The parts, in the order in which they run.
-pub(crate) const NAMES: [&str; 7] =
-    ["steps", "raw", "envoy", "forged", "growth", "memory", "start"];
+pub(crate) const NAMES: [&str; 8] =
+    ["steps", "raw", "envoy", "forged", "swaps", "growth", "memory", "start"];
 
 /// How to measure.
 #[derive(Clone, Debug)]
@@ -38,28 +39,24 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Measures these parts.
-    pub(crate) fn run(&self, parts: &[String]) -> Result<Vec<Table>> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let mut tables = Vec::new();
-        for part in parts {
-            eprintln!("{part} …");
-            if part == "steps" {
-                tables.extend(steps::measure(self)?);
-                continue;
-            }
-            let world = runtime.block_on(World::start(self.binaries.clone()))?;
-            tables.extend(match part.as_str() {
-                "raw" => cost::measure(self, &runtime, &world)?,
-                "envoy" => through_envoy::measure(self, &runtime, &world)?,
-                "forged" => pressure::measure(self, &runtime, &world)?,
-                "growth" => growth::measure(self, &runtime, &world)?,
-                "memory" => memory::measure(self, &runtime, &world)?,
-                "start" => start::measure(self, &runtime, &world)?,
-                other => bail!("there is no part `{other}`: expected {}", NAMES.join(", ")),
-            });
+    /// Measures a part.
+    pub(crate) fn run(&self, part: &str) -> Result<Vec<Table>> {
+        eprintln!("{part} …");
+        if part == "steps" {
+            return steps::measure(self);
         }
-        Ok(tables)
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let world = runtime.block_on(World::start(self.binaries.clone()))?;
+        match part {
+            "raw" => cost::measure(self, &runtime, &world),
+            "envoy" => through_envoy::measure(self, &runtime, &world),
+            "forged" => pressure::measure(self, &runtime, &world),
+            "swaps" => swaps::measure(self, &runtime, &world),
+            "growth" => growth::measure(self, &runtime, &world),
+            "memory" => memory::measure(self, &runtime, &world),
+            "start" => start::measure(self, &runtime, &world),
+            other => bail!("there is no part `{other}`: expected {}", NAMES.join(", ")),
+        }
     }
 
     /// So many, or fewer for a smoke test.

@@ -54,6 +54,8 @@ pub(crate) struct Setup {
     /// Answers with the decision's id and reason for metadata, and leaves look-alikes of its
     /// headers to an Envoy that refuses them.
     pub(crate) short: bool,
+    /// Whether the catalog is read each second.
+    pub(crate) lively: bool,
     /// The entity of a route to `one.example.com`, where Backstage has the entities.
     pub(crate) entity: String,
 }
@@ -70,6 +72,7 @@ impl Default for Setup {
             store: false,
             max_token_kib: 16,
             short: false,
+            lively: false,
             entity: String::new(),
         }
     }
@@ -125,7 +128,9 @@ impl World {
         let folder = self.folder.path().join(name);
         fs::create_dir_all(folder.join("catalog"))?;
         fs::create_dir_all(folder.join("store"))?;
-        fs::write(folder.join("catalog/catalog-info.yaml"), catalog(setup))?;
+        for (number, text) in catalog(setup).iter().enumerate() {
+            fs::write(folder.join(format!("catalog/part-{number}.yaml")), text)?;
+        }
         fs::write(folder.join("policies.cedar"), policies(setup))?;
         let (grpc, admin) = (free_port()?, free_port()?);
         let socket = folder.join("grpc.sock");
@@ -154,6 +159,11 @@ impl World {
             tenant.issuer_v1(),
             tenant.issuer_v2(),
             match &setup.backstage {
+                None if setup.lively => {
+                    "folder: catalog, refresh_every: 1s, guard: { max_loss_percent: 100, \
+                     max_reassigned_percent: 100 }"
+                        .to_owned()
+                }
                 None => "folder: catalog".to_owned(),
                 Some(url) => format!("backstage: {{ url: \"{url}\", page_size: 1000 }}"),
             } + if setup.store { ", store: store" } else { "" },
@@ -248,28 +258,30 @@ pub(crate) fn group_id(number: usize) -> String {
     format!("aaaaaaaa-0000-0000-0000-{number:012}")
 }
 
-fn catalog(setup: &Setup) -> String {
-    let mut text = String::new();
+/// Entities in a file of the catalog: larger ones are refused.
+const ENTITIES_A_FILE: usize = 5000;
+
+fn catalog(setup: &Setup) -> Vec<String> {
     let groups = setup.services.max(1000);
-    for number in 0..groups {
-        let _ = write!(
-            text,
+    let group = |number: usize| {
+        format!(
             "apiVersion: backstage.io/v1alpha1\nkind: Group\nmetadata:\n  name: team-{number}\n  \
              annotations: {{ graph.microsoft.com/group-id: {} }}\nspec: {{ type: team, children: \
              [] }}\n---\n",
             group_id(number)
-        );
-    }
-    for number in 0..setup.services {
-        let _ = write!(
-            text,
+        )
+    };
+    let component = |number: usize| {
+        format!(
             "apiVersion: backstage.io/v1alpha1\nkind: Component\nmetadata: {{ name: \
              service-{number} }}\nspec: {{ type: service, lifecycle: production, owner: team-{} \
              }}\n---\n",
             number % groups
-        );
-    }
-    text
+        )
+    };
+    let all: Vec<String> =
+        (0..groups).map(group).chain((0..setup.services).map(component)).collect();
+    all.chunks(ENTITIES_A_FILE).map(|part| part.concat()).collect()
 }
 
 fn policies(setup: &Setup) -> String {

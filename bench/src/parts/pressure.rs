@@ -29,7 +29,10 @@ pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<V
     let none = || Message { frame: bytes::Bytes::new(), is_forged: true };
     let mut made = 0;
     for pass in 0..=plan.passes {
-        for (name, share) in [(ALONE, 0_usize), (THIRTY, 6), (MOST, 15)] {
+        // Nobody is always the first, or after the same.
+        let mut turns = [(ALONE, 0_usize), (THIRTY, 6), (MOST, 15)];
+        turns.rotate_left(pass.saturating_sub(1) % 3);
+        for (name, share) in turns {
             let requests = plan.requests(REQUESTS) * 20 / (20 - share);
             let known = f64::from(u32::try_from(20 - share)?);
             let load = Load {

@@ -1,6 +1,8 @@
 //! The steps of a decision by themselves, as criterion measures them in process.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +19,14 @@ const SIGNATURE: &str = "new token/signature alone";
 
 /// Runs `benches/micro.rs`, and reads what criterion wrote down.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    let folder: PathBuf = folder;
+    // What there was before may have other names now.
+    match fs::remove_dir_all(folder.join("criterion")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["bench", "--locked", "--profile", &plan.profile, "--package", "stagedoor"]);
     command.args(["--bench", "micro", "--"]);
@@ -24,8 +34,6 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
         command.args(["--warm-up-time", "0.1", "--measurement-time", "0.2"]);
     }
     ensure!(command.current_dir(root()).status()?.success(), "the steps could not be measured");
-    let folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let mut table = Table::new("steps", "in process", &[("ns", 0), ("÷ SHA-256 of the token", 2)]);
     let mut found = Vec::new();
     for group in fs::read_dir(folder.join("criterion"))? {
