@@ -12,7 +12,7 @@ use stagedoor::catalog::{
 
 /// In the process that is killed: the folder to work in.
 const WRITE_TO: &str = "STAGEDOOR_TEST_WRITE_TO";
-const KILLS: usize = 100;
+const KILLS: usize = 200;
 const MOST_KILLS: usize = 10 * KILLS;
 
 /// An organisation with this many components, large enough for writing it to take a while.
@@ -164,6 +164,24 @@ fn other_formats_are_refused_by_name() {
         let error = decode_snapshot(&bytes).unwrap_err().to_string();
         assert_eq!(error, format!("a snapshot of format {other}, and only format 2 is read"));
     }
+}
+
+/// A bit that is another one, and an end that came too soon, wherever they are.
+#[test]
+fn one_bit_and_each_cut() {
+    let good = encode_snapshot(&organisation(20));
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(11);
+    for _ in 0..1000 {
+        let mut bytes = good.clone();
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] ^= 1 << rng.random_range(0..8_u32);
+        assert!(decode_snapshot(&bytes).is_err(), "byte {at}");
+    }
+    for part in 0..256 {
+        let cut = good.len() * part / 256;
+        assert!(decode_snapshot(&good[..cut]).is_err(), "cut at {cut}");
+    }
+    assert!(decode_snapshot(&good).is_ok());
 }
 
 proptest! {

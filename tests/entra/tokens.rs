@@ -313,19 +313,25 @@ fn keys_that_cannot_be_used() {
 /// Nothing that differs from a good token in one bit is a good token.
 #[test]
 fn every_flipped_bit_is_refused() {
-    let token = good().sign();
     let authenticator = authenticator(10);
-    ask(&authenticator, &format!("Bearer {token}"), NOW).unwrap();
-    for at in 0..token.len() {
-        for bit in 0..8 {
-            let mut bytes = token.clone().into_bytes();
-            bytes[at] ^= 1 << bit;
-            // What is no text doesn't get here.
-            let Ok(flipped) = String::from_utf8(bytes) else { continue };
-            let got = ask(&authenticator, &format!("Bearer {flipped}"), NOW);
-            assert!(got.is_err(), "bit {bit} of byte {at}");
+    let mut flips = 0;
+    // Of a person, of an application, and one that is longer.
+    for token in [good(), good().app_only(&["A"]), good().claim("rh", json!("x".repeat(900)))] {
+        let token = token.sign();
+        ask(&authenticator, &format!("Bearer {token}"), NOW).unwrap();
+        for at in 0..token.len() {
+            for bit in 0..8 {
+                let mut bytes = token.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                // What is no text doesn't get here.
+                let Ok(flipped) = String::from_utf8(bytes) else { continue };
+                let got = ask(&authenticator, &format!("Bearer {flipped}"), NOW);
+                assert!(got.is_err(), "bit {bit} of byte {at}");
+                flips += 1;
+            }
         }
     }
+    assert!(flips > 30_000, "{flips}");
 }
 
 #[test]
