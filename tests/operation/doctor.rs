@@ -38,6 +38,30 @@ async fn doctor(folder: &Path) -> (Option<i32>, Vec<(String, String, String)>) {
     (code, found.collect())
 }
 
+/// No proxy can say over HTTP what a request is about.
+#[tokio::test]
+async fn without_routes_nobody_is_let_in_over_http() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        listen: ", http: [\"127.0.0.1:0\"]".to_owned(),
+        more: "http_authorization: { dialect: nginx }\n".to_owned(),
+        ..Options::default()
+    };
+    let file = write_config(&folder, &tenant, &options).unwrap();
+    let says = async || {
+        let (_, found) = doctor(folder.path()).await;
+        found.iter().any(|(_, code, _)| code == "http_without_routes")
+    };
+    assert!(!says().await);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let is_kept = |line: &&str| *line != "routes:" && !line.starts_with("  - { name:");
+    let without: String =
+        text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, without).unwrap();
+    assert!(says().await);
+}
+
 #[tokio::test]
 async fn what_the_doctor_finds() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();

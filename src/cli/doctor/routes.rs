@@ -41,6 +41,11 @@ pub(super) fn look(config: &Config, snapshot: &Arc<Snapshot>, report: &mut Repor
     }
     let claiming: BTreeSet<&EntityRef> =
         snapshot.claims().map(|(entity, _)| entity.entity()).collect();
+    if config.http.is_some() && config.routes.is_empty() && claiming.is_empty() {
+        let message = "nothing says what a request is about that a proxy asks about over HTTP";
+        let remedy = "each is denied with `no_route`: write `routes`, or let entities claim them";
+        report.add(Severity::Error, "http_without_routes", "listen.http", message, remedy);
+    }
     let services = snapshot.entities().filter(|entity| {
         matches!(entity.entity().kind(), "component" | "api")
             && !routed.contains(entity.entity())
