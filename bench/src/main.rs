@@ -123,13 +123,10 @@ fn measured(plan: &parts::Plan) -> Result<String> {
     };
     let commit = run("git".as_ref(), &["describe", "--always", "--dirty"])?;
     let envoy = run(plan.envoy.as_ref(), &["--version"])?;
-    let envoy = envoy.split('/').nth(1).unwrap_or("unknown");
-    Ok(format!(
-        "{}; commit {commit}, profile {}, {} passes, Envoy {envoy}",
-        machine()?,
-        plan.profile,
-        plan.passes
-    ))
+    // `…version: <commit>/<version>/<more>`
+    let version = envoy.split_once("version: ").and_then(|(_, text)| text.split('/').nth(1));
+    let envoy = version.unwrap_or("unknown");
+    Ok(format!("{}; commit {commit}, profile {}, Envoy {envoy}", machine()?, plan.profile))
 }
 
 fn machine() -> Result<String> {
