@@ -13,6 +13,7 @@ mod message;
 mod support;
 
 use std::hint::black_box;
+use std::pin::pin;
 
 use aws_lc_rs::{digest, rsa, signature};
 use criterion::measurement::WallTime;
@@ -183,7 +184,6 @@ fn verification(criterion: &mut Criterion, deciding: &Stagedoor, forgetful: &Sta
             authenticator.authenticate_offline(credentials, now).unwrap()
         });
     });
-    let runtime = tokio::runtime::Handle::current();
     for (name, stagedoor) in [("whole, decision known", deciding), ("whole", forgetful)] {
         let tokens = many(&stagedoor.tenant);
         let messages: Vec<_> = tokens.iter().map(|token| message(token, HOST, PATH)).collect();
@@ -191,7 +191,14 @@ fn verification(criterion: &mut Criterion, deciding: &Stagedoor, forgetful: &Sta
         group.bench_function(name, |bench| {
             bench.iter(|| {
                 let message = &messages[next.next().unwrap()];
-                runtime.block_on(stagedoor.check.answer(message)).unwrap()
+                let mut answer = pin!(stagedoor.check.answer(message));
+                // It lets others go first, of whom there are none: a thread that sleeps until it
+                // is woken would cost more than all else.
+                loop {
+                    if let Some(answer) = answer.as_mut().now_or_never() {
+                        break answer.unwrap();
+                    }
+                }
             });
         });
     }

@@ -160,7 +160,10 @@ pub(crate) fn write_docs(root: &Path, tables: &[Table], machine: &str) -> Result
     fs::create_dir_all(&plots)?;
     for table in tables {
         text = between(&text, table.name, &table.markdown())?;
-        fs::write(plots.join(format!("{}.svg", table.name)), table.svg())?;
+        // Ratios are for reading.
+        if !table.name.contains('-') || table.name.starts_with("growth") {
+            fs::write(plots.join(format!("{}.svg", table.name)), table.svg())?;
+        }
     }
     text = between(&text, "machine", &format!("{machine}\n"))?;
     fs::write(page, text)?;
