@@ -28,9 +28,10 @@ test: envoy ## Run every test, those through a real Envoy too
 	$(TEST)
 
 .PHONY: test-faults
-test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those)
+test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those; BINARY=another program)
 	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
 		STAGEDOOR_FAULTS_TO='$(if $(ONLY),,docs/faults.md)' \
+		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
 		$(CARGO) test --locked --workspace --test faults -- --nocapture
 
 .PHONY: test-faults-short
@@ -38,8 +39,9 @@ test-faults-short: envoy ## Bring about the most telling faults, some minutes lo
 	STAGEDOOR_FAULTS=few $(CARGO) test --locked --workspace --test faults -- --nocapture
 
 .PHONY: soak
-soak: envoy ## Ask at a fixed rate while everything changes, and judge each answer (MINUTES=15; RATE=250 a second; BINARY=another program)
+soak: envoy ## Ask at a fixed rate while everything changes, and judge each answer (MINUTES=15; RATE=250 a second; BINARY=another program; DOCS=1: into docs/)
 	STAGEDOOR_SOAK_MINUTES='$(or $(MINUTES),15)' STAGEDOOR_SOAK_RATE='$(or $(RATE),250)' \
+		$(if $(DOCS),STAGEDOOR_SOAK_TO='$(abspath docs/faults.md)') \
 		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
 		$(CARGO) test --locked --workspace --test faults -- --ignored --nocapture soak
 

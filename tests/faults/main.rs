@@ -184,16 +184,20 @@ async fn nothing_that_fails_lets_anybody_in() {
             eprintln!("{error}");
         }
     }
-    assert!(rows.iter().all(Row::is_good), "something went wrong: see above");
     let to = setting("STAGEDOOR_FAULTS_TO");
     if !to.is_empty() {
-        let page = std::fs::read_to_string(&to).unwrap();
-        let (before, rest) = page.split_once("<!-- begin -->\n").unwrap();
-        let (_, after) = rest.split_once("<!-- end -->").unwrap();
-        let page =
-            format!("{before}<!-- begin -->\n{sums}\n\n{figures}\n{table}<!-- end -->{after}");
-        std::fs::write(&to, page).unwrap();
+        write_between(&to, "begin", "end", &format!("{sums}\n\n{figures}\n{table}"));
     }
+    assert!(rows.iter().all(Row::is_good), "something went wrong: see above");
+}
+
+/// Puts a text between two marks of a page.
+fn write_between(page: &str, begin: &str, end: &str, text: &str) {
+    let [begin, end] = [begin, end].map(|mark| format!("<!-- {mark} -->"));
+    let all = std::fs::read_to_string(page).unwrap();
+    let (before, rest) = all.split_once(&format!("{begin}\n")).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    std::fs::write(page, format!("{before}{begin}\n{text}{end}{after}")).unwrap();
 }
 
 /// Sixty is what was asked for; a fault that is taken out by mistake is missed here.

@@ -249,23 +249,27 @@ async fn soak() {
 
     let third = samples.len().div_ceil(3);
     let thirds: Vec<_> = samples.chunks(third).map(most).collect();
-    eprintln!("{}", latencies(&times));
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let a_second = asked as f64 / took.as_secs_f64();
-    eprintln!("{asked} requests in {took:.0?}, {a_second:.0} a second");
-    eprintln!(
-        "{} let in wrongly, {} refused wrongly, {} told a wrong reason {:?}",
-        wrongs.admitted, wrongs.refused, wrongs.odd, wrongs.first
-    );
     let [keys, policies, configurations, snapshots] =
         counts.map(|count| count.load(Ordering::Relaxed));
-    eprintln!(
-        "meanwhile {keys} changes of keys, {policies} of policies, {configurations} of the \
-         configuration, {snapshots} of the catalog"
+    let mut text = format!(
+        "{asked} requests in {took:.0?}, {a_second:.0} a second: {} let in wrongly, {} refused \
+         wrongly, {} told a wrong reason. Meanwhile {keys} changes of keys, {policies} of policies, \
+         {configurations} of the configuration, {snapshots} of the catalog.\n\n{}\n",
+        wrongs.admitted,
+        wrongs.refused,
+        wrongs.odd,
+        latencies(&times)
     );
+    text.push_str("| a third of the time | at most MiB | at most descriptors |\n| --- | ---: | ---: |\n");
     for (name, (memory, descriptors)) in ["first", "second", "last"].iter().zip(&thirds) {
-        let memory = memory >> 20;
-        eprintln!("in the {name} third at most {memory} MiB and {descriptors} descriptors");
+        // Writing to a text never fails.
+        let _ = writeln!(text, "| {name} | {} | {descriptors} |", memory >> 20);
+    }
+    eprintln!("{text}{:?}", wrongs.first);
+    if let Ok(page) = std::env::var("STAGEDOOR_SOAK_TO") {
+        crate::write_between(&page, "soak", "end of soak", &text);
     }
     assert_eq!((ends, leaks), (0, Vec::new()), "it neither ended nor wrote a token");
     assert_eq!(wrongs.count(), 0, "wrong answers");
