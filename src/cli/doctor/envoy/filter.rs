@@ -8,18 +8,18 @@ use super::{Look, rules};
 const DEFAULT_TIMEOUT_MS: u64 = 200;
 /// Istio's own filter, on whose result its condition rests.
 const ISTIO_CONDITION: &str = "envoy.filters.http.rbac";
+const NOT_VALIDATED: &str = "what Stagedoor sets is not validated";
+const NOT_RAW: &str = "headers are not sent byte for byte";
 
 /// A filter that is given whole: what is missing counts as well.
 pub(super) fn whole(filter: &View<'_>, clusters: Option<&Clusters<'_>>, look: &mut Look<'_>) {
-    if !filter.is_on("validate_mutations") {
-        let message = "what Stagedoor sets is not validated";
-        look.flag_member(&rules::VALIDATE_MUTATIONS, (filter, "validate_mutations"), message);
+    if filter.get("validate_mutations").is_none() {
+        look.flag(&rules::VALIDATE_MUTATIONS, filter, NOT_VALIDATED);
     }
     match filter.get("grpc_service") {
         Some(service) => {
-            if !filter.is_on("encode_raw_headers") {
-                let message = "headers are not sent byte for byte";
-                look.flag_member(&rules::RAW_HEADERS, (filter, "encode_raw_headers"), message);
+            if filter.get("encode_raw_headers").is_none() {
+                look.flag(&rules::RAW_HEADERS, filter, NOT_RAW);
             }
             grpc_service(&service, clusters, look);
         }
@@ -31,18 +31,30 @@ pub(super) fn whole(filter: &View<'_>, clusters: Option<&Clusters<'_>>, look: &m
             }
         }
     }
-    match filter.at(&["status_on_error", "code"]) {
-        Some(code) => status(&code, look),
-        None => {
-            let message = "a Stagedoor that can't be asked is told as 403";
-            look.flag(&rules::STATUS_ON_ERROR, filter, message);
-        }
+    if filter.at(&["status_on_error", "code"]).is_none() {
+        let message = "a Stagedoor that can't be asked is told as 403";
+        look.flag(&rules::STATUS_ON_ERROR, filter, message);
     }
     given(filter, look);
 }
 
 /// What is wrong wherever it is written, in a whole filter and in a patch of one.
 pub(super) fn given(filter: &View<'_>, look: &mut Look<'_>) {
+    if let Some(off) = filter.get("validate_mutations")
+        && !filter.is_on("validate_mutations")
+    {
+        look.flag(&rules::VALIDATE_MUTATIONS, &off, NOT_VALIDATED);
+    }
+    // Over HTTP headers are sent as they are.
+    if let Some(off) = filter.get("encode_raw_headers")
+        && !filter.is_on("encode_raw_headers")
+        && filter.get("http_service").is_none()
+    {
+        look.flag(&rules::RAW_HEADERS, &off, NOT_RAW);
+    }
+    if let Some(code) = filter.at(&["status_on_error", "code"]) {
+        status(&code, look);
+    }
     if let Some(allow) = filter.may_be_on("failure_mode_allow") {
         let message = "requests pass while Stagedoor can't be asked";
         look.flag(&rules::FAILURE_MODE_ALLOW, &allow, message);

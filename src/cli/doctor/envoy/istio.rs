@@ -1,22 +1,32 @@
 //! Istio: the mesh's configuration, the policies that ask, and patches of Envoy's own.
 
+use super::asking::{Asking, By};
 use super::input::embedded;
+use super::patches::Patches;
+use super::scope::Scope;
 use super::view::View;
-use super::{Look, chain, filter, listener, routes, rules};
+use super::{Look, chain, filter, rules};
 use crate::yaml::Document;
 
-/// Envoy's own name of the filter, which is Istio's as well.
-const FILTER: &str = "envoy.filters.http.ext_authz";
-const ROUTER: &str = "envoy.filters.http.router";
-const MANAGER: &str =
-    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+/// Istio's own default.
+const ROOT_NAMESPACE: &str = "istio-system";
 
-/// What providers of the mesh are called.
-#[derive(Default)]
-struct Providers<'a> {
-    /// Whether any mesh configuration was seen.
-    seen: bool,
-    asking: Vec<View<'a>>,
+/// What the mesh is configured with.
+pub(super) struct Mesh<'a> {
+    /// Each configuration, and what is before places in it.
+    pub(super) configs: Vec<(String, View<'a>)>,
+    providers: Vec<Provider<'a>>,
+}
+
+/// Who is asked for authorization.
+#[derive(Clone)]
+pub(super) struct Provider<'a> {
+    /// What is before places in the mesh's configuration.
+    pub(super) mesh: String,
+    /// Without the provider's name.
+    pub(super) settings: View<'a>,
+    pub(super) over_grpc: bool,
+    view: View<'a>,
 }
 
 pub(super) fn look(
@@ -51,36 +61,16 @@ pub(super) fn look(
         meshes.extend(found.map(|view| (named(object), view)));
     }
 
-    let mut providers = Providers::default();
-    for (name, view) in &meshes {
-        look.prefix.clone_from(name);
-        mesh_config(view, &mut providers, look);
-    }
-    let policies: Vec<&View<'_>> = objects
-        .iter()
-        .filter(|object| {
-            is(object, "security.istio.io/", "AuthorizationPolicy")
-                && object.at(&["spec", "action"]).is_some_and(|action| action.shown() == "CUSTOM")
-        })
-        .collect();
-    if policies.is_empty()
-        && let Some(provider) = providers.asking.first()
-    {
-        look.prefix.clear();
-        let message = "no AuthorizationPolicy with `action: CUSTOM` is in here";
-        look.flag(&rules::NOT_ASKED, provider, message);
-    }
-    for policy in policies {
-        look.prefix = named(policy);
-        custom(policy, &providers, look);
+    let root = meshes.iter().find_map(|(_, view)| view.get("rootNamespace")?.text());
+    let root = root.unwrap_or(ROOT_NAMESPACE);
+    let mesh = mesh_config(meshes, look);
+    let patches = Patches::read(objects, root, look);
+    for asking in asking(objects, root, &mesh, &patches, look) {
+        asking.look(&mesh, &patches, look);
     }
     for object in objects {
-        look.prefix = named(object);
-        if is(object, "networking.istio.io/", "EnvoyFilter") {
-            for patch in object.at(&["spec", "configPatches"]).iter().flat_map(View::items) {
-                self::patch(&patch, look);
-            }
-        } else if is(object, "extensions.istio.io/", "WasmPlugin") {
+        if is(object, "extensions.istio.io/", "WasmPlugin") {
+            look.prefix = named(object);
             let phase = object.at(&["spec", "phase"]).map(|phase| phase.shown());
             let before = matches!(phase.as_deref(), Some("AUTHN" | "AUTHZ"));
             chain::order("wasm", !before, object, look);
@@ -90,25 +80,94 @@ pub(super) fn look(
     Ok(())
 }
 
-fn mesh_config<'a>(mesh: &View<'a>, providers: &mut Providers<'a>, look: &mut Look<'_>) {
-    providers.seen = true;
-    let mut asking = Vec::new();
-    for provider in mesh.list("extensionProviders") {
-        let grpc = provider.get("envoyExtAuthzGrpc");
-        let Some(settings) = grpc.clone().or_else(|| provider.get("envoyExtAuthzHttp")) else {
-            continue;
-        };
-        look.judged += 1;
-        asks(&settings, look);
-        if grpc.is_none() {
-            covered(&settings, "headersToUpstreamOnAllow", look);
+/// The providers, each judged by itself.
+fn mesh_config<'a>(meshes: Vec<(String, View<'a>)>, look: &mut Look<'_>) -> Mesh<'a> {
+    let mut mesh = Mesh { configs: Vec::new(), providers: Vec::new() };
+    let mut others = Vec::new();
+    for (name, config) in meshes {
+        look.prefix.clone_from(&name);
+        let before = mesh.providers.len();
+        for provider in config.list("extensionProviders") {
+            let grpc = provider.get("envoyExtAuthzGrpc");
+            let over_grpc = grpc.is_some();
+            let Some(settings) = grpc.or_else(|| provider.get("envoyExtAuthzHttp")) else {
+                continue;
+            };
+            look.judged += 1;
+            asks(&settings, look);
+            if !over_grpc {
+                covered(&settings, "headersToUpstreamOnAllow", look);
+            }
+            let mesh_name = name.clone();
+            let provider = Provider { mesh: mesh_name, settings, over_grpc, view: provider };
+            mesh.providers.push(provider);
         }
-        asking.push(provider);
+        let asks_somebody = mesh.providers.len() > before;
+        let list = if asks_somebody { &mut mesh.configs } else { &mut others };
+        list.push((name, config));
     }
-    if !asking.is_empty() {
-        spelling(mesh, look);
+    // One that asks is what the others are fragments of.
+    if mesh.configs.is_empty() {
+        mesh.configs = others;
     }
-    providers.asking.append(&mut asking);
+    mesh
+}
+
+/// By what proxies ask: policies, providers that no policy in here names, and filters that
+/// patches bring.
+fn asking<'a>(
+    objects: &[View<'a>],
+    root: &str,
+    mesh: &Mesh<'a>,
+    patches: &Patches<'a>,
+    look: &mut Look<'_>,
+) -> Vec<Asking<'a>> {
+    let policies: Vec<&View<'a>> = objects
+        .iter()
+        .filter(|object| {
+            is(object, "security.istio.io/", "AuthorizationPolicy")
+                && object.at(&["spec", "action"]).is_some_and(|action| action.shown() == "CUSTOM")
+        })
+        .collect();
+    if policies.is_empty()
+        && let Some(provider) = mesh.providers.first()
+    {
+        look.prefix.clear();
+        let message = "no AuthorizationPolicy with `action: CUSTOM` is in here";
+        look.flag(&rules::NOT_ASKED, &provider.view, message);
+    }
+    let mut asking = Vec::new();
+    let mut asked = Vec::new();
+    for policy in policies {
+        look.prefix = named(policy);
+        custom(policy, mesh, look);
+        let provider = provider_of(policy);
+        let found = mesh.providers.iter().find(|one| one.view.word("name") == provider);
+        asking.push(Asking {
+            name: named(policy),
+            view: policy.clone(),
+            scope: Some(Scope::of_policy(policy, objects, root)),
+            by: found.map_or(By::Unseen, |provider| By::Provider(provider.clone())),
+        });
+        asked.push(provider);
+    }
+    for provider in &mesh.providers {
+        if !asked.iter().any(|name| name == provider.view.word("name")) {
+            asking.push(Asking {
+                name: provider.mesh.clone(),
+                view: provider.view.clone(),
+                scope: None,
+                by: By::Provider(provider.clone()),
+            });
+        }
+    }
+    asking.extend(patches.brought.iter().map(|brought| Asking {
+        name: brought.name.clone(),
+        view: brought.value.clone(),
+        scope: Some(brought.scope.clone()),
+        by: By::Patch,
+    }));
+    asking
 }
 
 /// Settings of a provider, which Istio makes ext_authz's of.
@@ -126,12 +185,8 @@ fn asks(settings: &View<'_>, look: &mut Look<'_>) {
     if let Some(timeout) = settings.get("timeout") {
         filter::given_timeout(&timeout, look);
     }
-    match settings.get("statusOnError") {
-        Some(code) => filter::status(&code, look),
-        None => {
-            let message = "a Stagedoor that can't be asked is told as 403";
-            look.flag(&rules::STATUS_ON_ERROR, settings, message);
-        }
+    if let Some(code) = settings.get("statusOnError") {
+        filter::status(&code, look);
     }
 }
 
@@ -156,30 +211,17 @@ pub(super) fn covered(settings: &View<'_>, name: &str, look: &mut Look<'_>) {
     }
 }
 
-/// Each step of Istio's path normalisation holds the ones before it.
-fn spelling(mesh: &View<'_>, look: &mut Look<'_>) {
-    let given = mesh.at(&["pathNormalization", "normalization"]);
-    let kind = given.as_ref().map_or_else(|| "DEFAULT".to_owned(), View::shown);
-    let (rule, message) = match kind.as_str() {
-        "DECODE_AND_MERGE_SLASHES" => return,
-        "MERGE_SLASHES" => (&rules::ESCAPED_SLASHES, "escaped slashes are left as they are"),
-        "BASE" | "DEFAULT" => (&rules::MERGE_SLASHES, "doubled slashes are not merged"),
-        _ => (&rules::NORMALIZE_PATH, "paths are not normalised"),
-    };
-    look.flag(rule, given.as_ref().unwrap_or(mesh), message);
-}
-
 /// An `AuthorizationPolicy` that has others asked.
-fn custom(policy: &View<'_>, providers: &Providers<'_>, look: &mut Look<'_>) {
+fn custom(policy: &View<'_>, mesh: &Mesh<'_>, look: &mut Look<'_>) {
     look.judged += 1;
     let named = policy.at(&["spec", "provider", "name"]);
-    let name = named.as_ref().map(View::shown).unwrap_or_default();
+    let name = provider_of(policy);
     let place = named.as_ref().unwrap_or(policy);
-    if !providers.seen {
+    if mesh.configs.is_empty() {
         let message =
             format!("the mesh's configuration, with the provider `{name}`, is not in here");
         look.flag(&rules::NOT_SEEN, place, message);
-    } else if !providers.asking.iter().any(|provider| provider.word("name") == name) {
+    } else if !mesh.providers.iter().any(|provider| provider.view.word("name") == name) {
         let message = format!("no extension provider `{name}` asks for authorization");
         look.flag(&rules::PROVIDER_UNKNOWN, place, message);
     }
@@ -194,60 +236,8 @@ fn custom(policy: &View<'_>, providers: &Providers<'_>, look: &mut Look<'_>) {
     }
 }
 
-/// One patch of an `EnvoyFilter`.
-fn patch(patch: &View<'_>, look: &mut Look<'_>) {
-    if patch.at(&["match", "context"]).is_some_and(|context| context.shown() == "SIDECAR_OUTBOUND")
-    {
-        return;
-    }
-    let operation = patch.at(&["patch", "operation"]).map(|one| one.shown()).unwrap_or_default();
-    let beside = patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"]);
-    let beside = beside.as_ref().and_then(|name| name.text());
-    let value = patch.at(&["patch", "value"]);
-    match (patch.word("applyTo"), value) {
-        ("HTTP_FILTER", None) if operation == "REMOVE" && beside == Some(FILTER) => {
-            look.judged += 1;
-            look.flag(&rules::FILTER_DISABLED, patch, "the ext_authz filter is removed");
-        }
-        ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) => {
-            http_filter(&value, &operation, beside, look);
-        }
-        ("NETWORK_FILTER", Some(value)) => {
-            if let Some(config) = value.get("typed_config")
-                && let (MANAGER, manager) = config.typed()
-            {
-                look.judged += 1;
-                listener::spelling(&manager, false, look);
-            }
-        }
-        ("HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION", Some(value)) => {
-            look.judged += 1;
-            routes::route(&value, &[FILTER], None, look);
-        }
-        _ => {}
-    }
-}
-
-fn http_filter(value: &View<'_>, operation: &str, beside: Option<&str>, look: &mut Look<'_>) {
-    let (kind, config) = chain::kind_of(value);
-    if kind == "ext_authz" {
-        look.judged += 1;
-        if let Some(disabled) = value.may_be_on("disabled") {
-            look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
-        }
-        match config {
-            // A patch of another filter: what it doesn't say stays.
-            Some(config) if operation == "MERGE" => filter::given(&config, look),
-            Some(config) => filter::whole(&config, None, look),
-            None => {}
-        }
-    } else if operation == "INSERT_FIRST"
-        || (operation == "INSERT_BEFORE" && beside != Some(ROUTER))
-    {
-        chain::order(kind, false, value, look);
-    } else if operation.starts_with("INSERT") || operation == "ADD" {
-        chain::order(kind, true, value, look);
-    }
+fn provider_of(policy: &View<'_>) -> String {
+    policy.at(&["spec", "provider", "name"]).map(|name| name.shown()).unwrap_or_default()
 }
 
 /// A Kubernetes object of a group and kind.

@@ -4,6 +4,7 @@
 //! What can't be read or isn't known is an error or a finding, never silence: an empty
 //! answer means that everything was seen.
 
+mod asking;
 mod chain;
 mod cluster;
 mod filter;
@@ -11,8 +12,10 @@ mod gateway;
 mod input;
 mod istio;
 mod listener;
+mod patches;
 mod routes;
 mod rules;
+mod scope;
 #[cfg(test)]
 mod tests;
 mod view;

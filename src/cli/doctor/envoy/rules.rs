@@ -74,13 +74,13 @@ rules! {
          DECODE_AND_MERGE_SLASHES}`; in Envoy Gateway leave `disableMergeSlashes` out";
     ESCAPED_SLASHES: Warning, "escaped_slashes",
         "`%2F` and `%5C` are a slash to one reader and none to the next",
-        "`path_with_escaped_slashes_action: REJECT_REQUEST` (Envoy Gateway: \
-         `escapedSlashesAction: RejectRequest`)";
+        "`path_with_escaped_slashes_action: REJECT_REQUEST` (Istio: in an `EnvoyFilter`; Envoy \
+         Gateway: `escapedSlashesAction: RejectRequest`)";
     UNDERSCORES: Warning, "headers_with_underscores",
         "many services read `x_user` and `x-user` as one header, so a client can bring one that \
          the service trusts",
         "`common_http_protocol_options: {headers_with_underscores_action: REJECT_REQUEST}` \
-         (Envoy Gateway: `withUnderscoresAction: RejectRequest`)";
+         (Istio: in an `EnvoyFilter`; Envoy Gateway: `withUnderscoresAction: RejectRequest`)";
     USE_REMOTE_ADDRESS: Warning, "use_remote_address",
         "what the client says in `x-forwarded-for`, `x-request-id` and `x-envoy-*` is believed",
         "`use_remote_address: true`, and `xff_num_trusted_hops` behind another proxy";
@@ -104,11 +104,13 @@ rules! {
         "`status_on_error: {code: ServiceUnavailable}` (Istio: `statusOnError: \"503\"`)";
     VALIDATE_MUTATIONS: Warning, "validate_mutations",
         "an answer with a header that could split the request would be passed on",
-        "`validate_mutations: true`";
+        "`validate_mutations: true` (Istio: in an `EnvoyFilter` that merges it into \
+         `envoy.filters.http.ext_authz`)";
     RAW_HEADERS: Warning, "encode_raw_headers",
         "bytes that are not UTF-8 are replaced, so the decision is about other headers than the \
          service gets",
-        "`encode_raw_headers: true`";
+        "`encode_raw_headers: true` (Istio: in an `EnvoyFilter` that merges it into \
+         `envoy.filters.http.ext_authz`)";
     REQUEST_BODY: Warning, "with_request_body",
         "every request is held back until its body is there, which ends streams and takes \
          memory; Stagedoor reads no body",

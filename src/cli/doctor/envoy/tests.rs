@@ -9,6 +9,19 @@ use crate::yaml;
 const TCP: &str = include_str!("../../../../envoy/tcp.yaml");
 const UNIX: &str = include_str!("../../../../envoy/unix.yaml");
 const DOCS: &str = include_str!("../../../../docs/envoy.md");
+/// What is shipped for Istio, but for the patches.
+const ISTIO_FILES: [&str; 4] = [
+    include_str!("../../../../deploy/istio/mesh-config.yaml"),
+    include_str!("../../../../deploy/istio/gateway.yaml"),
+    include_str!("../../../../deploy/istio/sidecar.yaml"),
+    include_str!("../../../../deploy/istio/stagedoor.yaml"),
+];
+const ISTIO_PATCHES: &str = include_str!("../../../../deploy/istio/envoy-filter.yaml");
+const GATEWAY_FILES: [&str; 3] = [
+    include_str!("../../../../deploy/envoy-gateway/clients.yaml"),
+    include_str!("../../../../deploy/envoy-gateway/gateway.yaml"),
+    include_str!("../../../../deploy/envoy-gateway/stagedoor.yaml"),
+];
 
 /// Istio as it should be.
 const ISTIO: &str = r#"
@@ -56,6 +69,28 @@ spec:
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
             validate_mutations: true
+            encode_raw_headers: true
+"#;
+
+/// A patch that puts ext_authz there by itself, whole, for the gateways of a mesh.
+const BROUGHT: &str = r#"
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: { name: own, namespace: istio-system }
+spec:
+  configPatches:
+    - applyTo: HTTP_FILTER
+      match: { context: GATEWAY, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.router } } } } }
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: stagedoor
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+            grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }
+            status_on_error: { code: ServiceUnavailable }
+            validate_mutations: true
+            encode_raw_headers: true
 "#;
 
 /// Envoy Gateway as it should be.
@@ -94,6 +129,9 @@ const HOST: &str = "                      domains: [\"*\"]\n";
 const REST: &str = "                          match: { prefix: / }\n";
 const ADMIN: &str = "                              check_settings:\n";
 const CLUSTER: &str = "    - name: stagedoor\n      type: STATIC\n";
+const PATCHED: &str = "            validate_mutations: true\n";
+const REJECTED: &str = "            path_with_escaped_slashes_action: REJECT_REQUEST\n";
+const UNDERSCORES: &str = "            common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }\n";
 const LUA: &str = "                  - name: rewrite\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua\n";
 const OFF: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }\n";
 const OFF_FOR_ANY: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }\n";
@@ -168,7 +206,7 @@ fn each_rule_finds_what_it_is_for() {
         (
             "failure_mode_allow",
             "EnvoyFilter payments/strict spec.configPatches[1]",
-            with(ISTIO, "validate_mutations: true", "failure_mode_allow: true"),
+            behind(ISTIO, PATCHED, 12, "failure_mode_allow: true\n"),
         ),
         (
             "filter_missing",
@@ -178,11 +216,9 @@ fn each_rule_finds_what_it_is_for() {
         ("filter_disabled", "http_filters[0].disabled", behind(TCP, AUTHZ, 20, "disabled: true\n")),
         (
             "filter_disabled",
-            "EnvoyFilter payments/strict spec.configPatches[1]",
-            with(
-                ISTIO,
-                "operation: MERGE\n        value:\n          typed_config:\n            \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz\n            validate_mutations: true",
-                "operation: REMOVE",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            format!(
+                "{ISTIO}    - applyTo: HTTP_FILTER\n      match: {{ listener: {{ filterChain: {{ filter: {{ subFilter: {{ name: envoy.filters.http.ext_authz }} }} }} }} }}\n      patch: {{ operation: REMOVE }}\n"
             ),
         ),
         (
@@ -272,7 +308,11 @@ fn each_rule_finds_what_it_is_for() {
             "path_with_escaped_slashes_action",
             with(TCP, "slashes_action: REJECT_REQUEST", "slashes_action: UNESCAPE_AND_FORWARD"),
         ),
-        ("escaped_slashes", "normalization", provider("DECODE_AND_MERGE", "MERGE")),
+        (
+            "escaped_slashes",
+            "normalization",
+            with(&provider("DECODE_AND_MERGE", "MERGE"), REJECTED, ""),
+        ),
         (
             "escaped_slashes",
             "EnvoyFilter payments/strict",
@@ -301,6 +341,11 @@ fn each_rule_finds_what_it_is_for() {
             "headers_with_underscores",
             "withUnderscoresAction",
             with(GATEWAY, "withUnderscoresAction: RejectRequest", "withUnderscoresAction: Allow"),
+        ),
+        (
+            "headers_with_underscores",
+            "AuthorizationPolicy payments/stagedoor",
+            with(ISTIO, UNDERSCORES, ""),
         ),
         (
             "use_remote_address",
@@ -369,10 +414,26 @@ fn each_rule_finds_what_it_is_for() {
             "validate_mutations",
             with(TCP, "validate_mutations: true", "validate_mutations: false"),
         ),
+        ("validate_mutations", "AuthorizationPolicy payments/stagedoor", with(ISTIO, PATCHED, "")),
+        (
+            "validate_mutations",
+            "configPatches[1].patch.value.typed_config.validate_mutations",
+            with(ISTIO, "validate_mutations: true", "validate_mutations: false"),
+        ),
         (
             "encode_raw_headers",
             "encode_raw_headers",
             with(TCP, "encode_raw_headers: true", "encode_raw_headers: false"),
+        ),
+        (
+            "encode_raw_headers",
+            "AuthorizationPolicy payments/stagedoor",
+            with(ISTIO, "            encode_raw_headers: true\n", ""),
+        ),
+        (
+            "encode_raw_headers",
+            "configPatches[1].patch.value.typed_config.encode_raw_headers",
+            with(ISTIO, "encode_raw_headers: true", "encode_raw_headers: false"),
         ),
         (
             "with_request_body",
@@ -489,6 +550,164 @@ fn what_is_as_it_should_be_yields_nothing() {
     }
     let plain = with(ISTIO, "    pathNormalization", "    other: 1\n    pathNormalization");
     assert_nothing(&found(&plain));
+}
+
+/// Codes and what they are about, without the way within it.
+fn about(text: &str) -> BTreeSet<(&'static str, String)> {
+    let found = found(text).into_iter();
+    found
+        .map(|(code, _, subject)| {
+            let words: Vec<&str> = subject.split(' ').take(2).collect();
+            (code, words.join(" "))
+        })
+        .collect()
+}
+
+#[test]
+fn the_shipped_files_of_istio_belong_together() {
+    let without = ISTIO_FILES.join("\n---\n");
+    let whole = format!("{without}\n---\n{ISTIO_PATCHES}");
+    assert_nothing(&found(&whole));
+    let asking =
+        ["AuthorizationPolicy istio-ingress/stagedoor", "AuthorizationPolicy payments/stagedoor"];
+    let alone: Vec<(&str, String)> =
+        found(&without).into_iter().map(|(code, _, subject)| (code, subject)).collect();
+    for subject in asking {
+        for code in ["headers_with_underscores", "validate_mutations", "encode_raw_headers"] {
+            assert!(alone.contains(&(code, subject.to_owned())), "{code} {subject}: {alone:?}");
+        }
+    }
+    // Merged slashes are in the mesh's own words; each policy lacks the rest.
+    let slashes = ("escaped_slashes", "meshConfig.pathNormalization.normalization".to_owned());
+    assert_eq!(alone.iter().filter(|one| **one == slashes).count(), 2);
+    assert_eq!(alone.len(), 8, "{alone:?}");
+
+    // Patches of one kind of proxy are none of the other.
+    let sidecars = whole.replace("context: GATEWAY", "context: SIDECAR_INBOUND");
+    let gateway = "AuthorizationPolicy istio-ingress/stagedoor";
+    let expected = [
+        ("encode_raw_headers", gateway),
+        ("escaped_slashes", "meshConfig.pathNormalization.normalization"),
+        ("headers_with_underscores", gateway),
+        ("validate_mutations", gateway),
+    ];
+    let expected = expected.map(|(code, place)| (code, place.to_owned()));
+    assert_eq!(about(&sidecars), BTreeSet::from(expected));
+}
+
+#[test]
+fn the_shipped_files_of_envoy_gateway_belong_together() {
+    assert_nothing(&found(&GATEWAY_FILES.join("\n---\n")));
+}
+
+/// A patch counts for those whom it reaches.
+#[test]
+fn whom_a_patch_reaches() {
+    let provider = |old: &str, new: &str| with(ISTIO, old, new);
+    let strict = "metadata: { name: strict, namespace: payments }\nspec:\n";
+    let policy = "  action: CUSTOM\n";
+    let selected = "  selector: { matchLabels: { app: payments, tier: back } }\n  action: CUSTOM\n";
+    let patched = |labels: &str| {
+        let selector = format!("{strict}  workloadSelector: {{ labels: {{ {labels} }} }}\n");
+        with(&provider(policy, selected), strict, &selector)
+    };
+    let context = |text: &str, context: &str| text.replace("SIDECAR_INBOUND", context);
+    let gateway = with(
+        ISTIO,
+        policy,
+        "  selector: { matchLabels: { istio: edge-gateway } }\n  action: CUSTOM\n",
+    );
+    let known = format!(
+        "{}---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{ name: edge }}\nspec: {{ selector: {{ app: payments }} }}\n",
+        provider(policy, selected)
+    );
+    let targeted =
+        with(ISTIO, policy, "  targetRefs: [{ kind: Gateway, name: edge }]\n  action: CUSTOM\n");
+    for text in [
+        provider("name: strict, namespace: payments", "name: strict, namespace: istio-system"),
+        with(
+            &provider("name: strict, namespace: payments", "name: strict, namespace: root"),
+            "    pathNormalization",
+            "    rootNamespace: root\n    pathNormalization",
+        ),
+        patched("app: payments"),
+        context(ISTIO, "ANY"),
+        context(&gateway, "GATEWAY"),
+        context(&known, "GATEWAY"),
+        targeted.clone(),
+        context(&targeted, "GATEWAY"),
+        with(
+            &targeted,
+            strict,
+            &format!("{strict}  targetRefs: [{{ kind: Gateway, name: edge }}]\n"),
+        ),
+    ] {
+        assert_nothing(&found(&text));
+    }
+    for text in [
+        provider("name: strict, namespace: payments", "name: strict, namespace: orders"),
+        patched("app: orders"),
+        patched("app: payments, tier: front"),
+        context(ISTIO, "GATEWAY"),
+        gateway.clone(),
+        known.clone(),
+        with(
+            &targeted,
+            strict,
+            &format!("{strict}  targetRefs: [{{ kind: Gateway, name: other }}]\n"),
+        ),
+        // For some listeners only, or some versions.
+        ISTIO.replace(
+            "match: { context: SIDECAR_INBOUND",
+            "match: { proxy: { proxyVersion: 1.2.* }, context: SIDECAR_INBOUND",
+        ),
+        ISTIO
+            .replace(
+                "{ context: SIDECAR_INBOUND }",
+                "{ context: SIDECAR_INBOUND, listener: { portNumber: 80 } }",
+            )
+            .replace(
+                "listener: { filterChain: { filter",
+                "listener: { filterChain: { sni: a, filter",
+            ),
+    ] {
+        let codes: Vec<&str> = found(&text).into_iter().map(|(code, ..)| code).collect();
+        assert_eq!(
+            codes,
+            ["headers_with_underscores", "validate_mutations", "encode_raw_headers"],
+            "{text}"
+        );
+    }
+    // Of the root namespace's policies sidecars and gateways are both asked about.
+    let root = ISTIO.replace("namespace: payments", "namespace: istio-system");
+    let codes = found(&root);
+    assert_eq!(codes.len(), 3, "{codes:?}");
+    assert_nothing(&found(&context(&root, "ANY")));
+}
+
+/// What the mesh's configuration lacks, a patch can say; so can one that asks by itself.
+#[test]
+fn patches_speak_for_the_mesh() {
+    let none = with(ISTIO, "DECODE_AND_MERGE_SLASHES", "NONE");
+    let paths = "            normalize_path: true\n            merge_slashes: true\n";
+    assert_nothing(&found(&with(&none, REJECTED, &format!("{paths}{REJECTED}"))));
+    let silent = with(ISTIO, "          statusOnError: \"503\"\n", "");
+    let status = "status_on_error: { code: ServiceUnavailable }\n";
+    assert_nothing(&found(&behind(&silent, PATCHED, 12, status)));
+    let denied = behind(&silent, PATCHED, 12, "status_on_error: { code: Forbidden }\n");
+    assert!(matches!(found(&denied).as_slice(), [("status_on_error", ..)]));
+
+    // A policy and a patch that ask: each is judged by what reaches it.
+    let both = format!("{ISTIO}---{BROUGHT}");
+    let own = "EnvoyFilter istio-system/own".to_owned();
+    assert_eq!(about(&both), BTreeSet::from([("headers_with_underscores", own.clone())]));
+    let unseen = [("headers_with_underscores", own.clone()), ("not_seen", own)];
+    assert_eq!(about(BROUGHT), BTreeSet::from(unseen));
+    let (_, strict) = ISTIO.rsplit_once("---\n").unwrap();
+    let strict = strict.replace("SIDECAR_INBOUND", "GATEWAY");
+    let strict = strict.replace("namespace: payments", "namespace: istio-system");
+    let strict = with(&strict, REJECTED, &format!("{paths}{REJECTED}"));
+    assert_nothing(&found(&format!("{strict}---{BROUGHT}")));
 }
 
 /// An Envoy that has nearly everything from a control plane.

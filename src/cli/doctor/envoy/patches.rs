@@ -1,0 +1,180 @@
+//! What an `EnvoyFilter` makes of Envoy's own settings.
+
+use super::istio::{is, named};
+use super::scope::{Proxy, Scope};
+use super::view::View;
+use super::{Look, chain, filter, listener, routes, rules};
+
+/// Envoy's own name of the filter, which is Istio's as well.
+const FILTER: &str = "envoy.filters.http.ext_authz";
+const ROUTER: &str = "envoy.filters.http.router";
+const MANAGER: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+
+/// Whose settings a patch changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The HTTP connection manager.
+    Manager,
+    /// Its `common_http_protocol_options`.
+    Protocol,
+    /// The ext_authz filter that Istio makes of a provider.
+    Filter,
+}
+
+/// All patches of an input that say something for every listener of their proxies.
+pub(super) struct Patches<'a> {
+    root: &'a str,
+    list: Vec<Patch<'a>>,
+    pub(super) brought: Vec<Brought<'a>>,
+}
+
+struct Patch<'a> {
+    of: Of,
+    settings: View<'a>,
+    scope: Scope<'a>,
+}
+
+/// An ext_authz filter that a patch brings whole, beside those of Istio.
+pub(super) struct Brought<'a> {
+    /// For people: the `EnvoyFilter`.
+    pub(super) name: String,
+    pub(super) value: View<'a>,
+    pub(super) scope: Scope<'a>,
+}
+
+impl<'a> Patches<'a> {
+    /// Judges each patch by what it says, and keeps that: nobody else has to say it.
+    pub(super) fn read(objects: &[View<'a>], root: &'a str, look: &mut Look<'_>) -> Self {
+        let mut patches = Self { root, list: Vec::new(), brought: Vec::new() };
+        for object in objects {
+            if is(object, "networking.istio.io/", "EnvoyFilter") {
+                look.prefix = named(object);
+                for patch in object.at(&["spec", "configPatches"]).iter().flat_map(View::items) {
+                    patches.add(object, &patch, look);
+                }
+            }
+        }
+        patches
+    }
+
+    /// Whether a setting is given for all that somebody's scope holds, in one kind of proxy;
+    /// without a scope, for anybody. Whether well is judged with the patch.
+    pub(super) fn say(
+        &self,
+        of: Of,
+        setting: &str,
+        scope: Option<&Scope<'_>>,
+        proxy: Proxy,
+    ) -> bool {
+        self.list.iter().any(|patch| {
+            patch.of == of
+                && patch.settings.get(setting).is_some()
+                && scope.is_none_or(|scope| patch.scope.covers(scope, proxy, self.root))
+        })
+    }
+
+    fn add(&mut self, object: &View<'a>, patch: &View<'a>, look: &mut Look<'_>) {
+        if patch
+            .at(&["match", "context"])
+            .is_some_and(|context| context.shown() == "SIDECAR_OUTBOUND")
+        {
+            return;
+        }
+        let operation = patch.at(&["patch", "operation"]).map(|one| one.shown());
+        let operation = operation.as_deref().unwrap_or_default();
+        let beside = patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"]);
+        let beside = beside.as_ref().and_then(|name| name.text());
+        let value = patch.at(&["patch", "value"]);
+        // What holds for some listeners only can't stand for the others.
+        let changes = matches!(operation, "MERGE" | "REPLACE") && !is_narrow(patch);
+        match (patch.word("applyTo"), value) {
+            ("HTTP_FILTER", None) if operation == "REMOVE" && beside == Some(FILTER) => {
+                look.judged += 1;
+                look.flag(&rules::FILTER_DISABLED, patch, "the ext_authz filter is removed");
+            }
+            ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) => {
+                let Some(config) = http_filter(&value, operation, beside, look) else { return };
+                let scope = Scope::of_patch(object, patch);
+                if changes && beside == Some(FILTER) {
+                    self.list.push(Patch { of: Of::Filter, settings: config, scope });
+                } else if brings(operation) {
+                    self.brought.push(Brought { name: named(object), value, scope });
+                }
+            }
+            ("NETWORK_FILTER", Some(value)) => {
+                if let Some(config) = value.get("typed_config")
+                    && let (MANAGER, manager) = config.typed()
+                {
+                    look.judged += 1;
+                    listener::spelling(&manager, false, look);
+                    if changes {
+                        let scope = Scope::of_patch(object, patch);
+                        let protocol = manager.get("common_http_protocol_options");
+                        self.list.extend(protocol.map(|settings| Patch {
+                            of: Of::Protocol,
+                            settings,
+                            scope: scope.clone(),
+                        }));
+                        self.list.push(Patch { of: Of::Manager, settings: manager, scope });
+                    }
+                }
+            }
+            ("HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION", Some(value)) => {
+                look.judged += 1;
+                routes::route(&value, &[FILTER], None, look);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Judges what a patch makes of the HTTP filters; the configuration of one that asks.
+fn http_filter<'a>(
+    value: &View<'a>,
+    operation: &str,
+    beside: Option<&str>,
+    look: &mut Look<'_>,
+) -> Option<View<'a>> {
+    let (kind, config) = chain::kind_of(value);
+    if kind == "ext_authz" {
+        look.judged += 1;
+        if let Some(disabled) = value.may_be_on("disabled") {
+            look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
+        }
+        match &config {
+            // A patch of another filter: what it doesn't say stays.
+            Some(config) if operation == "MERGE" => filter::given(config, look),
+            Some(config) => filter::whole(config, None, look),
+            None => {}
+        }
+        return config;
+    }
+    if operation == "INSERT_FIRST" || (operation == "INSERT_BEFORE" && beside != Some(ROUTER)) {
+        chain::order(kind, false, value, look);
+    } else if brings(operation) {
+        chain::order(kind, true, value, look);
+    }
+    None
+}
+
+/// Whether a patch adds something, rather than to change what is there.
+fn brings(operation: &str) -> bool {
+    operation.starts_with("INSERT") || operation == "ADD"
+}
+
+/// Whether a patch holds for some listeners or versions of its proxies only.
+fn is_narrow(patch: &View<'_>) -> bool {
+    let Some(matched) = patch.get("match") else { return false };
+    matched.get("proxy").is_some()
+        || matched.get("listener").is_some_and(|listener| {
+            // All that comes in to a sidecar is one listener.
+            !matches!(listener.word("name"), "" | "virtualInbound")
+                || has_beside(&listener, &["name", "filterChain"])
+                || listener.get("filterChain").is_some_and(|chain| has_beside(&chain, &["filter"]))
+        })
+}
+
+fn has_beside(view: &View<'_>, plain: &[&str]) -> bool {
+    view.members().iter().any(|(name, _)| !plain.contains(name))
+}

@@ -1,0 +1,119 @@
+//! Which proxies of a mesh something of Istio holds for.
+
+use super::istio::is;
+use super::view::View;
+
+/// A kind of proxy that requests come in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    Sidecar,
+    Gateway,
+    /// What `targetRefs` names: a gateway, or a waypoint.
+    Named,
+}
+
+impl Proxy {
+    /// Several of them, for people.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecars",
+            Self::Gateway => "gateways",
+            Self::Named => "proxies",
+        }
+    }
+}
+
+/// The proxies that a policy or a patch holds for.
+#[derive(Clone, Debug)]
+pub(super) struct Scope<'a> {
+    namespace: &'a str,
+    labels: Vec<Label<'a>>,
+    /// Kinds and names.
+    targets: Vec<(&'a str, &'a str)>,
+    proxies: Vec<Proxy>,
+}
+
+type Label<'a> = (&'a str, String);
+
+impl<'a> Scope<'a> {
+    /// Of an `AuthorizationPolicy`. It doesn't say what kind its proxies are: that is read
+    /// from what it selects them by.
+    pub(super) fn of_policy(policy: &View<'a>, objects: &[View<'_>], root: &str) -> Self {
+        let namespace = namespace(policy);
+        let labels = labels(policy, &["spec", "selector", "matchLabels"]);
+        let targets = targets(policy);
+        let proxies = if !targets.is_empty() {
+            vec![Proxy::Named]
+        } else if are_a_gateway(&labels, objects) {
+            vec![Proxy::Gateway]
+        } else if labels.is_empty() && namespace == root {
+            vec![Proxy::Sidecar, Proxy::Gateway]
+        } else {
+            vec![Proxy::Sidecar]
+        };
+        Self { namespace, labels, targets, proxies }
+    }
+
+    /// Of a patch in an `EnvoyFilter`.
+    pub(super) fn of_patch(filter: &View<'a>, patch: &View<'_>) -> Self {
+        let context = patch.at(&["match", "context"]).map(|context| context.shown());
+        let proxies = match context.as_deref() {
+            None | Some("ANY") => vec![Proxy::Sidecar, Proxy::Gateway],
+            Some("SIDECAR_INBOUND") => vec![Proxy::Sidecar],
+            Some("GATEWAY") => vec![Proxy::Gateway],
+            Some(_) => vec![Proxy::Named],
+        };
+        let labels = labels(filter, &["spec", "workloadSelector", "labels"]);
+        Self { namespace: namespace(filter), labels, targets: targets(filter), proxies }
+    }
+
+    pub(super) fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// Whether this holds for all that another one holds for, in one kind of proxy. What
+    /// stands in the root namespace holds for all namespaces.
+    pub(super) fn covers(&self, other: &Scope<'_>, proxy: Proxy, root: &str) -> bool {
+        let kind = match proxy {
+            Proxy::Named => !self.proxies.is_empty(),
+            Proxy::Sidecar | Proxy::Gateway => self.proxies.contains(&proxy),
+        };
+        let target = self.targets.is_empty()
+            || (!other.targets.is_empty()
+                && other.targets.iter().all(|target| self.targets.contains(target)));
+        let near = self.namespace == root || self.namespace == other.namespace;
+        kind && target && near && self.labels.iter().all(|label| other.labels.contains(label))
+    }
+}
+
+fn namespace<'a>(object: &View<'a>) -> &'a str {
+    object.get("metadata").map(|metadata| metadata.word("namespace")).unwrap_or_default()
+}
+
+fn labels<'a>(object: &View<'a>, way: &[&str]) -> Vec<Label<'a>> {
+    let labels = object.at(way).map(|labels| labels.members()).unwrap_or_default();
+    labels.into_iter().map(|(name, value)| (name, value.shown())).collect()
+}
+
+fn targets<'a>(object: &View<'a>) -> Vec<(&'a str, &'a str)> {
+    let mut targets = object.at(&["spec", "targetRefs"]).map(|all| all.items()).unwrap_or_default();
+    targets.extend(object.at(&["spec", "targetRef"]));
+    targets.iter().map(|target| (target.word("kind"), target.word("name"))).collect()
+}
+
+/// Whether labels are those of a gateway's pods: by Istio's own names, or because a
+/// `Gateway` in the same input selects them.
+fn are_a_gateway(given: &[Label<'_>], objects: &[View<'_>]) -> bool {
+    let by_name = given.iter().any(|(name, value)| match *name {
+        "gateway.networking.k8s.io/gateway-name" | "istio.io/gateway-name" => true,
+        "istio" => value.ends_with("gateway"),
+        _ => false,
+    });
+    by_name
+        || objects.iter().filter(|object| is(object, "networking.istio.io/", "Gateway")).any(
+            |gateway| {
+                let selector = labels(gateway, &["spec", "selector"]);
+                !selector.is_empty() && selector.iter().all(|label| given.contains(label))
+            },
+        )
+}
