@@ -8,6 +8,7 @@ mod generation;
 mod health;
 mod ownership;
 mod policies;
+mod process;
 mod recorder;
 mod reload;
 mod sources;
@@ -214,6 +215,7 @@ impl App {
         }));
         registry.register_collector(Box::new(policies::PolicyMetrics(current.clone())));
         registry.register_collector(Box::new(reload::ReloadMetrics(reloads.clone())));
+        registry.register_collector(Box::new(process::Process::new()));
         let reach = Reach {
             check: check.clone(),
             endpoint: service.clone(),

@@ -32,6 +32,7 @@ mod workers;
 pub use connection::{CONNECTION_BYTES, GrpcService, Tower};
 pub use http1::{HttpAnswer, HttpService};
 pub use listener::{BindError, BoundAddress};
+pub(crate) use server::descriptor_limit;
 pub use server::{DrainReport, Server};
 pub use settings::*;
 pub use stats::ServeStats;

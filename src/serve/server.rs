@@ -277,7 +277,7 @@ fn affordable(wanted: usize, descriptors: Option<usize>) -> usize {
 }
 
 /// The process's soft limit of open files, where the system tells.
-fn descriptor_limit() -> Option<usize> {
+pub(crate) fn descriptor_limit() -> Option<usize> {
     parse_limit(&fs::read_to_string("/proc/self/limits").ok()?)
 }
 
