@@ -26,6 +26,12 @@ const SOON: Duration = Duration::from_secs(60);
 /// What an attack may make the process grow by. Everything that a client can have kept is
 /// bounded by connections, streams and windows, which are far less than this here.
 const MAY_GROW: u64 = 64 << 20;
+/// Processor time that it may take, without optimisation: for a step of up to a hundred frames,
+/// for a connection from its begin to its end, and for an answer to the client beside. No
+/// measure of speed: who turns in circles, or looks at all there was for each frame, takes more.
+const FOR_A_STEP: Duration = Duration::from_millis(2);
+const FOR_A_CONNECTION: Duration = Duration::from_millis(100);
+const FOR_AN_ANSWER: Duration = Duration::from_millis(2);
 /// What is the server's to begin with: silence is over soon.
 const LIMITS: &str = "limits: { max_connections: 40, max_concurrent_streams: 100, \
                       preface_timeout: 1s, keepalive_interval: 1s, keepalive_timeout: 1s }\n\
@@ -51,6 +57,16 @@ impl Server {
                 .unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The processor time that it has taken since its start.
+    fn processor(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        // The name in parentheses may hold anything.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = |at: usize| fields.split(' ').nth(at).unwrap().parse::<u64>().unwrap();
+        // A hundred a second, wherever Linux runs.
+        Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 }
 
@@ -113,6 +129,7 @@ async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
     let good = Good::start(server.address).await;
     good.more(20).await;
     let before = server.memory();
+    let (taken, answered) = (server.processor(), good.answered.load(Ordering::Relaxed));
     let attacks = (0..connections).map(|_| once(server.address, abuse, steps));
     let attacks = futures_util::future::join_all(attacks);
     tokio::pin!(attacks);
@@ -126,15 +143,25 @@ async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
     };
     most = most.max(server.memory());
     good.more(20).await;
+    let taken = server.processor() - taken;
+    let answered = good.answered.load(Ordering::Relaxed) - answered;
     good.stop().await;
     let ended: Vec<Ended> = ended.into_iter().map(Result::unwrap).collect();
+    // Of a connection that is cut off while it sends, the steps are not known: it is counted
+    // as a connection.
+    let steps: u32 = ended.iter().map(|ended| ended.steps).sum();
+    let many = |count: usize| u32::try_from(count).unwrap();
+    let may_take =
+        FOR_A_STEP * steps + FOR_A_CONNECTION * many(connections) + FOR_AN_ANSWER * many(answered);
     eprintln!(
-        "{abuse:?}: {} KiB before, at most {} KiB; cut off: {} of {connections}",
+        "{abuse:?}: {} KiB before, at most {} KiB; {taken:?} of processor time, for {steps} steps \
+         and {answered} answers; cut off: {} of {connections}",
         before / 1024,
         most / 1024,
         ended.iter().filter(|ended| ended.cut_off).count()
     );
     assert!(most - before < MAY_GROW, "{abuse:?}: from {before} to {most} bytes");
+    assert!(taken < may_take, "{abuse:?}: {taken:?} for {steps} steps, {answered} answers");
     ended
 }
 
