@@ -262,7 +262,9 @@ async fn soak() {
         wrongs.odd,
         latencies(&times)
     );
-    text.push_str("| a third of the time | at most MiB | at most descriptors |\n| --- | ---: | ---: |\n");
+    text.push_str(
+        "| a third of the time | at most MiB | at most descriptors |\n| --- | ---: | ---: |\n",
+    );
     for (name, (memory, descriptors)) in ["first", "second", "last"].iter().zip(&thirds) {
         // Writing to a text never fails.
         let _ = writeln!(text, "| {name} | {} | {descriptors} |", memory >> 20);

@@ -56,8 +56,7 @@ async fn without_routes_nobody_is_let_in_over_http() {
     assert!(!says().await);
     let text = std::fs::read_to_string(&file).unwrap();
     let is_kept = |line: &&str| *line != "routes:" && !line.starts_with("  - { name:");
-    let without: String =
-        text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    let without: String = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
     std::fs::write(&file, without).unwrap();
     assert!(says().await);
 }

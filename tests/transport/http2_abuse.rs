@@ -61,7 +61,9 @@ impl Server {
 
     /// The processor time that it has taken since its start.
     fn processor(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id().unwrap())).unwrap();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id().unwrap()))
+                .unwrap();
         // The name in parentheses may hold anything.
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let ticks = |at: usize| fields.split(' ').nth(at).unwrap().parse::<u64>().unwrap();
