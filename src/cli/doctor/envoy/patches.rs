@@ -89,9 +89,21 @@ impl<'a> Patches<'a> {
         // What holds for some listeners only can't stand for the others.
         let changes = matches!(operation, "MERGE" | "REPLACE") && !is_narrow(patch);
         match (patch.word("applyTo"), value) {
-            ("HTTP_FILTER", None) if operation == "REMOVE" && beside == Some(FILTER) => {
+            // Without a name it is about every filter.
+            ("HTTP_FILTER", _)
+                if operation == "REMOVE" && beside.is_none_or(|name| name == FILTER) =>
+            {
                 look.judged += 1;
                 look.flag(&rules::FILTER_DISABLED, patch, "the ext_authz filter is removed");
+            }
+            ("HTTP_FILTER", Some(value))
+                if operation == "REPLACE"
+                    && beside.is_none_or(|name| name == FILTER)
+                    && chain::kind_of(&value).0 != "ext_authz" =>
+            {
+                look.judged += 1;
+                let message = "another filter takes the place of the ext_authz filter";
+                look.flag(&rules::FILTER_DISABLED, patch, message);
             }
             ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) => {
                 let Some(config) = http_filter(&value, operation, beside, look) else { return };
@@ -107,7 +119,20 @@ impl<'a> Patches<'a> {
                     && let (MANAGER, manager) = config.typed()
                 {
                     look.judged += 1;
-                    listener::spelling(&manager, false, look);
+                    let replaces = operation == "REPLACE";
+                    listener::spelling(&manager, replaces, look);
+                    let filters = manager.list("http_filters");
+                    if replaces
+                        && !filters.iter().any(|filter| chain::kind_of(filter).0 == "ext_authz")
+                    {
+                        let message =
+                            "the connection manager's place is taken by one that doesn't ask";
+                        look.flag_member(
+                            &rules::FILTER_MISSING,
+                            (&manager, "http_filters"),
+                            message,
+                        );
+                    }
                     if changes {
                         let scope = Scope::of_patch(object, patch);
                         let protocol = manager.get("common_http_protocol_options");
@@ -123,6 +148,10 @@ impl<'a> Patches<'a> {
             ("HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION", Some(value)) => {
                 look.judged += 1;
                 routes::route(&value, &[FILTER], None, look);
+            }
+            (what @ ("LISTENER" | "FILTER_CHAIN"), _) => {
+                let message = format!("what a patch of `{what}` makes of filters is not read here");
+                look.flag(&rules::NOT_SEEN, patch, message);
             }
             _ => {}
         }

@@ -33,6 +33,9 @@ pub(super) struct Scope<'a> {
     proxies: Vec<Proxy>,
 }
 
+/// The one listener of all that comes in to a sidecar.
+const INBOUND: &str = "virtualInbound";
+
 type Label<'a> = (&'a str, String);
 
 impl<'a> Scope<'a> {
@@ -63,6 +66,10 @@ impl<'a> Scope<'a> {
             Some("GATEWAY") => vec![Proxy::Gateway],
             Some(_) => vec![Proxy::Named],
         };
+        let mut proxies = proxies;
+        if patch.at(&["match", "listener", "name"]).is_some_and(|name| name.shown() == INBOUND) {
+            proxies.retain(|proxy| *proxy == Proxy::Sidecar);
+        }
         let labels = labels(filter, &["spec", "workloadSelector", "labels"]);
         Self { namespace: namespace(filter), labels, targets: targets(filter), proxies }
     }
@@ -75,13 +82,16 @@ impl<'a> Scope<'a> {
     /// stands in the root namespace holds for all namespaces.
     pub(super) fn covers(&self, other: &Scope<'_>, proxy: Proxy, root: &str) -> bool {
         let kind = match proxy {
-            Proxy::Named => !self.proxies.is_empty(),
+            // Which it is can't be told from its name, but a sidecar it isn't.
+            Proxy::Named => self.proxies.iter().any(|proxy| *proxy != Proxy::Sidecar),
             Proxy::Sidecar | Proxy::Gateway => self.proxies.contains(&proxy),
         };
         let target = self.targets.is_empty()
             || (!other.targets.is_empty()
                 && other.targets.iter().all(|target| self.targets.contains(target)));
-        let near = self.namespace == root || self.namespace == other.namespace;
+        // Whom it names is in its own namespace.
+        let near = (self.namespace == root && self.targets.is_empty())
+            || self.namespace == other.namespace;
         kind && target && near && self.labels.iter().all(|label| other.labels.contains(label))
     }
 }

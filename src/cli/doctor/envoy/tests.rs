@@ -634,12 +634,15 @@ fn whom_a_patch_reaches() {
         context(ISTIO, "ANY"),
         context(&gateway, "GATEWAY"),
         context(&known, "GATEWAY"),
-        targeted.clone(),
+        context(&targeted, "ANY"),
         context(&targeted, "GATEWAY"),
-        with(
-            &targeted,
-            strict,
-            &format!("{strict}  targetRefs: [{{ kind: Gateway, name: edge }}]\n"),
+        context(
+            &with(
+                &targeted,
+                strict,
+                &format!("{strict}  targetRefs: [{{ kind: Gateway, name: edge }}]\n"),
+            ),
+            "GATEWAY",
         ),
     ] {
         assert_nothing(&found(&text));
@@ -651,10 +654,15 @@ fn whom_a_patch_reaches() {
         context(ISTIO, "GATEWAY"),
         gateway.clone(),
         known.clone(),
-        with(
-            &targeted,
-            strict,
-            &format!("{strict}  targetRefs: [{{ kind: Gateway, name: other }}]\n"),
+        // A sidecar's patch is none of a gateway.
+        targeted.clone(),
+        context(
+            &with(
+                &targeted,
+                strict,
+                &format!("{strict}  targetRefs: [{{ kind: Gateway, name: other }}]\n"),
+            ),
+            "GATEWAY",
         ),
         // For some listeners only, or some versions.
         ISTIO.replace(
