@@ -1,7 +1,7 @@
 //! Tokens that were verified, so that the next request need not.
 //!
 //! Filled only after every rule has passed: nobody without a valid token can put anything
-//! in. A hit is asked again for what can have changed since: time, the signing key, and what
+//! in, but for the hashes of tokens that say that they are over, which have a place apart. A hit is asked again for what can have changed since: time, the signing key, and what
 //! was revoked.
 //!
 //! A token is found by a hash of the whole of it, so nobody may be able to make a token that
@@ -53,7 +53,7 @@ pub struct CacheStats {
     pub misses: u64,
 }
 
-/// How many tokens are remembered as over: 16,384, for which a megabyte is enough.
+/// How many tokens of a kind are remembered as over: 16,384, for which a megabyte is enough.
 const ENDED: Bounds = Bounds { max_entries: 1 << 14, max_bytes: 1 << 20 };
 
 /// That a token is over.
@@ -69,7 +69,9 @@ impl Weigh for Ended {
 pub(super) struct TokenCache {
     secret: LessSafeKey,
     entries: Bounded<TokenHash, Entry>,
-    /// Tokens that were found to be over.
+    /// Tokens that were found to be over: those that were verified while they were not, and
+    /// those of which nothing is proven.
+    proven_ended: Bounded<TokenHash, Ended>,
     ended: Bounded<TokenHash, Ended>,
     /// What the entries have in common.
     shelf: Shelf,
@@ -93,6 +95,7 @@ impl TokenCache {
         Ok(Self {
             secret: LessSafeKey::new(secret),
             entries: Bounded::new(own).reserved(),
+            proven_ended: Bounded::new(ENDED),
             ended: Bounded::new(ENDED),
             shelf: Shelf::new(shared),
             hits: AtomicU64::new(0),
@@ -140,16 +143,22 @@ impl TokenCache {
         self.entries.remove(hash);
     }
 
-    /// The token is over, and stays so: it isn't valid again when the clock is set back. Nothing
-    /// is proven of it, and whoever sends many makes others forgotten.
+    /// A token that was verified is over, and stays so: it isn't valid again when the clock is
+    /// set back.
     pub(super) fn end(&self, hash: &TokenHash) {
         self.entries.remove(hash);
+        self.proven_ended.insert(*hash, Ended);
+    }
+
+    /// The same of a token of which nothing is proven: whoever sends many of them makes others
+    /// of them forgotten, and no others.
+    pub(super) fn end_unproven(&self, hash: &TokenHash) {
         self.ended.insert(*hash, Ended);
     }
 
     /// Whether the token was found to be over.
     pub(super) fn has_ended(&self, hash: &TokenHash) -> bool {
-        self.ended.find(hash).is_some()
+        self.proven_ended.find(hash).is_some() || self.ended.find(hash).is_some()
     }
 
     pub(super) fn stats(&self) -> CacheStats {

@@ -361,6 +361,10 @@ impl Authenticator {
     }
 }
 
+/// For the operator, who may wonder about an `exp` that is still to come.
+const EXPIRED_BEFORE: &str = "it was over when it was asked about before; if its `exp` is still to \
+                              come, the clock of this machine was ahead then";
+
 impl Shared {
     async fn judge(&self, token: &str, now: Now) -> Result<Proven, Rejected> {
         let hash = self.hash(token)?;
@@ -397,7 +401,7 @@ impl Shared {
         self.turns.count();
         let entry = self.verify(token, now).inspect_err(|rejected| {
             if rejected.denial.reason == Reason::TokenExpired {
-                self.cache.end(&hash);
+                self.cache.end_unproven(&hash);
             }
         })?;
         let identity = Arc::clone(&entry.identity);
@@ -415,7 +419,7 @@ impl Shared {
         found: Option<Entry>,
     ) -> Option<Result<Arc<Identity>, Denial>> {
         let Some(entry) = found else {
-            let ended = || Denial::with_detail(Reason::TokenExpired, "it was over before");
+            let ended = || Denial::with_detail(Reason::TokenExpired, EXPIRED_BEFORE);
             return self.cache.has_ended(hash).then(|| Err(ended()));
         };
         let Some(stands) = self.stands(&entry, now) else {
