@@ -11,9 +11,10 @@ use crate::shutdown::{Shutdown, Stage};
 /// What readiness depends on. Asked anew each time: keys and snapshots expire by
 /// themselves.
 ///
-/// Whoever was ready once stays so until it ends. What can be missing then is missing to all
-/// replicas alike, as the catalog is, and concerns some of the requests: were they all to say
-/// that they aren't ready, nobody would be asked any more, and every request be refused.
+/// Whoever was ready once stays so until it ends. What can be missing then, keys or a catalog that
+/// became too old, concerns some of the requests, and mostly all replicas alike: were they all to
+/// say that they aren't ready, Kubernetes would leave none to ask, and every request be refused.
+/// A replica whose own way out is cut goes on to be asked as well; alerts tell of it.
 #[derive(Clone, Debug)]
 pub struct Readiness {
     current: Current,
