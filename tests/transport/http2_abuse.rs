@@ -28,10 +28,14 @@ const SOON: Duration = Duration::from_secs(60);
 const MAY_GROW: u64 = 64 << 20;
 /// Processor time that it may take, without optimisation: for a step of up to a hundred frames,
 /// for a connection from its begin to its end, and for an answer to the client beside. No
-/// measure of speed: who turns in circles, or looks at all there was for each frame, takes more.
+/// measure of speed: who looks at all there was for each frame takes more. Who turns in circles
+/// is seen afterwards, when there is nothing to do.
 const FOR_A_STEP: Duration = Duration::from_millis(2);
 const FOR_A_CONNECTION: Duration = Duration::from_millis(100);
 const FOR_AN_ANSWER: Duration = Duration::from_millis(2);
+/// What it may take in a second in which nobody asks.
+const QUIET: Duration = Duration::from_secs(1);
+const FOR_QUIET: Duration = Duration::from_millis(300);
 /// What is the server's to begin with: silence is over soon.
 const LIMITS: &str = "limits: { max_connections: 40, max_concurrent_streams: 100, \
                       preface_timeout: 1s, keepalive_interval: 1s, keepalive_timeout: 1s }\n\
@@ -148,6 +152,10 @@ async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
     let taken = server.processor() - taken;
     let answered = good.answered.load(Ordering::Relaxed) - answered;
     good.stop().await;
+    let before_quiet = server.processor();
+    tokio::time::sleep(QUIET).await;
+    let quiet = server.processor() - before_quiet;
+    assert!(quiet < FOR_QUIET, "{abuse:?}: {quiet:?} for nothing");
     let ended: Vec<Ended> = ended.into_iter().map(Result::unwrap).collect();
     // Of a connection that is cut off while it sends, the steps are not known: it is counted
     // as a connection.
@@ -157,7 +165,7 @@ async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
         FOR_A_STEP * steps + FOR_A_CONNECTION * many(connections) + FOR_AN_ANSWER * many(answered);
     eprintln!(
         "{abuse:?}: {} KiB before, at most {} KiB; {taken:?} of processor time, for {steps} steps \
-         and {answered} answers; cut off: {} of {connections}",
+         and {answered} answers, {quiet:?} in a quiet second; cut off: {} of {connections}",
         before / 1024,
         most / 1024,
         ended.iter().filter(|ended| ended.cut_off).count()
