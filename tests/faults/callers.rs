@@ -45,8 +45,10 @@ pub(crate) enum Caller {
     Forged,
     /// With a key that nobody published.
     UnknownKey,
-    /// With a token that was over an hour ago, always the same.
+    /// With a token that is over.
     Expired,
+    /// The same, always with one token.
+    Outlived,
     /// With a token that begins in ten minutes.
     Early,
     /// Who was revoked.
@@ -60,7 +62,7 @@ pub(crate) enum Caller {
 use Caller::*;
 
 /// All of them.
-pub(crate) const ALL: [Caller; 20] = [
+pub(crate) const ALL: [Caller; 21] = [
     Owner,
     NewOwner,
     Known,
@@ -77,6 +79,7 @@ pub(crate) const ALL: [Caller; 20] = [
     Forged,
     UnknownKey,
     Expired,
+    Outlived,
     Early,
     Revoked,
     Nobody,
@@ -120,7 +123,7 @@ impl Caller {
         match self {
             Owner | NewOwner | Known | Public | Listed | NewListed | Ahead | OldKey => May::Yes,
             NextKey | Stranger | NewStranger | ListedStranger | Gone | Forged | UnknownKey
-            | Expired | Early | Revoked | Nobody | Smuggler => May::No,
+            | Expired | Outlived | Early | Revoked | Nobody | Smuggler => May::No,
         }
     }
 
@@ -131,7 +134,7 @@ impl Caller {
             Gone => &["principal_gone"],
             Forged => &["token_signature"],
             NextKey | UnknownKey | OldKey => &["token_key_unknown"],
-            Expired => &["token_expired"],
+            Expired | Outlived => &["token_expired"],
             Early => &["token_not_yet_valid"],
             Revoked => &["token_revoked"],
             Nobody | Smuggler => &["token_missing"],
@@ -141,7 +144,7 @@ impl Caller {
 
     /// Whether the token is another one each time.
     pub(crate) fn is_new(self) -> bool {
-        !matches!(self, Owner | Known | Listed | Stranger | Expired)
+        !matches!(self, Owner | Known | Listed | Stranger | Outlived)
     }
 
     fn token(self, tenant: &Tenant, old: &SigningKey, number: u64) -> Option<String> {
@@ -174,7 +177,7 @@ impl Caller {
             NextKey => good().sign_with(&SigningKey::test(1)),
             UnknownKey => good().sign_with(&SigningKey::test(2)),
             Forged => good().forged_with(&SigningKey::test(3)),
-            Expired => good().expires(now - 3600).sign(),
+            Expired | Outlived => good().expires(now - 3600).sign(),
             Early => good().issued(now + 600).sign(),
             Revoked => good().oid(REVOKED).sign(),
         })

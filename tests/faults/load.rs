@@ -376,7 +376,7 @@ impl Asker {
             shared.judge(*caller, &outcome, [&before, &after]);
             shared.requests.fetch_add(1, Ordering::Relaxed);
             answers.all.fetch_add(1, Ordering::Relaxed);
-            if outcome == "token_expired" && caller.may() == May::Yes {
+            if outcome == "token_expired" && !caller.reasons().contains(&"token_expired") {
                 // As a client does, which gets another one then.
                 kept = None;
             }

@@ -1,9 +1,10 @@
 /* A machine that a test sets: preloaded into a process, it answers for the wall clock and for
- * the disk by the two numbers in the file that STAGEDOOR_TEST_MACHINE names.
+ * the disk by the numbers in the file that STAGEDOOR_TEST_MACHINE names.
  *
  *   0: seconds that the wall clock is ahead of the true time. The monotonic clock is left
  *      alone, as it is when somebody sets a machine's clock.
- *   8: milliseconds that each write to a file, and each time it is to be safe there, takes. */
+ *   8: milliseconds that each write to a file, and each time it is to be safe there, takes.
+ *  16: how many took so long, counted here. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,17 +19,18 @@
 struct machine {
     int64_t ahead;
     int64_t write_takes;
+    int64_t written;
 };
 
-static volatile const struct machine *machine;
+static volatile struct machine *machine;
 
 __attribute__((constructor)) static void begin(void) {
     const char *name = getenv("STAGEDOOR_TEST_MACHINE");
-    int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
+    int file = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) {
         return;
     }
-    void *place = mmap(NULL, sizeof *machine, PROT_READ, MAP_SHARED, file, 0);
+    void *place = mmap(NULL, sizeof *machine, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (place != MAP_FAILED) {
         machine = place;
@@ -49,6 +51,7 @@ static void wait_for_disk(int file) {
     if (takes > 0 && fstat(file, &stat) == 0 && (S_ISREG(stat.st_mode) || S_ISDIR(stat.st_mode))) {
         struct timespec time = {takes / 1000, takes % 1000 * 1000000};
         nanosleep(&time, NULL);
+        __sync_fetch_and_add(&machine->written, 1);
     }
 }
 

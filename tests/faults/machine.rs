@@ -1,12 +1,12 @@
 //! What the machine gives the process: the time, and a disk.
 
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::callers::{Caller, TOKENS};
+use crate::callers::{Caller, May, TOKENS};
 use crate::load::Window;
 use crate::run::{Fault, Scene, State, fault, more};
 use crate::storage::news;
@@ -25,6 +25,9 @@ const BEHIND_BY: i64 = 3600 + 1800;
 pub(crate) const CODE: &str = "machine.so";
 pub(crate) const NUMBERS: &str = "machine";
 
+/// Numbers in the file, of eight bytes each.
+const COUNT: usize = 3;
+
 /// Makes both of them in a folder.
 pub(crate) fn make(folder: &Path) -> Result<()> {
     let status = Command::new("cc")
@@ -34,7 +37,7 @@ pub(crate) fn make(folder: &Path) -> Result<()> {
         .status()
         .context("no C compiler")?;
     ensure!(status.success(), "the machine can't be compiled");
-    Ok(std::fs::write(folder.join(NUMBERS), [0; 16])?)
+    Ok(std::fs::write(folder.join(NUMBERS), [0; 8 * COUNT])?)
 }
 
 /// What can be set, by where its number is in the file.
@@ -44,6 +47,17 @@ enum Number {
     Ahead = 0,
     /// Milliseconds of each write.
     WriteTakes = 8,
+    /// Writes that took so long.
+    Written = 16,
+}
+
+/// What it is now, which the process counts on.
+fn get(scene: &Scene, number: Number) -> Result<i64> {
+    let mut file = std::fs::File::open(scene.world.path(NUMBERS))?;
+    file.seek(SeekFrom::Start(number as u64))?;
+    let mut value = [0; 8];
+    file.read_exact(&mut value)?;
+    Ok(i64::from_ne_bytes(value))
 }
 
 /// Sets it for the process, which has the file in its memory.
@@ -57,7 +71,14 @@ fn clock(name: &'static str, ahead: i64, outcome: &'static [&'static str]) -> Fa
     fault(FAMILY, name)
         .only(RUNNING)
         .with(SETTABLE)
-        .inject(move |scene: Scene| async move { set(&scene, Number::Ahead, ahead) })
+        .inject(move |scene: Scene| async move {
+            // Tokens that were never seen and are valid by a clock that is behind can't be told
+            // from valid ones. Whose end was seen is another matter.
+            if ahead < 0 {
+                scene.load.rule(Caller::Expired, May::Either);
+            }
+            set(&scene, Number::Ahead, ahead)
+        })
         .met(move |scene| async move {
             let refused = || async {
                 outcome.contains(&scene.load.last(Caller::NewOwner).as_str())
@@ -82,7 +103,9 @@ pub(crate) fn faults() -> Vec<Fault> {
             .inject(|scene| async move { set(&scene, Number::WriteTakes, 2000) })
             .met(|scene| async move {
                 news(&scene.world);
-                more("Backstage was asked", 12, || scene.world.backstage.requests()).await
+                more("Backstage was asked", 12, || scene.world.backstage.requests()).await?;
+                let written = || async { get(&scene, Number::Written).is_ok_and(|n| n > 0) };
+                until("a write took so long", written).await
             })
             .lift(|scene| async move { set(&scene, Number::WriteTakes, 0) }),
     ]
