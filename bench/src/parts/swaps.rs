@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::{Plan, cost, percentiles};
 use crate::load::{Load, Message};
 use crate::report::Table;
-use crate::world::{Sends, Setup, World, host, messages};
+use crate::world::{GROUPS, Sends, Setup, World, group_id, host, messages};
 
 /// Requests a second, and how many: some seconds' worth.
 const RATE: f64 = 5000.0;
@@ -23,7 +23,14 @@ const LIVELY: &str = "a new snapshot each second";
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
     let setup = Setup { services: 1000, lively: true, ..Setup::default() };
     let stagedoor = runtime.block_on(world.stagedoor("swaps", &setup))?;
-    let good = messages(&world.tokens(1000, 0), &host(0), Sends::All);
+    // Nobody is in the same groups as another, so that no decision is another's.
+    let groups = |caller: usize| -> Vec<String> {
+        let others = (1..GROUPS).map(|at| group_id((caller * 7 + at * 31) % 999 + 1));
+        std::iter::once(group_id(0)).chain(others).collect()
+    };
+    let tokens: Vec<String> =
+        (0..1000).flat_map(|caller| world.tokens_in(1, &groups(caller))).collect();
+    let good = messages(&tokens, &host(0), Sends::All);
     let mut table = Table::new(
         "swaps",
         "a thousand known callers, 5,000 requests a second",
