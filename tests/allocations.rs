@@ -20,6 +20,8 @@ use support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stagedoor};
 const DECISIONS: u64 = 1000;
 /// The answer, the record, and the texts of the request in it.
 const EACH: u64 = 3;
+/// Of a denial: the same, and what its problem details are put together from.
+const EACH_DENIAL: u64 = 16;
 /// The queue of records grows by blocks of 32.
 const SHARED: u64 = DECISIONS / 32 + 1;
 
@@ -61,6 +63,30 @@ async fn a_warm_decision_allocates_three_times() {
         assert!(counted.count_total <= DECISIONS * EACH + SHARED, "{path}: {counted:?}");
         // Nothing that grows with the requests stays, but what is queued.
         assert!(counted.bytes_total < DECISIONS * 4096, "{path}: {counted:?}");
+    }
+}
+
+/// What decisions of both kinds allocate, for `make bench PARTS=steps` to report.
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::print_stdout, reason = "the suite of figures reads it")]
+async fn what_decisions_allocate() {
+    let stagedoor = Stagedoor::start(Options::default()).await.unwrap();
+    for (name, group, most) in [("allow", OWNERS, EACH), ("denial", OTHERS, EACH_DENIAL)] {
+        let token = token(&stagedoor.tenant, AUDIENCE, group);
+        let message = message(&token, "payments.example.com", "/v1/orders?x=1");
+        let check = stagedoor.check.clone();
+        let counted = tokio::task::spawn_blocking(move || {
+            tokio::runtime::Handle::current().block_on(check.answer(&message)).unwrap();
+            let answer = || check.answer(&message).now_or_never().unwrap().unwrap();
+            (0..100).for_each(|_| drop(answer()));
+            allocation_counter::measure(|| {
+                (0..DECISIONS).for_each(|_| drop(std::hint::black_box(answer())));
+            })
+        });
+        let counted = counted.await.unwrap();
+        let (each, bytes) = (counted.count_total / DECISIONS, counted.bytes_total / DECISIONS);
+        println!("allocations of a warm {name}: {each} of {bytes} bytes");
+        assert!(counted.count_total <= DECISIONS * most + SHARED, "{name}: {counted:?}");
     }
 }
 

@@ -160,8 +160,9 @@ pub(crate) fn write_docs(root: &Path, tables: &[Table], machine: &str) -> Result
     fs::create_dir_all(&plots)?;
     for table in tables {
         text = between(&text, table.name, &table.markdown())?;
-        // Ratios are for reading.
-        if !table.name.contains('-') || table.name.starts_with("growth") {
+        // Ratios and counts are for reading.
+        let for_reading = table.name.contains('-') && !table.name.starts_with("growth");
+        if !for_reading && table.name != "allocations" {
             fs::write(plots.join(format!("{}.svg", table.name)), table.svg())?;
         }
     }

@@ -73,7 +73,30 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Table>> {
     for (new, signature) in of(NEW)?.iter().zip(of(SIGNATURE)?.iter().rev()) {
         aims.add(name, &[(new - signature) / 1e3]);
     }
-    Ok(vec![table, aims])
+    Ok(vec![table, aims, allocations()?])
+}
+
+/// What a warm decision allocates, as `tests/allocations.rs` counts it: a profiler's allocator
+/// would make the steps slower.
+fn allocations() -> Result<Table> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--locked", "--package", "stagedoor", "--test", "allocations", "--"]);
+    command.args(["--nocapture", "what_decisions_allocate"]);
+    let output = command.current_dir(root()).output()?;
+    ensure!(output.status.success(), "allocations could not be counted");
+    let text = String::from_utf8(output.stdout)?;
+    let title = "a warm decision, in process";
+    let mut table = Table::new("allocations", title, &[("allocations", 0), ("bytes", 0)]);
+    for line in text.lines() {
+        // `allocations of a warm …: 3 of 1234 bytes`
+        let Some(rest) = line.strip_prefix("allocations of a warm ") else { continue };
+        let (name, counts) = rest.split_once(": ").context("a name")?;
+        let (count, bytes) = counts.split_once(" of ").context("a count")?;
+        let bytes = bytes.strip_suffix(" bytes").context("bytes")?;
+        table.add(name, &[count.parse()?, bytes.parse()?]);
+    }
+    ensure!(!table.rows.is_empty(), "no allocations were told");
+    Ok(table)
 }
 
 /// The groups of `benches/micro.rs`.
