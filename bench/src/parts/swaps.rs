@@ -1,4 +1,4 @@
-//! Known callers while the catalog changes each second, and every decision is made anew.
+//! Known callers while the catalog changes each second, and no decision stands any more.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ const LIVELY: &str = "a new snapshot each second";
 pub(super) fn measure(plan: &Plan, runtime: &Runtime, world: &World) -> Result<Vec<Table>> {
     let setup = Setup { services: 1000, lively: true, ..Setup::default() };
     let stagedoor = runtime.block_on(world.stagedoor("swaps", &setup))?;
-    // Nobody is in the same groups as another, so that no decision is another's.
+    // Nobody is in the same groups as another.
     let groups = |caller: usize| -> Vec<String> {
         let others = (1..GROUPS).map(|at| group_id((caller * 7 + at * 31) % 999 + 1));
         std::iter::once(group_id(0)).chain(others).collect()
