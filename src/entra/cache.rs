@@ -1,8 +1,9 @@
 //! Tokens that were verified, so that the next request need not.
 //!
 //! Filled only after every rule has passed: nobody without a valid token can put anything
-//! in, but for the hashes of tokens that say that they are over, which have a place apart. A hit is asked again for what can have changed since: time, the signing key, and what
-//! was revoked.
+//! in, but for the hashes of tokens that say that they are over, which have a place apart. A
+//! hit is asked again for what can have changed since: time, the signing key, and what was
+//! revoked.
 //!
 //! A token is found by a hash of the whole of it, so nobody may be able to make a token that
 //! has the hash of somebody else's. The hash is GMAC (AES-GCM over no text, with the token as
