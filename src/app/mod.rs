@@ -4,6 +4,7 @@
 //! everything and says where, [`App::run`] serves until it is told to end.
 
 mod behind;
+mod changes;
 mod generation;
 mod health;
 mod ownership;

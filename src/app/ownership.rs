@@ -1,4 +1,4 @@
-//! What follows from another snapshot: routes that it claims, and records of what changed.
+//! What follows from another snapshot: routes that it claims, and records of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -6,12 +6,15 @@ use std::time::SystemTime;
 use crate::audit::form::CatalogWhat;
 use crate::audit::{AuditSender, CatalogRecord};
 use crate::authorizer::Routes;
-use crate::catalog::{Adopted, Held, Observe, Snapshot, changes};
+use crate::catalog::{Adopted, Held, Observe, Snapshot};
+
+use super::changes::Changes;
 
 /// Told by the catalog, off the request's path.
 #[derive(Debug)]
 pub(super) struct Ownership {
     audit: AuditSender,
+    changes: Changes,
     followers: Mutex<Followers>,
 }
 
@@ -25,7 +28,8 @@ struct Followers {
 
 impl Ownership {
     pub(super) fn new(audit: AuditSender, routes: Routes) -> Arc<Self> {
-        Arc::new(Self { audit, followers: Mutex::new(Followers { routes, last: None }) })
+        let changes = Changes::new(audit.clone());
+        Arc::new(Self { audit, changes, followers: Mutex::new(Followers { routes, last: None }) })
     }
 
     /// Has other routes follow the snapshot from now on, and `publish` put them in force:
@@ -47,55 +51,12 @@ impl Observe for Ownership {
             followers.routes.adopt(adopted.after);
             followers.last = Some(Arc::clone(adopted.after));
         }
-        if !self.audit.is_on() {
-            return;
-        }
-        let (audit, time) = (self.audit.clone(), SystemTime::now());
-        let (before, after) = (adopted.before.cloned(), Arc::clone(adopted.after));
-        let record = move || record(&audit, time, before.as_deref(), &after);
-        // There can be as many changes as entities.
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(record)),
-            Err(_) => record(),
-        }
+        self.changes.record(adopted.before, adopted.after);
     }
 
     fn holding(&self, held: &Held) {
-        if !self.audit.is_on() {
-            return;
-        }
-        let (audit, held) = (self.audit.clone(), held.clone());
-        let send = move || {
-            let detail = format!("{}: {held}: {}", held.id, held.examples.join("; "));
-            let event = CatalogRecord::of(CatalogWhat::CatalogHeld, SystemTime::now());
-            audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..event });
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(send)),
-            Err(_) => send(),
-        }
+        let detail = format!("{}: {held}: {}", held.id, held.examples.join("; "));
+        let event = CatalogRecord::of(CatalogWhat::CatalogHeld, SystemTime::now());
+        self.audit.send_catalog(CatalogRecord { detail: Some(detail.into()), ..event });
     }
-}
-
-fn record(audit: &AuditSender, time: SystemTime, before: Option<&Snapshot>, after: &Snapshot) {
-    let (entities, groups, users) = after.counts();
-    let findings = after.all_findings().total();
-    let detail =
-        format!("{entities} entities, {groups} groups, {users} users, {findings} findings");
-    let versions = CatalogRecord {
-        snapshot_before: before.map(|before| Arc::clone(before.version())),
-        snapshot_version: Some(Arc::clone(after.version())),
-        ..CatalogRecord::of(CatalogWhat::CatalogAdopted, time)
-    };
-    audit.send_patiently(CatalogRecord { detail: Some(detail.into()), ..versions.clone() });
-    let Some(before) = before else { return };
-    changes(before, after, |change| {
-        audit.send_patiently(CatalogRecord {
-            event: CatalogWhat::CatalogChange,
-            change: Some(change.kind.code()),
-            entity: Some(change.entity),
-            other: change.other.map(Into::into),
-            ..versions.clone()
-        });
-    });
 }

@@ -230,7 +230,8 @@ impl Reloader {
         let version_in_force = version.clone();
         let outcome =
             ReloadOutcome { applied: is_applied, version: version_in_force, errors, needs_restart };
-        self.record(ConfigRecord { version, detail: detail(&outcome), ..record });
+        let record = ConfigRecord { version, detail: detail(&outcome), ..record };
+        self.reach.audit.send_config(record);
         self.reloads.went(&outcome);
         self.systemd.ready();
         outcome
@@ -359,13 +360,6 @@ impl Reloader {
         end(&mut self.tasks.groups, stays).await;
         end(&mut self.tasks.policies, now.policies().is(before.policies())).await;
         self.start();
-    }
-
-    fn record(&self, record: ConfigRecord) {
-        if self.reach.audit.is_on() {
-            let audit = self.reach.audit.clone();
-            spawn_blocking(move || audit.send_config(record));
-        }
     }
 }
 

@@ -19,6 +19,8 @@ use super::writer::RETRY;
 #[derive(Clone)]
 pub struct AuditSender {
     pub(super) queue: Option<mpsc::Sender<Entry>>,
+    /// For what there is little of and decisions are not to push out.
+    pub(super) rare: Option<mpsc::Sender<Entry>>,
     pub(super) counters: Arc<Counters>,
     pub(super) otlp: Option<Otlp>,
     pub(super) latest: LatestDenials,
@@ -74,20 +76,30 @@ impl AuditSender {
     /// decisions have at least half of the queue to themselves. Not to be called where
     /// waiting matters.
     pub fn send_patiently(&self, record: CatalogRecord) {
-        self.wait_for_room(Entry::Catalog(Box::new(record)));
-    }
-
-    /// Queues a record of the configuration. As [`AuditSender::send_patiently`].
-    pub fn send_config(&self, record: ConfigRecord) {
-        self.wait_for_room(Entry::Config(Box::new(record)));
-    }
-
-    fn wait_for_room(&self, entry: Entry) {
         let Some(queue) = &self.queue else { return };
         while queue.capacity() < queue.max_capacity().div_ceil(2) && !queue.is_closed() {
             thread::sleep(RETRY);
         }
-        if queue.try_send(entry).is_err() {
+        if queue.try_send(Entry::Catalog(Box::new(record))).is_err() {
+            self.drop_one();
+        }
+    }
+
+    /// Queues a single record of the catalog; never waits. It has a place beside those of
+    /// decisions, up to a number. What doesn't fit is dropped and counted.
+    pub fn send_catalog(&self, record: CatalogRecord) {
+        self.send_rarely(Entry::Catalog(Box::new(record)));
+    }
+
+    /// Queues a record of the configuration. As [`AuditSender::send_catalog`].
+    pub fn send_config(&self, record: ConfigRecord) {
+        self.send_rarely(Entry::Config(Box::new(record)));
+    }
+
+    fn send_rarely(&self, entry: Entry) {
+        if let Some(rare) = &self.rare
+            && rare.try_send(entry).is_err()
+        {
             self.drop_one();
         }
     }

@@ -31,6 +31,8 @@ const BATCH: usize = 256;
 /// How long records are left to gather once there were few: who sends one while the writer
 /// waits for it has to wake it, which costs more than the record.
 const GATHER: Duration = Duration::from_millis(5);
+/// Records beside those of decisions that wait: a reload or a snapshot makes one.
+const RARE: usize = 64;
 /// Between two tries on a sink that is set not to block.
 pub(super) const RETRY: Duration = Duration::from_millis(10);
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -78,6 +80,7 @@ pub struct AuditWriter {
     otlp: Option<Otlp>,
     presenter: Presenter,
     queue: mpsc::Receiver<Entry>,
+    rare: mpsc::Receiver<Entry>,
     counters: Arc<Counters>,
     control: Arc<Control>,
     latest: LatestDenials,
@@ -140,6 +143,7 @@ impl AuditWriter {
             .build()
             .map_err(AuditError::Thread)?;
         let (sender, receiver) = mpsc::channel(queue.clamp(1, tokio::sync::Semaphore::MAX_PERMITS));
+        let (rare, rare_receiver) = mpsc::channel(RARE);
         let counters = Arc::new(Counters::default());
         let control = Arc::new(Control::default());
         let latest = LatestDenials::default();
@@ -150,6 +154,7 @@ impl AuditWriter {
             otlp: otlp.clone(),
             presenter,
             queue: receiver,
+            rare: rare_receiver,
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
             latest: latest.clone(),
@@ -166,7 +171,13 @@ impl AuditWriter {
                 let _ = finished.send(());
             })
             .map_err(AuditError::Thread)?;
-        let sender = AuditSender { queue: Some(sender), counters, otlp: otlp.clone(), latest };
+        let sender = AuditSender {
+            queue: Some(sender),
+            rare: Some(rare),
+            counters,
+            otlp: otlp.clone(),
+            latest,
+        };
         Ok((sender, AuditTask { control, otlp, stop, done }))
     }
 
@@ -182,10 +193,12 @@ impl AuditWriter {
                     // A task that was dropped without an order lets the writer run.
                     if order.is_ok() {
                         self.queue.close();
+                        self.rare.close();
                     }
                 }
                 () = sleep(GATHER), if gather => gather = false,
                 count = self.queue.recv_many(&mut batch, BATCH), if !gather => {
+                    self.take_rare(&mut batch);
                     // At the end only what is yet to be said of a gap.
                     self.write(&mut batch);
                     if count == 0 {
@@ -193,8 +206,23 @@ impl AuditWriter {
                     }
                     gather = count < BATCH && stoppable;
                 }
+                Some(entry) = self.rare.recv(), if !gather => {
+                    batch.push(entry);
+                    self.take_rare(&mut batch);
+                    self.write(&mut batch);
+                }
             }
         }
+    }
+
+    /// What is rare goes with any batch, so that decisions without end don't hold it up; and
+    /// at its head, since what is in the queue may follow from it.
+    fn take_rare(&mut self, batch: &mut Vec<Entry>) {
+        let queued = batch.len();
+        while let Ok(entry) = self.rare.try_recv() {
+            batch.push(entry);
+        }
+        batch.rotate_left(queued);
     }
 
     fn write(&mut self, batch: &mut Vec<Entry>) {
@@ -310,6 +338,7 @@ fn off() -> (AuditSender, AuditTask) {
     (
         AuditSender {
             queue: None,
+            rare: None,
             counters: Arc::default(),
             otlp: None,
             latest: LatestDenials::default(),

@@ -4,7 +4,8 @@ use std::sync::mpsc as std_mpsc;
 use std::time::SystemTime;
 
 use super::*;
-use crate::audit::{AuditRecord, AuditStats, line};
+use crate::audit::form::ConfigWhat;
+use crate::audit::{AuditRecord, AuditStats, ConfigRecord, line};
 use crate::domain::{
     Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
@@ -104,6 +105,46 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 
     sender.send(record(11));
     assert_eq!(sender.stats().dropped, 7, "a stopped writer takes nothing");
+}
+
+/// Who reloads all the time while nobody takes records neither waits nor fills the memory,
+/// and decisions without end don't push out what a reload did.
+#[tokio::test]
+async fn what_is_rare_has_places_of_its_own_and_never_waits() {
+    let (sink, script) = scripted();
+    let (sender, task) = start(sink, 4).expect("started");
+    sender.send(record(0));
+    script.waiting.recv_timeout(SOON).expect("a write");
+    for name in 1..=10 {
+        sender.send(record(name));
+    }
+    for _ in 0..RARE + 3 {
+        sender.send_config(ConfigRecord::of(ConfigWhat::ConfigApplied, SystemTime::now()));
+    }
+    assert_eq!(sender.stats().dropped, 6 + 3);
+
+    drop(script.steps);
+    assert!(task.stop(SOON).await);
+    let out = String::from_utf8(script.out.lock().expect("no panic").clone()).expect("text");
+    assert_eq!(names(out.as_bytes()), [0, 1, 2, 3, 4]);
+    let applied = |line: &&str| line.contains("\"config_applied\"");
+    assert_eq!(out.lines().filter(applied).count(), RARE);
+    let queued = out.lines().position(|line| line.contains("\"request_id\":\"1\""));
+    assert!(out.lines().take(queued.expect("written")).filter(applied).count() == RARE, "{out}");
+    sender.send_config(ConfigRecord::of(ConfigWhat::ConfigApplied, SystemTime::now()));
+    assert_eq!(sender.stats().dropped, 6 + 3 + 1, "a stopped writer takes nothing");
+}
+
+/// Where there are no decisions, it needs none to be written.
+#[tokio::test]
+async fn what_is_rare_is_written_by_itself() {
+    let (sink, script) = scripted();
+    let (sender, task) = start(sink, 4).expect("started");
+    sender.send_config(ConfigRecord::of(ConfigWhat::ConfigApplied, SystemTime::now()));
+    script.waiting.recv_timeout(SOON).expect("a write");
+    drop(script.steps);
+    assert!(task.stop(SOON).await);
+    assert_eq!(sender.stats(), AuditStats { written: 1, ..AuditStats::default() });
 }
 
 #[tokio::test]
