@@ -131,7 +131,7 @@ impl Collector for Parts {
             let name = "stagedoor_tls_certificate_expiry_seconds";
             let mut expiries = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for listener in &tls {
-                let left = ConstGauge::new(listener.not_after.saturating_sub(now.unix));
+                let left = ConstGauge::new(listener.facts.left(now.unix));
                 left.encode(expiries.encode_family(&[("listener", listener.listener)])?)?;
             }
             let help = "1 while the certificate files as they are now are in use, by listener";

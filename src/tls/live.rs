@@ -1,6 +1,7 @@
 //! What a listener shows now, and how new files take its place.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::files::{Files, Fingerprint};
 use super::offer::Offer;
-use super::{Protocol, TlsError, TlsSettings};
+use super::{CertificateFacts, Protocol, TlsError, TlsSettings};
 use crate::clock::Now;
 use crate::seldom::Seldom;
 
@@ -48,6 +49,8 @@ struct Shared {
 struct Seen {
     /// What was in them, unless they could not be read.
     fingerprint: Option<Fingerprint>,
+    /// When all of them could be read.
+    read: Instant,
     last_error: Option<String>,
     expired: Seldom,
 }
@@ -57,8 +60,14 @@ struct Seen {
 pub struct TlsStatus {
     /// Which listener.
     pub listener: &'static str,
-    /// The last second of the certificate that is shown, in Unix time.
-    pub not_after: i64,
+    /// The file of its certificate.
+    pub file: PathBuf,
+    /// What stands in the certificate that is shown.
+    pub facts: CertificateFacts,
+    /// Since when it is shown, in Unix time.
+    pub since: i64,
+    /// When its files could last be read.
+    pub read: Instant,
     /// Why the files as they are now are not used.
     pub last_error: Option<String>,
     /// Connections that did not get through their handshake.
@@ -75,6 +84,7 @@ impl ServerTls {
         let offer = Offer::new(&settings, &files, protocol, now.unix)?;
         let seen = Seen {
             fingerprint: Some(files.fingerprint()),
+            read: now.instant,
             last_error: None,
             expired: Seldom::new(SAY_EXPIRED_EVERY),
         };
@@ -127,10 +137,15 @@ impl ServerTls {
     /// The state, for people.
     #[must_use]
     pub fn status(&self) -> TlsStatus {
+        let offer = self.shared.offer.load();
+        let seen = self.shared.seen();
         TlsStatus {
             listener: self.shared.protocol.name(),
-            not_after: self.shared.offer.load().not_after,
-            last_error: self.shared.seen().last_error.clone(),
+            file: self.shared.settings.certificate_file.clone(),
+            facts: offer.facts.clone(),
+            since: offer.since,
+            read: seen.read,
+            last_error: seen.last_error.clone(),
             handshake_failures: self.shared.failures.load(Ordering::Relaxed),
         }
     }
@@ -166,6 +181,9 @@ impl Shared {
         self.say_expired(now);
         let read = Files::read(&self.settings);
         let fingerprint = read.as_ref().ok().map(Files::fingerprint);
+        if fingerprint.is_some() {
+            self.seen().read = now.instant;
+        }
         // What could not be used is tried again: a certificate may have been too new.
         if fingerprint.is_some()
             && fingerprint == self.seen().fingerprint
@@ -189,7 +207,7 @@ impl Shared {
             Ok(offer) => {
                 seen.last_error = None;
                 drop(seen);
-                let days = offer.not_after.saturating_sub(now.unix) / 86_400;
+                let days = offer.facts.left(now.unix) / 86_400;
                 tracing::info!(listener, days, "other certificates are in use");
                 self.offer.store(Arc::new(offer));
             }
@@ -203,8 +221,9 @@ impl Shared {
     }
 
     fn say_expired(&self, now: Now) {
-        let not_after = self.offer.load().not_after;
-        if now.unix > not_after && self.seen().expired.ask(now.instant).is_some() {
+        if self.offer.load().facts.left(now.unix) < 0
+            && self.seen().expired.ask(now.instant).is_some()
+        {
             let listener = self.protocol.name();
             tracing::error!(listener, "the certificate has expired, and no other one has come");
         }

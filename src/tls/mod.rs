@@ -9,6 +9,7 @@
 mod authorities;
 mod clients;
 mod error;
+mod facts;
 mod files;
 mod live;
 mod offer;
@@ -18,6 +19,7 @@ mod settings;
 pub use authorities::Authorities;
 pub use clients::ClientName;
 pub use error::{TlsError, TlsFile};
+pub use facts::{CertificateFacts, CertificateState};
 pub use live::{ServerTls, TlsStatus};
 pub use offer::Protocol;
 pub use settings::TlsSettings;

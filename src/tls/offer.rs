@@ -8,11 +8,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::clients::NamedClients;
 use super::files::Files;
-use super::{TlsError, TlsFile, TlsSettings};
+use super::{CertificateFacts, TlsError, TlsFile, TlsSettings};
 
 /// What is spoken within TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +45,14 @@ impl Protocol {
     }
 }
 
-/// What a handshake is made with, and how long it is good for.
+/// What a handshake is made with, and what there is to tell of it.
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     pub(super) config: Arc<ServerConfig>,
-    /// The last second of the certificate, in Unix time.
-    pub(super) not_after: i64,
+    /// Of the certificate that is shown.
+    pub(super) facts: CertificateFacts,
+    /// When it was made, in Unix time.
+    pub(super) since: i64,
 }
 
 impl Offer {
@@ -66,7 +67,7 @@ impl Offer {
         let shown = settings.certificate_file.display();
         let chain = certificates(&files.certificate)
             .map_err(|cause| wrong(format!("the file `{shown}` holds {cause}")))?;
-        let not_after = lifetime(&chain, now)
+        let facts = facts(&chain, now)
             .map_err(|cause| wrong(format!("the certificate in `{shown}` {cause}")))?;
         let key_shown = settings.key_file.display();
         let wrong_key = |text: String| TlsError::new(TlsFile::Key, text);
@@ -94,7 +95,7 @@ impl Offer {
         config.alpn_protocols = protocol.alpn().iter().map(|name| name.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), not_after })
+        Ok(Self { config: Arc::new(config), facts, since: now })
     }
 }
 
@@ -105,20 +106,18 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str
     if all.is_empty() { Err("no certificate in PEM") } else { Ok(all) }
 }
 
-/// The last second of the first certificate. It has to be good at `now`.
-fn lifetime(chain: &[CertificateDer<'_>], now: i64) -> Result<i64, String> {
+/// Those of the first certificate, which is the one that is shown. It has to be good at `now`.
+fn facts(chain: &[CertificateDer<'_>], now: i64) -> Result<CertificateFacts, String> {
     let first = chain.first().map(AsRef::as_ref).unwrap_or_default();
-    let (_, certificate) =
-        X509Certificate::from_der(first).map_err(|error| format!("can't be read: {error}"))?;
-    let validity = certificate.validity();
-    let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let facts = CertificateFacts::read(first)?;
+    let (from, until) = (facts.not_before, facts.not_after);
     if now > until {
         return Err(format!("expired at {}, and it is {}", time(until), time(now)));
     }
     if now < from {
         return Err(format!("is not good before {}, and it is {}", time(from), time(now)));
     }
-    Ok(until)
+    Ok(facts)
 }
 
 fn time(unix: i64) -> String {
