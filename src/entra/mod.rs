@@ -190,6 +190,12 @@ impl Authenticator {
         self.shared.turns.stats()
     }
 
+    /// What they are held to.
+    #[must_use]
+    pub fn verification_settings(&self) -> VerificationSettings {
+        self.shared.settings.verification
+    }
+
     /// Who the credentials prove. Waits only for what is not at hand: a token that nobody has
     /// verified yet, a key that nobody has seen yet.
     ///

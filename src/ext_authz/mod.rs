@@ -26,7 +26,7 @@ pub use denial::{
 pub use endpoint::{Body, CallLimits, Endpoint, OnGuarded};
 pub use metadata::{MetadataField, MetadataFields};
 pub use over_http::{Dialect, HttpEndpoint};
-pub use pressure::{Pressure, PressureStats};
+pub use pressure::{Pressure, PressureLoad, PressureStats};
 pub use reply::Reply;
 pub use request::request;
 pub use service::{CheckService, Decided, Record, Replaced};

@@ -46,6 +46,21 @@ pub struct PressureStats {
     pub unreceived: u64,
 }
 
+/// What waits now, and how much of it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PressureLoad {
+    /// Decisions that have their turn and wait for something else.
+    pub in_turn: usize,
+    /// Decisions that wait for their turn.
+    pub queued: usize,
+    /// Messages that are on their way.
+    pub receiving: usize,
+    /// So many of each may.
+    pub most: usize,
+    /// How long a decision waits for its turn.
+    pub queue_timeout: Duration,
+}
+
 /// Why something did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
@@ -134,12 +149,24 @@ impl Pressure {
     /// What waits, and what was turned away.
     #[must_use]
     pub fn stats(&self) -> PressureStats {
-        let taken = |places: &Places| places.taken.load(Ordering::Relaxed);
-        let decided = self.max_turns.saturating_sub(self.turns.available_permits());
+        let PressureLoad { in_turn, queued, receiving, .. } = self.load();
         PressureStats {
-            waiting: decided + taken(&self.queued) + taken(&self.receiving),
+            waiting: in_turn + queued + receiving,
             shed: self.turned_away.shed.load(Ordering::Relaxed),
             unreceived: self.turned_away.unreceived.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What waits, by what it waits for, and the bounds.
+    #[must_use]
+    pub fn load(&self) -> PressureLoad {
+        let taken = |places: &Places| places.taken.load(Ordering::Relaxed);
+        PressureLoad {
+            in_turn: self.max_turns.saturating_sub(self.turns.available_permits()),
+            queued: taken(&self.queued),
+            receiving: taken(&self.receiving),
+            most: self.max_turns,
+            queue_timeout: self.queue_timeout,
         }
     }
 }
@@ -251,6 +278,9 @@ mod tests {
         // One queues, and waits for so long; one more is turned away at once.
         let mut second = Box::pin(pressure.in_turn(LIMIT, pending::<()>()));
         assert_eq!(second.as_mut().now_or_never(), None);
+        let queue_timeout = Duration::from_millis(10);
+        let load = PressureLoad { in_turn: 1, queued: 1, receiving: 0, most: 1, queue_timeout };
+        assert_eq!(pressure.load(), load);
         let third = pressure.in_turn(LIMIT, pending::<()>());
         assert_eq!(third.now_or_never(), Some(Err(Missed::Turn)));
         assert_eq!(second.await, Err(Missed::Turn));
@@ -294,6 +324,8 @@ mod tests {
         assert_eq!(pressure.receive(pending::<()>()).await, None);
         let stats = PressureStats { waiting: 1, shed: 0, unreceived: 1 };
         assert_eq!(pressure.stats(), stats);
+        let load = pressure.load();
+        assert_eq!((load.in_turn, load.queued, load.receiving), (0, 0, 1));
         drop(stalled);
         assert_eq!(pressure.stats(), PressureStats { waiting: 0, ..stats });
     }

@@ -104,6 +104,13 @@ impl Server {
         &self.http_addresses
     }
 
+    /// Connections that may be open at a time: as many as the settings say, or fewer where the
+    /// process has too few descriptors for them.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.settings.max_connections
+    }
+
     /// Feels whether the threads answer that connections are served on.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
