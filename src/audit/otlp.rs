@@ -23,7 +23,7 @@ use url::Url;
 
 use super::form::{CatalogWhat, ConfigWhat, Instant, RecordForm};
 use super::loss::{Gap, Lost};
-use crate::collector::{reach, resource};
+use crate::collector::{ExportStatus, Exports, OtlpProtocol, reach, resource};
 use crate::seldom::Seldom;
 use crate::tls::Authorities;
 
@@ -40,6 +40,7 @@ pub(super) struct Otlp {
     provider: SdkLoggerProvider,
     logger: SdkLogger,
     counters: Arc<OtlpCounters>,
+    exports: Arc<Exports>,
 }
 
 /// What became of records that were to be sent.
@@ -63,13 +64,19 @@ impl Otlp {
     /// which carries the connection.
     pub(super) fn new(endpoint: &Url, more: &Authorities) -> Result<Self, ExporterBuildError> {
         let exporter = opentelemetry_otlp::LogExporter::builder().with_tonic();
-        Ok(Self::with(reach(exporter, endpoint, None, more).build()?))
+        let exports = Exports::to(endpoint, OtlpProtocol::Grpc);
+        Ok(Self::with(reach(exporter, endpoint, None, more).build()?, exports))
     }
 
-    fn with(exporter: impl LogExporter + 'static) -> Self {
-        let counters = Arc::new(OtlpCounters::default());
+    fn with(exporter: impl LogExporter + 'static, exports: Exports) -> Self {
+        let (counters, exports) = (Arc::new(OtlpCounters::default()), Arc::new(exports));
         let news = Mutex::new(Seldom::new(SAY_EVERY));
-        let exporter = Counting { exporter, counters: Arc::clone(&counters), news };
+        let exporter = Counting {
+            exporter,
+            counters: Arc::clone(&counters),
+            exports: Arc::clone(&exports),
+            news,
+        };
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE)
             .with_max_export_batch_size(BATCH)
@@ -81,11 +88,16 @@ impl Otlp {
             .with_resource(resource())
             .build();
         let logger = provider.logger("stagedoor.audit");
-        Self { provider, logger, counters }
+        Self { provider, logger, counters, exports }
     }
 
     pub(super) fn counters(&self) -> &Arc<OtlpCounters> {
         &self.counters
+    }
+
+    /// Where records are sent, and how that goes.
+    pub(super) fn exports(&self) -> ExportStatus {
+        self.exports.status()
     }
 
     /// Queues a record; never waits.
@@ -163,6 +175,7 @@ impl Otlp {
 struct Counting<E> {
     exporter: E,
     counters: Arc<OtlpCounters>,
+    exports: Arc<Exports>,
     news: Mutex<Seldom>,
 }
 
@@ -173,6 +186,7 @@ impl<E: LogExporter> LogExporter for Counting<E> {
         // The news of a gap is no record that could be lost.
         let count = waited.saturating_sub(u64::try_from(gaps.len()).unwrap_or(u64::MAX));
         let result = self.exporter.export(batch).await;
+        self.exports.note(&result);
         // What was given up at the end is counted already.
         let _ = self.counters.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |was| {
             Some(was.saturating_sub(waited))
@@ -319,7 +333,7 @@ mod tests {
     fn what_does_not_fit_is_counted_and_nothing_waits() {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
         let more = 7;
         for _ in 0..QUEUE + more {
             otlp.send(&decision(Vec::new()));
@@ -343,7 +357,7 @@ mod tests {
     fn a_gap_is_not_forgotten() {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
         let begun = Instant::from(SystemTime::now());
         otlp.counters().gap.lose(5);
         for _ in 0..3 {
@@ -369,7 +383,7 @@ mod tests {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
         drop(take);
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) });
+        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
         let held = |event| {
             RecordForm::Catalog(Box::new(CatalogForm {
                 version: VERSION,

@@ -14,6 +14,7 @@ use super::latest::LatestDenials;
 use super::loss::Gap;
 use super::otlp::Otlp;
 use super::writer::RETRY;
+use crate::collector::ExportStatus;
 
 /// Queues records. Cheap to clone.
 #[derive(Clone)]
@@ -154,6 +155,12 @@ impl AuditSender {
     #[must_use]
     pub fn otlp_queued(&self) -> u64 {
         self.otlp.as_ref().map_or(0, |otlp| otlp.counters().waiting())
+    }
+
+    /// Where records are sent by OTLP, and how that goes; nothing where there is no collector.
+    #[must_use]
+    pub fn exports(&self) -> Option<ExportStatus> {
+        self.otlp.as_ref().map(Otlp::exports)
     }
 
     /// Whether there is an OTLP collector to send them to.

@@ -1,5 +1,6 @@
 //! How an OTLP collector is reached, and who it is told that this is.
 
+mod exports;
 mod headers;
 mod http;
 
@@ -16,6 +17,8 @@ use uuid::Uuid;
 
 use crate::tls::Authorities;
 
+pub use exports::ExportStatus;
+pub(crate) use exports::Exports;
 pub(crate) use headers::headers;
 pub(crate) use http::HttpSender;
 
@@ -43,7 +46,23 @@ pub enum OtlpProtocol {
     Http,
 }
 
+impl OtlpProtocol {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}
+
 impl CollectorSettings {
+    /// Exports of one kind to it.
+    pub(crate) fn exports(&self) -> Exports {
+        Exports::to(&self.endpoint, self.protocol)
+    }
+
     /// The authorities, where there are some of its own.
     pub(crate) fn authorities(&self) -> std::io::Result<Option<Vec<u8>>> {
         self.ca_file.as_deref().map(std::fs::read).transpose()

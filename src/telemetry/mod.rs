@@ -10,7 +10,7 @@ mod settings;
 mod spans;
 mod trace;
 
-pub use crate::collector::{CollectorSettings, OtlpProtocol};
+pub use crate::collector::{CollectorSettings, ExportStatus, OtlpProtocol};
 pub use export::ExportError;
 pub use log::{LogError, LogFilter, LogGuard, dropped_lines, init, parse as parse_log_filter};
 pub use metrics::Metrics;

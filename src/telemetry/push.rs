@@ -23,7 +23,7 @@ use url::Url;
 use super::export::ExportError;
 use super::otlp_metrics::{Span, request};
 use super::settings::TelemetrySettings;
-use crate::collector::{HttpSender, OtlpProtocol, headers, resource, tls};
+use crate::collector::{ExportStatus, Exports, HttpSender, OtlpProtocol, headers, resource, tls};
 use crate::seldom::Seldom;
 
 /// An export that takes longer is given up.
@@ -43,6 +43,7 @@ struct Sender {
     headers: HeaderMap,
     every: Duration,
     started: SystemTime,
+    exports: Exports,
     news: Mutex<Seldom>,
 }
 
@@ -115,6 +116,7 @@ impl MetricsPush {
             headers: headers("METRICS"),
             every,
             started: SystemTime::now(),
+            exports: collector.exports(),
             news: Mutex::new(Seldom::new(SAY_EVERY)),
         };
         Ok(Self { sender: Some(Arc::new(sender)), counters: Arc::default() })
@@ -140,7 +142,9 @@ impl MetricsPush {
     /// Sends once.
     pub async fn send(&self, registry: &Registry) {
         let Some(sender) = &self.sender else { return };
-        match sender.send(registry).await {
+        let sent = sender.send(registry).await;
+        sender.exports.note(&sent);
+        match sent {
             Ok(()) => {
                 self.counters.sent.fetch_add(1, Ordering::Relaxed);
             }
@@ -161,6 +165,12 @@ impl MetricsPush {
         let counters = &*self.counters;
         let stats = PushStats { sent: of(&counters.sent), failed: of(&counters.failed) };
         self.sender.as_ref().map(|_| stats)
+    }
+
+    /// Where metrics are sent, and how that goes; nothing where they are not to be.
+    #[must_use]
+    pub fn exports(&self) -> Option<ExportStatus> {
+        self.sender.as_ref().map(|sender| sender.exports.status())
     }
 }
 

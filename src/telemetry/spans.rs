@@ -18,7 +18,7 @@ use opentelemetry_sdk::trace::{
 use tokio::time::Instant;
 
 use super::export::ExportError;
-use crate::collector::{CollectorSettings, HttpSender, OtlpProtocol, reach, resource};
+use crate::collector::{CollectorSettings, Exports, HttpSender, OtlpProtocol, reach, resource};
 use crate::seldom::Seldom;
 
 /// Spans that wait or are on their way; one more is dropped and counted.
@@ -85,6 +85,7 @@ impl SpanCounters {
 pub(super) fn provider(
     settings: &CollectorSettings,
     counters: &Arc<SpanCounters>,
+    exports: &Arc<Exports>,
 ) -> Result<SdkTracerProvider, ExportError> {
     let authorities = settings.authorities().map_err(ExportError::Authorities)?;
     let builder = OtlpExporter::builder();
@@ -104,12 +105,17 @@ pub(super) fn provider(
             .with_endpoint(settings.path_of("traces").as_str())
             .build(),
     };
-    Ok(with(exporter?, counters))
+    Ok(with(exporter?, counters, exports))
 }
 
-fn with(exporter: impl SpanExporter + 'static, counters: &Arc<SpanCounters>) -> SdkTracerProvider {
+fn with(
+    exporter: impl SpanExporter + 'static,
+    counters: &Arc<SpanCounters>,
+    exports: &Arc<Exports>,
+) -> SdkTracerProvider {
     let news = Mutex::new(Seldom::new(SAY_EVERY));
-    let exporter = Counting { exporter, counters: Arc::clone(counters), news };
+    let (counters, exports) = (Arc::clone(counters), Arc::clone(exports));
+    let exporter = Counting { exporter, counters, exports, news };
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
         .with_max_export_batch_size(BATCH)
@@ -129,6 +135,7 @@ fn with(exporter: impl SpanExporter + 'static, counters: &Arc<SpanCounters>) -> 
 struct Counting<E> {
     exporter: E,
     counters: Arc<SpanCounters>,
+    exports: Arc<Exports>,
     news: Mutex<Seldom>,
 }
 
@@ -136,6 +143,7 @@ impl<E: SpanExporter> SpanExporter for Counting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let result = self.exporter.export(batch).await;
+        self.exports.note(&result);
         let counters = &self.counters;
         // What was given up at the end is counted already.
         let _ = counters.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
@@ -194,8 +202,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_counted_and_nothing_waits() {
         let (take, takes) = mpsc::channel();
-        let counters = Arc::new(SpanCounters::default());
-        let provider = with(Scripted(Mutex::new(takes)), &counters);
+        let (counters, exports) = (Arc::new(SpanCounters::default()), Arc::default());
+        let provider = with(Scripted(Mutex::new(takes)), &counters, &exports);
         let tracer = provider.tracer("test");
         let (more, queue) = (7, QUEUE as u64);
         for _ in 0..queue + more {

@@ -15,6 +15,7 @@ use opentelemetry_sdk::trace::{
 use super::export::ExportError;
 use super::settings::TelemetrySettings;
 use super::spans::{self, SpanCounters, SpanStats};
+use crate::collector::{ExportStatus, Exports};
 use crate::domain::{Decision, Method, Request, TraceIds, Waited};
 
 /// The method that is traced, as gRPC names it.
@@ -31,6 +32,7 @@ struct Exporter {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
     counters: Arc<SpanCounters>,
+    exports: Arc<Exports>,
     sample_ratio: f64,
 }
 
@@ -58,10 +60,12 @@ impl Traces {
     pub fn new(settings: &TelemetrySettings) -> Result<Self, ExportError> {
         let Some(collector) = &settings.collector else { return Ok(Self::default()) };
         let counters = Arc::new(SpanCounters::default());
-        let provider = spans::provider(collector, &counters)?;
+        let exports = Arc::new(collector.exports());
+        let provider = spans::provider(collector, &counters, &exports)?;
         let tracer = provider.tracer("stagedoor");
         let sample_ratio = settings.sample_ratio;
-        Ok(Self { exporter: Some(Exporter { provider, tracer, counters, sample_ratio }) })
+        let exporter = Exporter { provider, tracer, counters, exports, sample_ratio };
+        Ok(Self { exporter: Some(exporter) })
     }
 
     /// Records the span of a check.
@@ -78,6 +82,12 @@ impl Traces {
     #[must_use]
     pub fn stats(&self) -> Option<SpanStats> {
         self.exporter.as_ref().map(|exporter| exporter.counters.stats())
+    }
+
+    /// Where spans are sent, and how that goes; nothing where none are made.
+    #[must_use]
+    pub fn exports(&self) -> Option<ExportStatus> {
+        self.exporter.as_ref().map(|exporter| exporter.exports.status())
     }
 
     /// Sends what is queued, within `limit`, and stops. Blocks; call it off the runtime's
