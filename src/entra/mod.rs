@@ -36,8 +36,8 @@ use url::Url;
 
 pub use cache::{CacheStats, NoRandomness};
 pub use graph::{
-    CredentialSettings, DirectoryGroup, GraphSettings, GroupResolver, GroupStats, IdentityEndpoint,
-    MACHINE_ENDPOINT, directory_groups,
+    CredentialCertificate, CredentialSettings, DirectoryGroup, GraphSettings, GroupResolver,
+    GroupStats, IdentityEndpoint, MACHINE_ENDPOINT, directory_groups,
 };
 pub use inspect::{Check, Inspection, Outcome, in_words};
 pub use issuer::{IssuerStatus, KeyState};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -28,6 +28,7 @@ use super::settings::{CredentialSettings, IdentityEndpoint};
 use crate::clock::Now;
 use crate::domain::{ClientId, TenantId};
 use crate::fetch::{Body, Exchange, FetchError, Incoming, Limits, Outgoing};
+use crate::tls::CertificateFacts;
 
 /// A token answer is a few kilobytes.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(5), max_bytes: 64 * 1024 };
@@ -87,6 +88,29 @@ pub(super) struct Credential {
     settings: CredentialSettings,
     /// Each behind a lock of its own: a tenant that hangs holds up no other.
     tokens: DashMap<TenantId, Arc<Mutex<Kept>>>,
+    /// What there was in the file of a certificate.
+    seen: std::sync::Mutex<Seen>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    facts: Option<CertificateFacts>,
+    read: Option<Instant>,
+    last_error: Option<String>,
+}
+
+/// The certificate that Stagedoor proves itself to Entra with, as its file was when a token was
+/// last asked for.
+#[derive(Clone, Debug)]
+pub struct CredentialCertificate {
+    /// Its file, which holds its key as well.
+    pub file: PathBuf,
+    /// What stands in it; nothing before it was read, or where that is no certificate in X.509.
+    pub facts: Option<CertificateFacts>,
+    /// When it could last be read.
+    pub read: Option<Instant>,
+    /// Why the file can't be used as it is now.
+    pub last_error: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -113,7 +137,15 @@ pub(super) struct Audience<'a> {
 
 impl Credential {
     pub(super) fn new(settings: CredentialSettings) -> Self {
-        Self { settings, tokens: DashMap::new() }
+        Self { settings, tokens: DashMap::new(), seen: std::sync::Mutex::default() }
+    }
+
+    /// The certificate, where it is one that proves who asks.
+    pub(super) fn certificate(&self) -> Option<CredentialCertificate> {
+        let CredentialSettings::Certificate { file, .. } = &self.settings else { return None };
+        let Seen { facts, read, last_error } =
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(CredentialCertificate { file: file.clone(), facts, read, last_error })
     }
 
     /// The `authorization` header for Graph. One request at a time asks for a token; an
@@ -201,11 +233,25 @@ impl Credential {
                 Ok(vec![("client_id", client.to_string()), ("client_secret", read(file)?)])
             }
             CredentialSettings::Certificate { client, file } => {
-                Ok(assertion(client, signed_assertion(*client, file, endpoint)?))
+                let signed = signed_assertion(*client, file, endpoint);
+                self.see(&signed);
+                Ok(assertion(client, signed?.0))
             }
             CredentialSettings::Federated { client, file } => Ok(assertion(client, read(file)?)),
             // Asked for elsewhere, without a proof.
             CredentialSettings::Managed { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// Keeps what people are told of the certificate.
+    fn see(&self, signed: &Result<(String, Option<CertificateFacts>), CredentialError>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match signed {
+            Ok((_, facts)) => {
+                let (facts, read) = (facts.clone(), Some(Instant::now()));
+                *seen = Seen { facts, read, last_error: None };
+            }
+            Err(error) => seen.last_error = Some(error.to_string()),
         }
     }
 }
@@ -226,12 +272,12 @@ fn read(file: &Path) -> Result<String, CredentialError> {
 }
 
 /// A JWT that proves possession of the certificate's key (RFC 7523, with the members that
-/// Entra asks for).
+/// Entra asks for), and what stands in the certificate.
 fn signed_assertion(
     client: ClientId,
     file: &Path,
     endpoint: &Url,
-) -> Result<String, CredentialError> {
+) -> Result<(String, Option<CertificateFacts>), CredentialError> {
     let failed = |cause: &dyn fmt::Display| CredentialError::File {
         file: file.to_owned(),
         cause: cause.to_string(),
@@ -263,7 +309,9 @@ fn signed_assertion(
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(&RSA_PSS_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
         .map_err(|_| failed(&"the private key does not sign"))?;
-    Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    // Whether it is good is for Entra to say.
+    let facts = CertificateFacts::read(&certificate).ok();
+    Ok((format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)), facts))
 }
 
 /// Asks the identity service of the machine or the platform, which takes a while to be

@@ -10,6 +10,7 @@ mod directory;
 mod resolver;
 mod settings;
 
+pub use credential::CredentialCertificate;
 pub use directory::{DirectoryGroup, directory_groups};
 pub use resolver::{GroupResolver, GroupStats};
 pub use settings::{CredentialSettings, GraphSettings, IdentityEndpoint, MACHINE_ENDPOINT};

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::calls::GraphCalls;
 use super::client::{CHECKED_AT_ONCE, Graph, GraphError, Member};
-use super::credential::{Audience, Credential};
+use super::credential::{Audience, Credential, CredentialCertificate};
 use super::settings::GraphSettings;
 use crate::bounded::{Bounded, Weigh};
 use crate::clock::Now;
@@ -295,6 +295,12 @@ impl GroupResolver {
             failures: shared.tally.failures.load(Ordering::Relaxed),
             flights: shared.flights.len(),
         }
+    }
+
+    /// The certificate that Graph is asked with, if it is by one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CredentialCertificate> {
+        self.shared.credential.certificate()
     }
 
     /// Calls of Microsoft Graph by what came of them, of which a lookup can take several.
