@@ -197,6 +197,12 @@ impl App {
             audit: records.clone(),
             metrics,
             serve: server.stats(),
+            max_connections: server.max_connections(),
+            check: check.clone(),
+            tls: tls.iter().chain(&admin_tls).cloned().collect(),
+            traces: traces.clone(),
+            push: push.clone(),
+            process: process::now,
             started,
         };
         let parts = sources::Parts {

@@ -1,4 +1,4 @@
-//! What the process takes of the machine, read when it is scraped.
+//! What the process takes of the machine, read when somebody asks.
 
 use std::fmt;
 use std::fs;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::admin::status::ProcessStatus;
 use crate::serve::descriptor_limit;
 
 // Where values stand in `/proc/self/stat`, counted from behind the name.
@@ -38,45 +39,45 @@ impl Process {
     }
 }
 
+/// What it takes now.
+pub(super) fn now() -> ProcessStatus {
+    let wide = |number: usize| u64::try_from(number).ok();
+    let stat = own("stat");
+    let spent = stat.as_deref().and_then(|stat| {
+        let (user, system) = (time(stat, USER)?, time(stat, SYSTEM)?);
+        user.checked_add(system)
+    });
+    ProcessStatus {
+        resident_bytes: own("status").as_deref().and_then(resident),
+        open_descriptors: open_descriptors().and_then(wide),
+        max_descriptors: descriptor_limit().and_then(wide),
+        cpu_seconds: spent.map(|spent| spent.as_secs_f64()),
+    }
+}
+
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let ProcessStatus { resident_bytes, open_descriptors, max_descriptors, cpu_seconds } =
+            now();
         let mut gauge = |name: &str, help: &str, value: Option<u64>| -> fmt::Result {
             let Some(value) = value else { return Ok(()) };
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(descriptor)
         };
-        let wide = |number: usize| u64::try_from(number).ok();
-        gauge(
-            "process_resident_memory_bytes",
-            "Memory that the process has",
-            own("status").as_deref().and_then(resident),
-        )?;
-        gauge(
-            "process_open_fds",
-            "File descriptors that are open",
-            open_descriptors().and_then(wide),
-        )?;
-        gauge(
-            "process_max_fds",
-            "File descriptors that may be open",
-            descriptor_limit().and_then(wide),
-        )?;
+        gauge("process_resident_memory_bytes", "Memory that the process has", resident_bytes)?;
+        gauge("process_open_fds", "File descriptors that are open", open_descriptors)?;
+        gauge("process_max_fds", "File descriptors that may be open", max_descriptors)?;
         if let Some(started) = self.started {
             let name = "process_start_time_seconds";
             let help = "When the process was started, in seconds since 1970";
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(started.as_secs_f64()).encode(descriptor)?;
         }
-        let stat = own("stat");
-        let spent = stat.as_deref().and_then(|stat| {
-            let (user, system) = (time(stat, USER)?, time(stat, SYSTEM)?);
-            user.checked_add(system)
-        });
-        if let Some(spent) = spent {
+        if let Some(spent) = cpu_seconds {
             let name = "process_cpu_seconds";
             let help = "Processor time that the process has taken";
             let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(spent.as_secs_f64()).encode(descriptor)?;
+            ConstCounter::new(spent).encode(descriptor)?;
         }
         Ok(())
     }

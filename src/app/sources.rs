@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::admin::status;
 use crate::audit::AuditSender;
 use crate::authorizer::Current;
 use crate::authorizer::explain::Explainer;
@@ -156,11 +157,7 @@ impl Collector for Parts {
         let help = "Checks that were turned away, by what there was too much of";
         let mut shed =
             encoder.encode_descriptor("stagedoor_shed", help, None, MetricType::Counter)?;
-        for (class, number) in [
-            ("concurrency", pressure.shed),
-            ("message", pressure.unreceived),
-            ("new_token", verification.full + verification.late),
-        ] {
+        for (class, number) in status::shed(&pressure, &verification) {
             ConstCounter::new(number).encode(shed.encode_family(&[("class", class)])?)?;
         }
 

@@ -61,6 +61,14 @@ pub struct PressureLoad {
     pub queue_timeout: Duration,
 }
 
+impl PressureLoad {
+    /// All that waits.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.in_turn + self.queued + self.receiving
+    }
+}
+
 /// Why something did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
@@ -149,9 +157,8 @@ impl Pressure {
     /// What waits, and what was turned away.
     #[must_use]
     pub fn stats(&self) -> PressureStats {
-        let PressureLoad { in_turn, queued, receiving, .. } = self.load();
         PressureStats {
-            waiting: in_turn + queued + receiving,
+            waiting: self.load().waiting(),
             shed: self.turned_away.shed.load(Ordering::Relaxed),
             unreceived: self.turned_away.unreceived.load(Ordering::Relaxed),
         }

@@ -38,6 +38,14 @@ pub struct Status {
     pub audit: AuditStatus,
     /// Connections of Envoys.
     pub connections: ConnectionsStatus,
+    /// Checks that wait, and those that were turned away.
+    pub checks: ChecksStatus,
+    /// Certificates of Stagedoor's own.
+    pub certificates: Vec<CertificateStatus>,
+    /// What is exported by OTLP.
+    pub exports: Vec<ExportForm>,
+    /// What the process takes of the machine.
+    pub process: ProcessStatus,
     /// Log lines that nobody took.
     pub log_lines_dropped: u64,
 }
@@ -122,6 +130,8 @@ pub struct TokensStatus {
     pub verified: u64,
     /// New tokens that wait for their turn.
     pub waiting: usize,
+    /// So many may.
+    pub max_waiting: usize,
     /// New tokens that were turned away because too many waited.
     pub turned_away: u64,
     /// New tokens that were turned away because they had waited for too long.
@@ -336,6 +346,8 @@ pub struct OtlpStatus {
 pub struct ConnectionsStatus {
     /// Open now.
     pub open: u64,
+    /// So many may be.
+    pub max: usize,
     /// Accepted since the start.
     pub accepted: u64,
     /// Times accepting failed and was put off.
@@ -344,4 +356,91 @@ pub struct ConnectionsStatus {
     pub preface_failures: u64,
     /// Panics in a connection that nothing else caught.
     pub panics: u64,
+}
+
+/// Checks that have to wait. One that waits for nothing is not counted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ChecksStatus {
+    /// Wait for something now: for their turn, the rest of a message, groups, a key, a new
+    /// token's turn.
+    pub in_flight: usize,
+    /// Those of them that wait for their turn, since as many as may wait for something else.
+    pub queued: usize,
+    /// Those of them whose message is on its way.
+    pub receiving: usize,
+    /// So many of each may: with their turn, without, on their way.
+    pub max_concurrent: usize,
+    /// How long one waits for its turn before it is turned away, in seconds.
+    pub queue_timeout_seconds: f64,
+    /// Turned away, by what there was too much of.
+    pub shed: BTreeMap<&'static str, u64>,
+}
+
+/// A certificate of Stagedoor's own.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CertificateStatus {
+    /// Who shows it: the listeners `grpc`, `http` and `admin`, or `graph`, which shows it to Entra.
+    pub shown_by: &'static str,
+    /// The file that it is read from.
+    pub file: String,
+    /// `good`, `ends_soon` with less than seven days left, `expired`; `unread` before the one for
+    /// `graph` is needed.
+    pub state: &'static str,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Its alternative names: at most twenty.
+    pub names: Vec<String>,
+    /// When it ends.
+    pub not_after: Option<String>,
+    /// Until then, in seconds; less than 0 after that.
+    pub left_seconds: Option<i64>,
+    /// Since when a listener shows it.
+    pub since: Option<String>,
+    /// Since its files could last be read, in seconds.
+    pub age_seconds: Option<u64>,
+    /// Whether the files as they are now are in use.
+    pub current: bool,
+    /// Why not. A listener goes on with what was in them before.
+    pub last_error: Option<String>,
+    /// Connections to the listener that did not get through their TLS handshake.
+    pub handshake_failures: Option<u64>,
+}
+
+/// What is exported to an OTLP collector.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ExportForm {
+    /// `spans`, `metrics` or `audit_records`.
+    pub what: &'static str,
+    /// The collector's address.
+    pub endpoint: String,
+    /// `grpc` or `http`.
+    pub protocol: &'static str,
+    /// `idle` before the first export, then `fresh`, or `failing` while the last one failed.
+    pub state: &'static str,
+    /// Wait to be sent, or are on their way; `null` for metrics, which are read when they are
+    /// sent.
+    pub queued: Option<u64>,
+    /// Taken by the collector: spans, records, or times that it took metrics.
+    pub sent: u64,
+    /// Not queued for it; `null` for metrics.
+    pub dropped: Option<u64>,
+    /// Not taken by it.
+    pub failed: u64,
+    /// Since it last took something, in seconds.
+    pub age_seconds: Option<u64>,
+    /// Why it did not take the last export.
+    pub last_error: Option<String>,
+}
+
+/// What the process takes of the machine. What the system doesn't tell is `null`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProcessStatus {
+    /// Memory that it has, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// File descriptors that are open.
+    pub open_descriptors: Option<u64>,
+    /// So many may be.
+    pub max_descriptors: Option<u64>,
+    /// Processor time that it has taken, in seconds.
+    pub cpu_seconds: Option<f64>,
 }

@@ -1,5 +1,7 @@
 //! The state of every part, for people and programs.
 
+mod certificates;
+mod exports;
 mod form;
 
 use std::collections::BTreeMap;
@@ -11,12 +13,17 @@ use tokio::time::Instant;
 use super::{ConfigStatus, Readiness, Ready, Reloads};
 use crate::audit::AuditSender;
 use crate::authorizer::Current;
+use crate::authorizer::explain::Explainer;
 use crate::catalog::{Catalog, FindingKind, Held, SourceSettings};
 use crate::clock::Now;
-use crate::entra::{Authenticator, CacheStats, GroupResolver, GroupStats, IssuerStatus};
+use crate::entra::{
+    Authenticator, CacheStats, GroupResolver, GroupStats, IssuerStatus, VerificationStats,
+};
+use crate::ext_authz::{CheckService, PressureStats};
 use crate::policy::Policies;
 use crate::serve::ServeStats;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, MetricsPush, Traces};
+use crate::tls::ServerTls;
 
 pub use form::*;
 
@@ -40,6 +47,18 @@ pub struct Watched {
     pub metrics: Metrics,
     /// Connections.
     pub serve: Arc<ServeStats>,
+    /// So many of them may be open.
+    pub max_connections: usize,
+    /// What bounds the checks that wait.
+    pub check: CheckService<Explainer>,
+    /// Of the listeners that have TLS.
+    pub tls: Vec<ServerTls>,
+    /// Spans.
+    pub traces: Traces,
+    /// Metrics that are sent.
+    pub push: MetricsPush,
+    /// Looks what the process takes of the machine.
+    pub process: fn() -> ProcessStatus,
     /// When the process was started, by both clocks.
     pub started: (SystemTime, Instant),
 }
@@ -53,6 +72,7 @@ impl Watched {
         let current = self.current.load();
         let authorizer = current.authorizer();
         let authenticator = &authorizer.authenticator;
+        let resolver = authorizer.overage.resolver();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: rfc3339(started),
@@ -64,11 +84,15 @@ impl Watched {
             keys: authenticator.status(now).into_iter().map(keys).collect(),
             revocations: revocations(authenticator),
             tokens: tokens(authenticator),
-            graph: authorizer.overage.resolver().map(|resolver| graph(resolver, now)),
+            graph: resolver.map(|resolver| graph(resolver, now)),
             catalog: self.catalog(now),
             policies: policies(&authorizer.policy),
             audit: self.audit(),
             connections: self.connections(),
+            checks: self.checks(authenticator),
+            certificates: certificates::all(&self.tls, resolver, now),
+            exports: exports::all(&self.traces, &self.push, &self.audit, now),
+            process: (self.process)(),
             log_lines_dropped: telemetry::dropped_lines(),
         }
     }
@@ -151,12 +175,38 @@ impl Watched {
     fn connections(&self) -> ConnectionsStatus {
         ConnectionsStatus {
             open: self.serve.open(),
+            max: self.max_connections,
             accepted: self.serve.accepted(),
             accept_errors: self.serve.accept_errors(),
             preface_failures: self.serve.preface_failures(),
             panics: self.serve.panics(),
         }
     }
+
+    fn checks(&self, authenticator: &Authenticator) -> ChecksStatus {
+        let pressure = self.check.pressure();
+        let (load, stats) = (pressure.load(), pressure.stats());
+        ChecksStatus {
+            in_flight: load.waiting(),
+            queued: load.queued,
+            receiving: load.receiving,
+            max_concurrent: load.most,
+            queue_timeout_seconds: load.queue_timeout.as_secs_f64(),
+            shed: shed(&stats, &authenticator.verification_stats()).into(),
+        }
+    }
+}
+
+/// Checks that were turned away, by what there was too much of.
+pub(crate) fn shed(
+    pressure: &PressureStats,
+    verification: &VerificationStats,
+) -> [(&'static str, u64); 3] {
+    [
+        ("concurrency", pressure.shed),
+        ("message", pressure.unreceived),
+        ("new_token", verification.full + verification.late),
+    ]
 }
 
 fn configuration(status: &ConfigStatus) -> ConfigurationStatus {
@@ -196,6 +246,7 @@ fn tokens(authenticator: &Authenticator) -> TokensStatus {
         cache: CacheStatus { entries, bytes, hits, misses },
         verified: verification.verified,
         waiting: verification.waiting,
+        max_waiting: authenticator.verification_settings().queue,
         turned_away: verification.full,
         late: verification.late,
     }
@@ -283,6 +334,16 @@ fn policies(policies: &Policies) -> PoliciesStatus {
 
 fn seconds(duration: Option<Duration>) -> Option<u64> {
     duration.map(|duration| duration.as_secs())
+}
+
+/// How long ago it was, in seconds.
+fn age(since: Option<Instant>, now: Now) -> Option<u64> {
+    seconds(since.map(|since| now.instant.saturating_duration_since(since)))
+}
+
+fn unix(seconds: i64) -> String {
+    let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 fn rfc3339(time: SystemTime) -> String {
