@@ -55,7 +55,8 @@ function took(seconds) {
 }
 function size(bytes) {
   if (bytes < 1024) return `${bytes} B`;
-  return bytes < 1 << 20 ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
+  if (bytes < 1 << 20) return `${Math.round(bytes / 1024)} KiB`;
+  return bytes < 1 << 30 ? `${(bytes / (1 << 20)).toFixed(1)} MiB` : `${(bytes / (1 << 30)).toFixed(2)} GiB`;
 }
 function share(hits, misses) {
   return hits + misses === 0 ? 'none asked for yet' : `${(100 * hits / (hits + misses)).toFixed(1)} % at hand`;
@@ -243,6 +244,7 @@ function parts(status) {
   const wanted = [
     ...status.keys.map(keys), catalog(status.catalog), policies(status.policies), graph(status.graph),
     tokens(status.tokens, status.revocations), audit(status.audit, status.log_lines_dropped), envoys(status.connections, status.decisions),
+    checks(status.checks, status.tokens), ...status.certificates.map(certificate), collectors(status.exports), machine(status.process),
   ].filter((card) => card);
   const place = id('parts');
   const names = new Set(wanted.map((card) => card.name));
@@ -282,6 +284,8 @@ function fill(node, card) {
   if (focus) node.querySelector(`[data-act="${CSS.escape(focus)}"]`)?.focus();
 }
 
+// A part of what there is of which it can be said that hardly any is left, as an alert does.
+const NEARLY = 0.8;
 const TONES = { fresh: 'good', stale: 'near', failing: 'near', throttled: 'near', expired: 'bad', initializing: 'bad' };
 
 function keys(issuer) {
@@ -388,15 +392,110 @@ function audit(audit, lines) {
 
 function envoys(connections, decisions) {
   const odd = connections.panics + decisions.guarded;
+  const crowded = connections.open > NEARLY * connections.max;
   return {
-    name: 'envoys', title: 'Envoys', tone: odd ? 'near' : connections.open ? 'good' : '',
-    state: connections.open ? 'connected' : 'none connected',
+    name: 'envoys', title: 'Envoys', tone: odd || crowded ? 'near' : connections.open ? 'good' : '',
+    state: crowded ? 'nearly full' : connections.open ? 'connected' : 'none connected',
     facts: [
-      ['connections', `${number(connections.open)} open, ${number(connections.accepted)} so far`],
+      ['connections', `${number(connections.open)} open, of at most ${number(connections.max)}`],
+      ['so far', number(connections.accepted)],
       ['not begun', number(connections.preface_failures)],
       ['not accepted', number(connections.accept_errors)],
       ['guarded calls', number(decisions.guarded)],
       ...(connections.panics ? [['panics', number(connections.panics)]] : []),
+    ],
+  };
+}
+
+// Whether more were turned away within the last quarter of a minute. After a restart they are
+// counted anew.
+const LATELY = 15000;
+let sheds = [];
+function isShedding(count) {
+  const now = performance.now();
+  sheds = sheds.filter((one) => one.at >= now - LATELY && one.count <= count);
+  sheds.push({ at: now, count });
+  return count > sheds[0].count;
+}
+
+const CLASSES = { concurrency: 'beyond those that may wait', message: 'messages', new_token: 'new tokens' };
+
+function checks(checks, tokens) {
+  const shedding = isShedding(sum(checks.shed));
+  const turned = Object.entries(checks.shed).filter(([, count]) => count > 0);
+  const most = number(checks.max_concurrent);
+  const [patience, unit] = took(checks.queue_timeout_seconds);
+  return {
+    name: 'checks', title: 'Checks', tone: shedding || checks.queued ? 'near' : 'good',
+    state: shedding ? 'turned away' : checks.in_flight ? `${number(checks.in_flight)} waiting` : 'none waiting',
+    error: shedding ? 'Checks are turned away with 503 (overloaded): more come than may wait.' : undefined,
+    facts: [
+      ['in their turn', `${number(checks.in_flight - checks.queued - checks.receiving)} of at most ${most}`],
+      ['for a turn', `${number(checks.queued)} of at most ${most}, ${patience} ${unit} each`],
+      ['on their way', `${number(checks.receiving)} of at most ${most}`],
+      ['new tokens', `${number(tokens.waiting)} of at most ${number(tokens.max_waiting)}`],
+      ['turned away', turned.length ? turned.map(([kind, count]) => `${number(count)} ${CLASSES[kind] || kind}`).join(', ') : 'none'],
+    ],
+  };
+}
+
+const SHOWN_BY = { grpc: 'gRPC', http: 'HTTP', admin: 'Admin', graph: 'Graph' };
+const LASTS = { good: ['good', 'good'], ends_soon: ['near', 'ends soon'], expired: ['bad', 'expired'], unread: ['', 'not needed yet'] };
+const DAY = 86400;
+
+function certificate(one) {
+  const left = one.left_seconds;
+  const is_over = one.state === 'expired';
+  const [lasts, words] = LASTS[one.state] || ['near', one.state];
+  // On its last day somebody has to act at once, as the alert has it.
+  const tone = left !== null && left < DAY ? 'bad' : one.current ? lasts : 'near';
+  const at = new Date(one.not_after);
+  const when = left > 2 * DAY ? at.toLocaleDateString() : at.toLocaleString();
+  const end = left === null ? 'not known yet' : `${is_over ? `${span(-left)} ago` : `in ${span(left)}`}, ${when}`;
+  return {
+    name: `certificate ${one.shown_by}`, title: `${SHOWN_BY[one.shown_by] || one.shown_by} certificate`, tone,
+    state: is_over || one.current ? words : 'change refused', what: one.file, error: one.last_error,
+    facts: [
+      ['names', one.names.join(', ') || one.subject || '–'],
+      [is_over ? 'ended' : 'ends', end],
+      ...(one.since ? [['in use since', new Date(one.since).toLocaleString()]] : []),
+      ['file read', one.age_seconds === null ? 'not yet' : `${span(one.age_seconds)} ago`],
+      ...(one.handshake_failures ? [['no handshake', many(one.handshake_failures, 'connection')]] : []),
+    ],
+  };
+}
+
+const EXPORTED = { spans: 'spans', metrics: 'metrics', audit_records: 'audit records' };
+
+function collectors(all) {
+  if (!all.length) return null;
+  const name = (one) => EXPORTED[one.what] || one.what;
+  const failing = all.filter((one) => one.state === 'failing');
+  const places = [...new Set(all.map((one) => `${one.endpoint} (${one.protocol})`))];
+  const idle = all.every((one) => one.state === 'idle');
+  const account = (one) => [
+    one.age_seconds === null ? 'none sent' : `${number(one.sent)} sent, the last ${span(one.age_seconds)} ago`,
+    ...(one.queued ? [`${number(one.queued)} waiting`] : []),
+    ...(one.dropped + one.failed ? [`${number(one.dropped + one.failed)} lost`] : []),
+  ].join('; ');
+  return {
+    name: 'collectors', title: places.length > 1 ? 'Collectors' : 'Collector', tone: failing.length ? 'near' : idle ? '' : 'good',
+    state: failing.length ? 'failing' : idle ? 'nothing sent yet' : 'taking', what: places.join(', '),
+    error: failing.length ? failing.map((one) => `${name(one)}: ${one.last_error}`).join('; ') : undefined,
+    facts: all.map((one) => [name(one), account(one)]),
+  };
+}
+
+function machine(process) {
+  const { resident_bytes: memory, open_descriptors: open, max_descriptors: most, cpu_seconds: spent } = process;
+  const known = (value, text) => value === null ? '–' : text(value);
+  const crowded = open !== null && most !== null && open > NEARLY * most;
+  return {
+    name: 'process', title: 'Process', tone: crowded ? 'near' : '', state: crowded ? 'nearly out of descriptors' : known(memory, size),
+    facts: [
+      ['memory', known(memory, size)],
+      ['descriptors', known(open, (open) => `${number(open)} open${known(most, (most) => `, of at most ${number(most)}`)}`)],
+      ['processor', known(spent, (spent) => `${span(spent)} of its time so far`)],
     ],
   };
 }
