@@ -65,6 +65,11 @@ def expect(what, is_so, found=""):
     print(f"status: {what}")
 
 
+def card(title):
+    """The card of a part, in the page."""
+    return f"[...document.querySelectorAll('.part')].find((one) => one.querySelector('h3').textContent === {json.dumps(title)})"
+
+
 def check(page, server):
     """What a person does there, with the keyboard."""
     page.look(360, 740, "light")
@@ -74,6 +79,15 @@ def check(page, server):
     expect("says that it is ready", page.evaluate("document.getElementById('state').textContent") == "ready")
     hostile = "[...document.querySelectorAll('#denials .cut')].some((one) => one.textContent.includes('<script>'))"
     page.until(hostile)
+
+    # One that ends within days, and a collector that isn't there.
+    certificate = page.evaluate(f"{card('gRPC certificate')}.textContent")
+    expect("marks a certificate that ends soon",
+           page.evaluate(f"!!{card('gRPC certificate')}.querySelector('.pill.near')") and "ends soon" in certificate, certificate)
+    page.until(f"{card('Collector')}?.querySelector('.pill.near')")
+    collector = page.evaluate(f"{card('Collector')}.textContent")
+    expect("marks a collector that takes nothing", "failing" in collector and "metrics: " in collector, collector)
+    expect("marks nothing without a reason", page.evaluate(f"!!{card('Checks')}.querySelector('.pill.good')"))
 
     # Each part that can be opened is, for nothing of it may be too wide.
     page.evaluate("document.getElementById('all').click()")

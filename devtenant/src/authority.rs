@@ -65,14 +65,27 @@ impl Authority {
     /// # Errors
     /// As above.
     pub fn issue_for(&self, names: &[&str], days: Range<i64>) -> Result<Issued> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_between(names, now + Duration::days(days.start)..now + Duration::days(days.end))
+    }
+
+    /// The same, good since yesterday and for so much longer.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn issue_lasting(&self, names: &[&str], lasts: std::time::Duration) -> Result<Issued> {
+        let now = OffsetDateTime::now_utc();
+        self.issue_between(names, now - Duration::days(1)..now + lasts)
+    }
+
+    fn issue_between(&self, names: &[&str], good: Range<OffsetDateTime>) -> Result<Issued> {
         let key = KeyPair::generate().context("no key could be made")?;
         let mut params = CertificateParams::default();
         // A common name like a client that is let in, to see that nobody looks at it.
         params.distinguished_name.push(DnType::CommonName, "envoy.example.com");
         params.subject_alt_names = names.iter().map(|name| san(name)).collect::<Result<_>>()?;
-        let now = OffsetDateTime::now_utc();
-        params.not_before = now + Duration::days(days.start);
-        params.not_after = now + Duration::days(days.end);
+        params.not_before = good.start;
+        params.not_after = good.end;
         let certificate = params.signed_by(&key, &self.issuer).context("no certificate")?;
         Ok(Issued {
             certificate: pem("CERTIFICATE", certificate.der()),

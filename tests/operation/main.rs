@@ -12,6 +12,7 @@ mod guarded;
 mod observability;
 mod reload;
 mod status;
+mod status_parts;
 mod telemetry;
 mod threats;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::message::message;
 use crate::support::envoy::{RawResponse, raw_http};
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stagedoor, write_config};
+use crate::support::tls::{ENVOY, Mounted, SERVER};
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use devtenant::tenant::{Tenant, TenantOptions};
@@ -37,12 +38,12 @@ async fn ask(
     raw_http(to, format!("{request}\r\n{body}")).await.unwrap()
 }
 
-async fn status(stagedoor: &Stagedoor) -> Value {
+pub(crate) async fn status(stagedoor: &Stagedoor) -> Value {
     serde_json::from_str(&stagedoor.get("/status").await.unwrap().1).unwrap()
 }
 
 /// Asks for a decision on a request of this token.
-async fn decide(stagedoor: &Stagedoor, token: &str, host: &str, path: &str) {
+pub(crate) async fn decide(stagedoor: &Stagedoor, token: &str, host: &str, path: &str) {
     stagedoor.check.answer(&message(token, host, path)).await.unwrap();
 }
 
@@ -163,6 +164,7 @@ async fn the_status_says_how_everything_is() {
     assert_eq!(catalog["finding_examples"][0]["entity"], "component:default/orphan");
     assert_eq!((&status["graph"], &catalog["held"]), (&Value::Null, &Value::Null));
     assert_eq!(status["audit"]["queue"]["capacity"], 8192);
+    assert_eq!((&status["certificates"], &status["exports"]), (&json!([]), &json!([])));
 }
 
 /// The elements of a page that a selector finds.
@@ -502,7 +504,16 @@ async fn serve_for_a_browser() {
          Component::\"component:default/stock\");\n"
     );
     let usual = "catalog: { folder: catalog, refresh_every: 1s, guard: { adopt_after: 1000 } }\n";
-    let options = Options { policy, catalog: Some(usual.to_owned()), ..Options::default() };
+    let mounted = Mounted::new();
+    mounted.swap(&mounted.authority.issue_for(&[SERVER, HOSTILE], -1..3).unwrap());
+    let options = Options {
+        policy,
+        catalog: Some(usual.to_owned()),
+        listen: format!(", tls: {}", mounted.mutual_yaml(&[ENVOY])),
+        more: "telemetry: { otlp_endpoint: \"http://127.0.0.1:9\", metrics_every: 1s }\n"
+            .to_owned(),
+        ..Options::default()
+    };
     let stagedoor = Stagedoor::start(options).await.unwrap();
     let before = status(&stagedoor).await["catalog"]["version"].as_str().unwrap().to_owned();
     std::fs::write(stagedoor.catalog_file(), &catalog).unwrap();

@@ -345,6 +345,9 @@ async fn new_certificates_are_shown_and_old_connections_go_on() {
     let theirs = other.issue(&[ENVOY]).unwrap();
     assert!(server.serves(&Client::new(&mounted.authority, Some(&theirs))).await);
     assert_eq!(server.tls.status().last_error, None);
+    // Files that stay as they are were read as well.
+    let read = server.tls.status().read;
+    server.reload(|tls| tls.status().read > read).await;
 }
 
 #[tokio::test]
