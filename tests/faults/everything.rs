@@ -6,20 +6,20 @@ use tokio::time::Instant;
 use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
 use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
-use crate::run::{Fault, Scene, State, fault};
-use crate::world::{Setting, until};
+use crate::run::{Fault, State, fault};
+use crate::world::{Setting, World, until};
 
 const FAMILY: &str = "everything";
 /// As it ships, with a collector.
-const SHIPPED: Setting = Setting {
+pub(crate) const SHIPPED: Setting = Setting {
     check: Some("{ deadline: 150ms, queue_timeout: 10ms }"),
     graph_wait: "120ms",
     collector: true,
     ..Setting::USUAL
 };
 
-fn all(scene: &Scene, passage: Passage) {
-    let world = &scene.world;
+/// Has all of them do this.
+pub(crate) fn all(world: &World, passage: Passage) {
     for front in [&world.tenant_front, &world.backstage_front] {
         front.set(passage);
     }
@@ -36,7 +36,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             .hurried()
             .with(SHIPPED)
             .inject(|scene| async move {
-                all(&scene, Passage::Silent);
+                all(&scene.world, Passage::Silent);
                 Ok(())
             })
             .met(|scene| async move {
@@ -59,7 +59,7 @@ pub(crate) fn faults() -> Vec<Fault> {
                 Ok(())
             })
             .lift(|scene| async move {
-                all(&scene, Passage::Open);
+                all(&scene.world, Passage::Open);
                 Ok(())
             })
             // With so little time, a new token may be too late on a machine that is busy.

@@ -95,7 +95,7 @@ fn of_frames(name: &'static str, abuse: Abuse, connections: usize) -> Fault {
 }
 
 /// As many connections as there may be, and more, that say nothing.
-async fn silent_connections(to: std::net::SocketAddr, count: usize) {
+pub(crate) async fn silent_connections(to: std::net::SocketAddr, count: usize) {
     let one = || async {
         loop {
             if let Ok(mut stream) = TcpStream::connect(to).await {
@@ -227,7 +227,7 @@ pub(crate) fn faults() -> Vec<Fault> {
                     return Ok(());
                 }
                 let most = open_descriptors(&scene)? + 2;
-                scene.world.limit(&format!("--nofile={most}:"))
+                scene.world.process.limit(&format!("--nofile={most}:"))
             })
             .met(|scene| async move {
                 until("it listens", || async { scene.world.process.running().grpc.is_some() })
@@ -248,7 +248,7 @@ pub(crate) fn faults() -> Vec<Fault> {
             .lift(|scene| async move {
                 scene.world.calm();
                 scene.world.process.first("");
-                scene.world.limit("--nofile=1024:")
+                scene.world.process.limit("--nofile=1024:")
             })
             // Who needs a new connection to Graph doesn't get one.
             .costs(|_| Window::some(&[(NEW_GRAPH, &["groups_unavailable"])])),

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::support::envoy::raw_http;
 
 /// How a process is begun.
 #[derive(Clone, Debug)]
@@ -104,6 +107,34 @@ impl Supervised {
         if let Some(pid) = self.running().pid {
             run("kill", &["-s", name, &pid.to_string()]);
         }
+    }
+
+    /// An answer of its admin port.
+    pub(crate) async fn admin(&self, path: &str) -> Result<String> {
+        let admin = self.running().admin.context("no admin port yet")?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        Ok(String::from_utf8(raw_http(admin, request).await?.body)?)
+    }
+
+    /// The sum of the samples of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let Ok(text) = self.admin("/metrics").await else { return 0.0 };
+        let samples = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            if !rest.starts_with([' ', '{']) {
+                return None;
+            }
+            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        });
+        samples.sum()
+    }
+
+    /// Limits of the running process, as `prlimit` writes them.
+    pub(crate) fn limit(&self, limit: &str) -> Result<()> {
+        let pid = self.running().pid.context("no process")?.to_string();
+        ensure!(run("prlimit", &["--pid", &pid, limit]), "prlimit {limit} failed");
+        Ok(())
     }
 
     /// What it takes of the machine.

@@ -152,12 +152,12 @@ pub(crate) fn faults() -> Vec<Fault> {
                     scene.world.process.first("ulimit -S -f 0;");
                     return Ok(());
                 }
-                scene.world.limit("--fsize=0:")
+                scene.world.process.limit("--fsize=0:")
             })
             .met(not_kept)
             .lift(|scene| async move {
                 scene.world.process.first("");
-                scene.world.limit("--fsize=unlimited:")
+                scene.world.process.limit("--fsize=unlimited:")
             }),
     ]
 }

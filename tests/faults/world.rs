@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use devtenant::backstage::{Backstage, BackstageOptions, component, group};
 use devtenant::front::{Authority, Front};
 use devtenant::keys::SigningKey;
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::callers::{ADA, REVOKED};
 use crate::machine;
-use crate::process::{Launch, Supervised, run};
-use crate::support::envoy::{Envoy, EnvoyConfig, raw_http};
+use crate::process::{Launch, Supervised};
+use crate::support::envoy::{Envoy, EnvoyConfig};
 use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, POLICY, ROUTES};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
@@ -254,30 +254,12 @@ impl World {
 
     /// An answer of the admin port.
     pub(crate) async fn admin(&self, path: &str) -> Result<String> {
-        let admin = self.process.running().admin.context("no admin port yet")?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        Ok(String::from_utf8(raw_http(admin, request).await?.body)?)
+        self.process.admin(path).await
     }
 
     /// The sum of the samples of a metric.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let Ok(text) = self.admin("/metrics").await else { return 0.0 };
-        let samples = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            if !rest.starts_with([' ', '{']) {
-                return None;
-            }
-            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
-        });
-        samples.sum()
-    }
-
-    /// Limits of the running process, as `prlimit` writes them.
-    pub(crate) fn limit(&self, limit: &str) -> Result<()> {
-        let pid = self.process.running().pid.context("no process")?.to_string();
-        ensure!(run("prlimit", &["--pid", &pid, limit]), "prlimit {limit} failed");
-        Ok(())
+        self.process.metric(name).await
     }
 }
 
@@ -288,7 +270,7 @@ impl Drop for World {
 }
 
 /// The program that is tested: `STAGEDOOR_BINARY`, or the one that was built with this.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("STAGEDOOR_BINARY")
         .map_or_else(|| env!("CARGO_BIN_EXE_stagedoor").into(), PathBuf::from)
 }
