@@ -21,10 +21,13 @@ mod identity;
 mod lifecycle;
 mod load;
 mod machine;
+#[path = "../support/message.rs"]
+mod message;
 mod policies;
 mod process;
 mod run;
 mod sinks;
+mod sizes;
 mod soak;
 mod storage;
 #[path = "../support/mod.rs"]
