@@ -45,6 +45,16 @@ soak: envoy ## Ask at a fixed rate while everything changes, and judge each answ
 		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
 		$(CARGO) test --locked --workspace --test faults -- --ignored --nocapture soak
 
+# The client has to be quick, so it is no debug build.
+.PHONY: test-figures
+test-figures: envoy ## Hold what was aimed at to its full size, a quarter of an hour (ONLY=memory,overload; TOKENS=5000000; BINARY=another program; DOCS=1: into docs/)
+	STAGEDOOR_FIGURES_ONLY='$(ONLY)' \
+		$(if $(TOKENS),STAGEDOOR_FIGURES_TOKENS='$(TOKENS)') \
+		$(if $(DOCS),STAGEDOOR_FIGURES_TO='$(abspath docs/faults.md)') \
+		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
+		$(CARGO) test --locked --workspace --profile bench --test faults -- \
+		--ignored --nocapture figures_at_full_size
+
 .PHONY: test-backstage
 test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 	python3 tests/backstage/run.py
