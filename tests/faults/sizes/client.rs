@@ -93,8 +93,8 @@ pub(super) struct Answer {
 pub(super) enum Outcome {
     Allowed,
     Denied,
-    /// Denied because the server could not know: overload, among others.
-    Unavailable,
+    /// Denied because there was no room or no time for it.
+    TurnedAway,
     /// No answer to a check: an Envoy may let the request pass for that.
     Broken,
 }
@@ -104,7 +104,10 @@ impl Answer {
         // The status is the first in the answer, and the code in it where there is one.
         match self.message.get(5..) {
             Some([0x0a, 0, ..] | [0x0a, _, 0x12, ..]) => Outcome::Allowed,
-            Some([0x0a, _, 0x08, 14, ..]) => Outcome::Unavailable,
+            // A defect has this code as well.
+            Some([0x0a, _, 0x08, 14, ..]) if self.says("overloaded") || self.says("timeout") => {
+                Outcome::TurnedAway
+            }
             Some([0x0a, _, 0x08, code, ..]) if *code > 0 => Outcome::Denied,
             _ => Outcome::Broken,
         }

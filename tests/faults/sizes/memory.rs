@@ -152,7 +152,7 @@ async fn flood(
     let asking = client.closed(AT_A_TIME, goes_on, next, |answer| {
         match answer.outcome() {
             Outcome::Allowed => flood.let_in += 1,
-            Outcome::Unavailable => flood.shed += 1,
+            Outcome::TurnedAway => flood.shed += 1,
             _ => {
                 if flood.wrong == 0 {
                     flood.first = answer.text();

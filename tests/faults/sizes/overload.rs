@@ -58,7 +58,7 @@ impl Heard {
                 self.let_in += u64::from(answer.took <= WAITED_FOR);
                 self.times.push(answer.took);
             }
-            Outcome::Unavailable => self.shed.push(answer.took),
+            Outcome::TurnedAway => self.shed.push(answer.took),
             Outcome::Denied if !is_known && answer.says("token_signature") => self.denied += 1,
             _ => {
                 if self.wrong == 0 {

@@ -168,7 +168,7 @@ impl Heard {
         self.times.push(answer.took);
         match answer.outcome() {
             Outcome::Allowed => self.let_in += 1,
-            Outcome::Unavailable if manner.may_be_shed => self.shed += 1,
+            Outcome::TurnedAway if manner.may_be_shed => self.shed += 1,
             _ => {
                 if self.wrong == 0 {
                     self.first = answer.text();

@@ -54,7 +54,7 @@ pub(super) async fn measure() -> Result<Findings> {
         let next = |number: u64| (number, form.with(&made_up(number)));
         let asking = client.paced((RATE, MOST), LENGTH, next, |answer| match answer.outcome() {
             Outcome::Denied if answer.says("token_key_unknown") => flood.unknown += 1,
-            Outcome::Unavailable => flood.shed += 1,
+            Outcome::TurnedAway => flood.shed += 1,
             _ => {
                 if flood.wrong == 0 {
                     flood.first = answer.text();
