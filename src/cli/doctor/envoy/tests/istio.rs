@@ -1,0 +1,347 @@
+//! Istio: one row for each rule that its configuration can break, and whom its patches reach.
+
+use super::*;
+
+/// What is shipped for Istio, but for the patches.
+const ISTIO_FILES: [&str; 4] = [
+    include_str!("../../../../../deploy/istio/mesh-config.yaml"),
+    include_str!("../../../../../deploy/istio/gateway.yaml"),
+    include_str!("../../../../../deploy/istio/sidecar.yaml"),
+    include_str!("../../../../../deploy/istio/stagedoor.yaml"),
+];
+const ISTIO_PATCHES: &str = include_str!("../../../../../deploy/istio/envoy-filter.yaml");
+
+/// Istio as it should be.
+const ISTIO: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: istio, namespace: istio-system }
+data:
+  mesh: |-
+    pathNormalization: { normalization: DECODE_AND_MERGE_SLASHES }
+    extensionProviders:
+      - name: stagedoor
+        envoyExtAuthzGrpc:
+          service: stagedoor.stagedoor.svc.cluster.local
+          port: 9191
+          timeout: 0.2s
+          statusOnError: "503"
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: stagedoor, namespace: payments }
+spec:
+  action: CUSTOM
+  provider: { name: stagedoor }
+  rules: [{}]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: { name: strict, namespace: payments }
+spec:
+  configPatches:
+    - applyTo: NETWORK_FILTER
+      match: { context: SIDECAR_INBOUND }
+      patch:
+        operation: MERGE
+        value:
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+            path_with_escaped_slashes_action: REJECT_REQUEST
+            common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }
+    - applyTo: HTTP_FILTER
+      match: { context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.ext_authz } } } } }
+      patch:
+        operation: MERGE
+        value:
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+            validate_mutations: true
+            encode_raw_headers: true
+"#;
+
+/// A patch that puts ext_authz there by itself, whole, for the gateways of a mesh.
+const BROUGHT: &str = r#"
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: { name: own, namespace: istio-system }
+spec:
+  configPatches:
+    - applyTo: HTTP_FILTER
+      match: { context: GATEWAY, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.router } } } } }
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: stagedoor
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+            grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }
+            status_on_error: { code: ServiceUnavailable }
+            validate_mutations: true
+            encode_raw_headers: true
+"#;
+
+const PATCHED: &str = "            validate_mutations: true\n";
+const REJECTED: &str = "            path_with_escaped_slashes_action: REJECT_REQUEST\n";
+const UNDERSCORES: &str = "            common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }\n";
+
+/// Rows for the table of all rules.
+pub(super) fn rows() -> Vec<Row> {
+    let provider = |old: &str, new: &str| with(ISTIO, old, new);
+    let http_provider =
+        "envoyExtAuthzHttp:\n          headersToUpstreamOnAllow: [x-stagedoor-kind]";
+    vec![
+        (
+            "failure_mode_allow",
+            "ConfigMap istio-system/istio data.mesh.extensionProviders[0]",
+            provider("timeout: 0.2s", "failOpen: true"),
+        ),
+        (
+            "failure_mode_allow",
+            "EnvoyFilter payments/strict spec.configPatches[1]",
+            behind(ISTIO, PATCHED, 12, "failure_mode_allow: true\n"),
+        ),
+        (
+            "filter_disabled",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            format!(
+                "{ISTIO}    - applyTo: HTTP_FILTER\n      match: {{ listener: {{ filterChain: {{ filter: {{ subFilter: {{ name: envoy.filters.http.ext_authz }} }} }} }} }}\n      patch: {{ operation: REMOVE }}\n"
+            ),
+        ),
+        (
+            "filter_before",
+            "WasmPlugin payments/early",
+            format!(
+                "{ISTIO}---\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{ name: early, namespace: payments }}\nspec: {{ phase: AUTHN }}\n"
+            ),
+        ),
+        (
+            "clear_route_cache",
+            "clearRouteCache",
+            provider("timeout: 0.2s", "clearRouteCache: true"),
+        ),
+        ("normalize_path", "normalization", provider("DECODE_AND_MERGE_SLASHES", "NONE")),
+        ("merge_slashes", "normalization", provider("DECODE_AND_MERGE_SLASHES", "BASE")),
+        (
+            "escaped_slashes",
+            "normalization",
+            with(&provider("DECODE_AND_MERGE", "MERGE"), REJECTED, ""),
+        ),
+        (
+            "escaped_slashes",
+            "EnvoyFilter payments/strict",
+            provider("slashes_action: REJECT_REQUEST", "slashes_action: KEEP_UNCHANGED"),
+        ),
+        (
+            "headers_with_underscores",
+            "AuthorizationPolicy payments/stagedoor",
+            with(ISTIO, UNDERSCORES, ""),
+        ),
+        (
+            "identity_headers_not_covered",
+            "headersToUpstreamOnAllow",
+            provider("envoyExtAuthzGrpc:", http_provider),
+        ),
+        ("timeout_too_short", "envoyExtAuthzGrpc.timeout", provider("0.2s", "100ms")),
+        (
+            "status_on_error",
+            "envoyExtAuthzGrpc",
+            provider("          statusOnError: \"503\"\n", ""),
+        ),
+        ("validate_mutations", "AuthorizationPolicy payments/stagedoor", with(ISTIO, PATCHED, "")),
+        (
+            "validate_mutations",
+            "configPatches[1].patch.value.typed_config.validate_mutations",
+            with(ISTIO, "validate_mutations: true", "validate_mutations: false"),
+        ),
+        (
+            "encode_raw_headers",
+            "AuthorizationPolicy payments/stagedoor",
+            with(ISTIO, "            encode_raw_headers: true\n", ""),
+        ),
+        (
+            "encode_raw_headers",
+            "configPatches[1].patch.value.typed_config.encode_raw_headers",
+            with(ISTIO, "encode_raw_headers: true", "encode_raw_headers: false"),
+        ),
+        (
+            "with_request_body",
+            "includeRequestBodyInCheck",
+            provider("timeout: 0.2s", "includeRequestBodyInCheck: { maxRequestBytes: 8192 }"),
+        ),
+        ("not_asked", "extensionProviders[0]", provider("action: CUSTOM", "action: ALLOW")),
+        (
+            "not_asked",
+            "AuthorizationPolicy payments/stagedoor",
+            provider("rules: [{}]", "rules: []"),
+        ),
+        (
+            "provider_unknown",
+            "spec.provider.name",
+            provider("provider: { name: stagedoor }", "provider: { name: stagdoor }"),
+        ),
+        (
+            "policy_partial",
+            "spec.rules",
+            provider("rules: [{}]", "rules: [{ to: [{ operation: { notPaths: [/open] } }] }]"),
+        ),
+        ("not_seen", "spec.provider.name", ISTIO.split_once("---\n").unwrap().1.to_owned()),
+    ]
+}
+
+#[test]
+fn what_is_as_it_should_be_yields_nothing() {
+    assert_nothing(&found(ISTIO));
+    let plain = with(ISTIO, "    pathNormalization", "    other: 1\n    pathNormalization");
+    assert_nothing(&found(&plain));
+}
+
+#[test]
+fn the_shipped_files_of_istio_belong_together() {
+    let without = ISTIO_FILES.join("\n---\n");
+    let whole = format!("{without}\n---\n{ISTIO_PATCHES}");
+    assert_nothing(&found(&whole));
+    let asking =
+        ["AuthorizationPolicy istio-ingress/stagedoor", "AuthorizationPolicy payments/stagedoor"];
+    let alone: Vec<(&str, String)> =
+        found(&without).into_iter().map(|(code, _, subject)| (code, subject)).collect();
+    for subject in asking {
+        for code in ["headers_with_underscores", "validate_mutations", "encode_raw_headers"] {
+            assert!(alone.contains(&(code, subject.to_owned())), "{code} {subject}: {alone:?}");
+        }
+    }
+    // Merged slashes are in the mesh's own words; each policy lacks the rest.
+    let slashes = ("escaped_slashes", "meshConfig.pathNormalization.normalization".to_owned());
+    assert_eq!(alone.iter().filter(|one| **one == slashes).count(), 2);
+    assert_eq!(alone.len(), 8, "{alone:?}");
+
+    // Patches of one kind of proxy are none of the other.
+    let sidecars = whole.replace("context: GATEWAY", "context: SIDECAR_INBOUND");
+    let gateway = "AuthorizationPolicy istio-ingress/stagedoor";
+    let expected = [
+        ("encode_raw_headers", gateway),
+        ("escaped_slashes", "meshConfig.pathNormalization.normalization"),
+        ("headers_with_underscores", gateway),
+        ("validate_mutations", gateway),
+    ];
+    let expected = expected.map(|(code, place)| (code, place.to_owned()));
+    assert_eq!(about(&sidecars), BTreeSet::from(expected));
+}
+
+/// A patch counts for those whom it reaches.
+#[test]
+fn whom_a_patch_reaches() {
+    let provider = |old: &str, new: &str| with(ISTIO, old, new);
+    let strict = "metadata: { name: strict, namespace: payments }\nspec:\n";
+    let policy = "  action: CUSTOM\n";
+    let selected = "  selector: { matchLabels: { app: payments, tier: back } }\n  action: CUSTOM\n";
+    let patched = |labels: &str| {
+        let selector = format!("{strict}  workloadSelector: {{ labels: {{ {labels} }} }}\n");
+        with(&provider(policy, selected), strict, &selector)
+    };
+    let context = |text: &str, context: &str| text.replace("SIDECAR_INBOUND", context);
+    let gateway = with(
+        ISTIO,
+        policy,
+        "  selector: { matchLabels: { istio: edge-gateway } }\n  action: CUSTOM\n",
+    );
+    let known = format!(
+        "{}---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{ name: edge }}\nspec: {{ selector: {{ app: payments }} }}\n",
+        provider(policy, selected)
+    );
+    let targeted =
+        with(ISTIO, policy, "  targetRefs: [{ kind: Gateway, name: edge }]\n  action: CUSTOM\n");
+    for text in [
+        provider("name: strict, namespace: payments", "name: strict, namespace: istio-system"),
+        with(
+            &provider("name: strict, namespace: payments", "name: strict, namespace: root"),
+            "    pathNormalization",
+            "    rootNamespace: root\n    pathNormalization",
+        ),
+        patched("app: payments"),
+        context(ISTIO, "ANY"),
+        context(&gateway, "GATEWAY"),
+        context(&known, "GATEWAY"),
+        context(&targeted, "ANY"),
+        context(&targeted, "GATEWAY"),
+        context(
+            &with(
+                &targeted,
+                strict,
+                &format!("{strict}  targetRefs: [{{ kind: Gateway, name: edge }}]\n"),
+            ),
+            "GATEWAY",
+        ),
+    ] {
+        assert_nothing(&found(&text));
+    }
+    for text in [
+        provider("name: strict, namespace: payments", "name: strict, namespace: orders"),
+        patched("app: orders"),
+        patched("app: payments, tier: front"),
+        context(ISTIO, "GATEWAY"),
+        gateway.clone(),
+        known.clone(),
+        // A sidecar's patch is none of a gateway.
+        targeted.clone(),
+        context(
+            &with(
+                &targeted,
+                strict,
+                &format!("{strict}  targetRefs: [{{ kind: Gateway, name: other }}]\n"),
+            ),
+            "GATEWAY",
+        ),
+        // For some listeners only, or some versions.
+        ISTIO.replace(
+            "match: { context: SIDECAR_INBOUND",
+            "match: { proxy: { proxyVersion: 1.2.* }, context: SIDECAR_INBOUND",
+        ),
+        ISTIO
+            .replace(
+                "{ context: SIDECAR_INBOUND }",
+                "{ context: SIDECAR_INBOUND, listener: { portNumber: 80 } }",
+            )
+            .replace(
+                "listener: { filterChain: { filter",
+                "listener: { filterChain: { sni: a, filter",
+            ),
+    ] {
+        let codes: Vec<&str> = found(&text).into_iter().map(|(code, ..)| code).collect();
+        assert_eq!(
+            codes,
+            ["headers_with_underscores", "validate_mutations", "encode_raw_headers"],
+            "{text}"
+        );
+    }
+    // Of the root namespace's policies sidecars and gateways are both asked about.
+    let root = ISTIO.replace("namespace: payments", "namespace: istio-system");
+    let codes = found(&root);
+    assert_eq!(codes.len(), 3, "{codes:?}");
+    assert_nothing(&found(&context(&root, "ANY")));
+}
+
+/// What the mesh's configuration lacks, a patch can say; so can one that asks by itself.
+#[test]
+fn patches_speak_for_the_mesh() {
+    let none = with(ISTIO, "DECODE_AND_MERGE_SLASHES", "NONE");
+    let paths = "            normalize_path: true\n            merge_slashes: true\n";
+    assert_nothing(&found(&with(&none, REJECTED, &format!("{paths}{REJECTED}"))));
+    let silent = with(ISTIO, "          statusOnError: \"503\"\n", "");
+    let status = "status_on_error: { code: ServiceUnavailable }\n";
+    assert_nothing(&found(&behind(&silent, PATCHED, 12, status)));
+    let denied = behind(&silent, PATCHED, 12, "status_on_error: { code: Forbidden }\n");
+    assert!(matches!(found(&denied).as_slice(), [("status_on_error", ..)]));
+
+    // A policy and a patch that ask: each is judged by what reaches it.
+    let both = format!("{ISTIO}---{BROUGHT}");
+    let own = "EnvoyFilter istio-system/own".to_owned();
+    assert_eq!(about(&both), BTreeSet::from([("headers_with_underscores", own.clone())]));
+    let unseen = [("headers_with_underscores", own.clone()), ("not_seen", own)];
+    assert_eq!(about(BROUGHT), BTreeSet::from(unseen));
+    let (_, strict) = ISTIO.rsplit_once("---\n").unwrap();
+    let strict = strict.replace("SIDECAR_INBOUND", "GATEWAY");
+    let strict = strict.replace("namespace: payments", "namespace: istio-system");
+    let strict = with(&strict, REJECTED, &format!("{paths}{REJECTED}"));
+    assert_nothing(&found(&format!("{strict}---{BROUGHT}")));
+}
