@@ -127,8 +127,10 @@ impl Asking<'_> {
 
     /// That a patch is missing, for people.
     fn unsaid(&self, setting: &str, proxy: Proxy) -> String {
-        let whom = match self.scope {
-            Some(_) => format!(" for all {} of {}", proxy.plural(), self.name),
+        let whom = match &self.scope {
+            Some(scope) => {
+                format!(" for all {} of {}{}", proxy.plural(), self.name, scope.doubt())
+            }
             None => String::new(),
         };
         format!("no EnvoyFilter in here sets `{setting}`{whom}")

@@ -15,6 +15,7 @@ mod listener;
 mod patches;
 mod routes;
 mod rules;
+mod running;
 mod scope;
 #[cfg(test)]
 mod tests;

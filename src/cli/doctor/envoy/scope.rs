@@ -1,6 +1,7 @@
 //! Which proxies of a mesh something of Istio holds for.
 
 use super::istio::is;
+use super::running::Running;
 use super::view::View;
 
 /// A kind of proxy that requests come in by.
@@ -31,30 +32,34 @@ pub(super) struct Scope<'a> {
     /// Kinds and names.
     targets: Vec<(&'a str, &'a str)>,
     proxies: Vec<Proxy>,
+    /// Whether the proxies' kinds are told, rather than only likely.
+    told: bool,
 }
 
 /// The one listener of all that comes in to a sidecar.
 const INBOUND: &str = "virtualInbound";
 
-type Label<'a> = (&'a str, String);
+/// A label's name and value.
+pub(super) type Label<'a> = (&'a str, String);
 
 impl<'a> Scope<'a> {
     /// Of an `AuthorizationPolicy`. It doesn't say what kind its proxies are: that is read
-    /// from what it selects them by.
+    /// from what it selects them by, and from what runs in its namespace.
     pub(super) fn of_policy(policy: &View<'a>, objects: &[View<'_>], root: &str) -> Self {
         let namespace = namespace(policy);
         let labels = labels(policy, &["spec", "selector", "matchLabels"]);
         let targets = targets(policy);
-        let proxies = if !targets.is_empty() {
-            vec![Proxy::Named]
+        let told = |proxies: Vec<Proxy>| Running { proxies, told: true };
+        let Running { proxies, told } = if !targets.is_empty() {
+            told(vec![Proxy::Named])
         } else if are_a_gateway(&labels, objects) {
-            vec![Proxy::Gateway]
+            told(vec![Proxy::Gateway])
         } else if labels.is_empty() && namespace == root {
-            vec![Proxy::Sidecar, Proxy::Gateway]
+            told(vec![Proxy::Sidecar, Proxy::Gateway])
         } else {
-            vec![Proxy::Sidecar]
+            Running::in_namespace(namespace, &labels, objects)
         };
-        Self { namespace, labels, targets, proxies }
+        Self { namespace, labels, targets, proxies, told }
     }
 
     /// Of a patch in an `EnvoyFilter`.
@@ -71,11 +76,21 @@ impl<'a> Scope<'a> {
             proxies.retain(|proxy| *proxy == Proxy::Sidecar);
         }
         let labels = labels(filter, &["spec", "workloadSelector", "labels"]);
-        Self { namespace: namespace(filter), labels, targets: targets(filter), proxies }
+        let (namespace, targets) = (namespace(filter), targets(filter));
+        Self { namespace, labels, targets, proxies, told: true }
     }
 
     pub(super) fn proxies(&self) -> &[Proxy] {
         &self.proxies
+    }
+
+    /// What is to be said behind a finding about its proxies; mostly nothing.
+    pub(super) fn doubt(&self) -> &'static str {
+        if self.told {
+            ""
+        } else {
+            " (whether sidecars or gateways run in its namespace is not told in here)"
+        }
     }
 
     /// Whether this holds for all that another one holds for, in one kind of proxy. What
@@ -96,11 +111,11 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn namespace<'a>(object: &View<'a>) -> &'a str {
+pub(super) fn namespace<'a>(object: &View<'a>) -> &'a str {
     object.get("metadata").map(|metadata| metadata.word("namespace")).unwrap_or_default()
 }
 
-fn labels<'a>(object: &View<'a>, way: &[&str]) -> Vec<Label<'a>> {
+pub(super) fn labels<'a>(object: &View<'a>, way: &[&str]) -> Vec<Label<'a>> {
     let labels = object.at(way).map(|labels| labels.members()).unwrap_or_default();
     labels.into_iter().map(|(name, value)| (name, value.shown())).collect()
 }
@@ -113,7 +128,7 @@ fn targets<'a>(object: &View<'a>) -> Vec<(&'a str, &'a str)> {
 
 /// Whether labels are those of a gateway's pods: by Istio's own names, or because a
 /// `Gateway` in the same input selects them.
-fn are_a_gateway(given: &[Label<'_>], objects: &[View<'_>]) -> bool {
+pub(super) fn are_a_gateway(given: &[Label<'_>], objects: &[View<'_>]) -> bool {
     let by_name = given.iter().any(|(name, value)| match *name {
         "gateway.networking.k8s.io/gateway-name" | "istio.io/gateway-name" => true,
         "istio" => value.ends_with("gateway"),

@@ -1,4 +1,5 @@
-//! Istio: one row for each rule that its configuration can break, and whom its patches reach.
+//! Istio: one row for each rule that its configuration can break, whom its patches reach, and
+//! whom its policies hold for.
 
 use super::*;
 
@@ -84,6 +85,56 @@ spec:
 const PATCHED: &str = "            validate_mutations: true\n";
 const REJECTED: &str = "            path_with_escaped_slashes_action: REJECT_REQUEST\n";
 const UNDERSCORES: &str = "            common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }\n";
+
+/// Gateways, in the ways in which Istio has them.
+const INJECTED: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: edge, namespace: payments }
+spec:
+  template:
+    metadata:
+      labels: { app: edge, istio: ingress }
+      annotations: { inject.istio.io/templates: gateway }
+";
+const LABELLED: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: edge, namespace: payments }
+spec: { template: { metadata: { labels: { istio: ingressgateway } } } }
+";
+const OF_A_CLASS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge, namespace: payments }
+spec: { gatewayClassName: istio }
+";
+const INSTALLED: &str = "
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+metadata: { name: edge, namespace: istio-system }
+spec: { components: { ingressGateways: [{ name: edge, namespace: payments, enabled: true }] } }
+";
+/// One that says what is served, and not where its pods are.
+const BOUND: &str = "
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: edge, namespace: payments }
+spec: { selector: { istio: ingressgateway } }
+";
+/// A service with a sidecar, and one without.
+const SERVICE: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: payments, namespace: payments }
+spec: { template: { metadata: { labels: { app: payments } } } }
+";
+const BARE: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: bare, namespace: payments }
+spec: { template: { metadata: { labels: { app: bare, sidecar.istio.io/inject: \"false\" } } } }
+";
 
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
@@ -344,4 +395,56 @@ fn patches_speak_for_the_mesh() {
     let strict = strict.replace("namespace: payments", "namespace: istio-system");
     let strict = with(&strict, REJECTED, &format!("{paths}{REJECTED}"));
     assert_nothing(&found(&format!("{strict}---{BROUGHT}")));
+}
+
+/// What a policy holds for that doesn't say it is read from what runs in its namespace.
+#[test]
+fn what_runs_in_a_namespace() {
+    let beside = |context: &str, objects: &[&str]| {
+        format!("{}---{}", ISTIO.replace("SIDECAR_INBOUND", context), objects.join("---"))
+    };
+    let codes = |text: &str| -> Vec<&str> { found(text).into_iter().map(|one| one.0).collect() };
+    let missing = ["headers_with_underscores", "validate_mutations", "encode_raw_headers"];
+    for gateway in [INJECTED, LABELLED, OF_A_CLASS, INSTALLED] {
+        assert_nothing(&found(&beside("GATEWAY", &[gateway])));
+        assert_nothing(&found(&beside("GATEWAY", &[gateway, BARE])));
+        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway])), missing, "{gateway}");
+        // Beside a service neither is enough.
+        assert_nothing(&found(&beside("ANY", &[gateway, SERVICE])));
+        assert_eq!(codes(&beside("GATEWAY", &[gateway, SERVICE])), missing, "{gateway}");
+        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway, SERVICE])), missing, "{gateway}");
+        // What runs elsewhere is nothing to it.
+        let elsewhere = gateway.replace("namespace: payments", "namespace: edge");
+        assert_nothing(&found(&beside("SIDECAR_INBOUND", &[elsewhere.as_str()])));
+    }
+    assert_nothing(&found(&beside("SIDECAR_INBOUND", &[SERVICE])));
+
+    // With a selector it is those that have its labels.
+    let selected = beside("GATEWAY", &[INJECTED, SERVICE]);
+    let policy = "  action: CUSTOM\n";
+    let selector = |label: &str| format!("  selector: {{ matchLabels: {{ {label} }} }}\n{policy}");
+    assert_nothing(&found(&with(&selected, policy, &selector("app: edge"))));
+    assert_eq!(codes(&with(&selected, policy, &selector("app: payments"))), missing);
+}
+
+/// Where both can be meant, both are judged, and it is said.
+#[test]
+fn what_may_run_in_a_namespace() {
+    let said = |text: &str| {
+        let mut report = Report::default();
+        look(&input(text), own(), &mut report).unwrap();
+        report.text()
+    };
+    let doubt = "(whether sidecars or gateways run in its namespace is not told in here)";
+    let gateways = ISTIO.replace("SIDECAR_INBOUND", "GATEWAY");
+    let alone = said(&gateways);
+    assert!(alone.contains(doubt) && alone.contains("all sidecars of"), "{alone}");
+    for (text, whom) in [(ISTIO, "all gateways of"), (&*gateways, "all sidecars of")] {
+        let text = format!("{text}---{BOUND}");
+        assert_eq!(found(&text).len(), 3);
+        assert!(said(&text).contains(doubt) && said(&text).contains(whom), "{}", said(&text));
+    }
+    assert_nothing(&found(&format!("{}---{BOUND}", ISTIO.replace("SIDECAR_INBOUND", "ANY"))));
+    let told = said(&format!("{gateways}---{BOUND}---{SERVICE}"));
+    assert!(told.contains("all sidecars of") && !told.contains("not told"), "{told}");
 }
