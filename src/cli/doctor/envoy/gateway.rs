@@ -30,8 +30,9 @@ pub(super) fn look(objects: &[View<'_>], look: &mut Look<'_>) {
             let message = "no ClientTrafficPolicy is in here: `%2F` is unescaped and redirected";
             look.flag(&rules::ESCAPED_SLASHES, settings, message);
         }
+        let parent_asks = asking.iter().any(|(policy, _)| targets(policy).iter().any(is_parent));
         for policy in policies.iter().filter(|policy| policy.at(&["spec", "extAuth"]).is_none()) {
-            replaces(policy, look);
+            replaces(policy, parent_asks, look);
         }
     } else if let Some(policy) = policies.first().or(traffic.first()) {
         look.prefix = named(policy);
@@ -141,20 +142,42 @@ fn is_near(endpoint: &View<'_>) -> bool {
     endpoint.get("unix").is_some() || ip.is_some_and(|ip| ip.is_loopback())
 }
 
-/// Envoy Gateway: the policy of a route takes the place of its gateway's, whole.
-fn replaces(policy: &View<'_>, look: &mut Look<'_>) {
-    if policy.at(&["spec", "mergeType"]).is_some() {
+/// The policy of a route takes the place of its gateway's, whole. Since 1.8 it can be merged
+/// into that instead (`mergeType`); where there is none, it holds by itself.
+fn replaces(policy: &View<'_>, parent_asks: bool, look: &mut Look<'_>) {
+    let targets = targets(policy);
+    let whole =
+        |target: &View<'_>| target.word("kind") == "Gateway" && target.get("sectionName").is_none();
+    if targets.iter().all(whole) && policy.at(&["spec", "targetSelectors"]).is_none() {
         return;
     }
-    let mut targets = policy.at(&["spec", "targetRefs"]).map(|all| all.items()).unwrap_or_default();
+    let kind = policy.at(&["spec", "mergeType"]).map(|kind| kind.shown());
+    // Only what is for routes is merged. `Replace` says what holds without it.
+    let merges = matches!(kind.as_deref(), Some("StrategicMerge" | "JSONMerge"))
+        && !targets.iter().any(is_parent);
+    let message = match (merges, parent_asks) {
+        (true, true) => return,
+        (true, false) => "is merged with its gateway's, and no gateway's in here asks anybody",
+        (false, _) => "takes the place of the policy that asks, and asks nobody",
+    };
+    look.prefix = named(policy);
+    look.flag(&rules::FILTER_DISABLED_ON_ROUTE, policy, message);
+}
+
+/// What a policy is attached to, by name or by label.
+fn targets<'a>(policy: &View<'a>) -> Vec<View<'a>> {
+    let mut targets: Vec<View<'a>> = ["targetRefs", "targetSelectors"]
+        .iter()
+        .filter_map(|name| policy.at(&["spec", *name]))
+        .flat_map(|all| all.items())
+        .collect();
     targets.extend(policy.at(&["spec", "targetRef"]));
-    let narrow =
-        |target: &View<'_>| target.word("kind") != "Gateway" || target.get("sectionName").is_some();
-    if targets.iter().any(narrow) || policy.at(&["spec", "targetSelectors"]).is_some() {
-        look.prefix = named(policy);
-        let message = "takes the place of the policy that asks, and asks nobody";
-        look.flag(&rules::FILTER_DISABLED_ON_ROUTE, policy, message);
-    }
+    targets
+}
+
+/// Whether something is for what routes are attached to, rather than for routes.
+fn is_parent(target: &View<'_>) -> bool {
+    matches!(target.word("kind"), "Gateway" | "ListenerSet")
 }
 
 fn spelling(policy: &View<'_>, look: &mut Look<'_>) {

@@ -125,3 +125,45 @@ fn the_shipped_files_of_envoy_gateway_belong_together() {
     assert_nothing(&found(GATEWAY));
     assert_nothing(&found(&GATEWAY_FILES.join("\n---\n")));
 }
+
+/// A policy of a route takes the place of its gateway's, unless it is merged into that.
+#[test]
+fn what_a_policy_of_a_route_makes_of_its_gateways() {
+    let open = |spec: &str| {
+        format!(
+            "---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: SecurityPolicy\nmetadata: {{ name: open, namespace: shop }}\nspec: {{ cors: {{}}, {spec} }}\n"
+        )
+    };
+    let route = "targetRefs: [{ kind: HTTPRoute, name: open }]";
+    let rule = "targetRefs: [{ kind: HTTPRoute, name: open, sectionName: a }]";
+    let labelled = "targetSelectors: [{ kind: HTTPRoute, matchLabels: { a: b } }]";
+    let listener = "targetRefs: [{ kind: Gateway, name: edge, sectionName: a }]";
+    let set = "targetRefs: [{ kind: ListenerSet, name: more }]";
+    let flagged = |text: &str| {
+        let found = found(text);
+        matches!(found.as_slice(), [("filter_disabled_on_route", _, place)] if place.starts_with("SecurityPolicy shop/open"))
+    };
+    for target in [route, rule, labelled] {
+        for kind in ["StrategicMerge", "JSONMerge"] {
+            let merged = open(&format!("mergeType: {kind}, {target}"));
+            assert_nothing(&found(&format!("{GATEWAY}{merged}")));
+            // Where no policy of a gateway asks there is nothing to be merged with.
+            let gateway = "kind: Gateway, name: edge }]\n  extAuth";
+            let beside = with(GATEWAY, gateway, "kind: GRPCRoute, name: edge }]\n  extAuth");
+            assert!(flagged(&format!("{beside}{merged}")), "{merged}");
+        }
+        for kind in ["", "mergeType: Replace, "] {
+            let alone = open(&format!("{kind}{target}"));
+            assert!(flagged(&format!("{GATEWAY}{alone}")), "{alone}");
+        }
+    }
+    // Only what is for routes is merged.
+    for target in [listener, set] {
+        let merged = open(&format!("mergeType: StrategicMerge, {target}"));
+        assert!(flagged(&format!("{GATEWAY}{merged}")), "{merged}");
+    }
+    assert_nothing(&found(&format!(
+        "{GATEWAY}{}",
+        open("targetRefs: [{ kind: Gateway, name: other }]")
+    )));
+}
