@@ -114,7 +114,7 @@ fn unwrapped<'a>(config: &View<'a>) -> (&'a str, View<'a>, bool) {
 }
 
 /// `lua` for `envoy.extensions.filters.http.lua.v3.Lua` and `envoy.filters.http.lua`.
-fn short(kind: &str) -> &str {
+pub(super) fn short(kind: &str) -> &str {
     let inner = ["envoy.extensions.filters.http.", "envoy.filters.http."]
         .iter()
         .find_map(|prefix| kind.strip_prefix(prefix));
@@ -155,14 +155,17 @@ pub(super) fn look(filters: &[Placed<'_>], clusters: &Clusters<'_>, look: &mut L
 
 /// A filter that stands before or behind the one that asks.
 pub(super) fn order(kind: &str, behind: bool, entry: &View<'_>, look: &mut Look<'_>) {
-    let (rule, harmless, place) = if behind {
-        (&rules::FILTER_AFTER, HARMLESS_AFTER, "behind")
-    } else {
-        (&rules::FILTER_BEFORE, HARMLESS_BEFORE, "before")
-    };
-    if !HARMLESS.contains(&kind) && !harmless.contains(&kind) {
+    let (rule, place) =
+        if behind { (&rules::FILTER_AFTER, "behind") } else { (&rules::FILTER_BEFORE, "before") };
+    if !is_harmless(kind, behind) {
         look.flag(rule, entry, format!("`{kind}` stands {place} ext_authz"));
     }
+}
+
+/// Whether a filter can stand on a side of the one that asks and mislead nobody.
+pub(super) fn is_harmless(kind: &str, behind: bool) -> bool {
+    let there = if behind { HARMLESS_AFTER } else { HARMLESS_BEFORE };
+    HARMLESS.contains(&kind) || there.contains(&kind)
 }
 
 /// What kind of filter an entry of `http_filters` holds, and its configuration.

@@ -1,8 +1,9 @@
 //! Envoy Gateway: who is asked, and how requests are read.
 
 use super::istio::{covered, is, named};
+use super::order::{self, Orders};
 use super::view::View;
-use super::{Look, filter, rules};
+use super::{Look, chain, filter, rules};
 
 const GROUP: &str = "gateway.envoyproxy.io/";
 
@@ -39,12 +40,14 @@ pub(super) fn look(objects: &[View<'_>], look: &mut Look<'_>) {
         look.judged += 1;
         look.flag(&rules::NOT_ASKED, policy, "no SecurityPolicy with `extAuth` is in here");
     }
+    let orders = Orders::read(GROUP, objects, look);
     for policy in of("EnvoyExtensionPolicy") {
         look.prefix = named(policy);
-        for kind in ["wasm", "extProc", "lua", "dynamicModule"] {
-            for one in policy.at(&["spec", kind]).iter().flat_map(View::items) {
-                let message = format!("`{kind}` runs behind ext_authz");
-                look.flag(&rules::FILTER_AFTER, &one, message);
+        for &(member, filter) in order::EXTENSIONS {
+            for one in policy.at(&["spec", member]).iter().flat_map(View::items) {
+                for behind in orders.sides(filter) {
+                    chain::order(member, behind, &one, look);
+                }
             }
         }
     }

@@ -36,6 +36,21 @@ spec:
   headers: { withUnderscoresAction: RejectRequest }
 ";
 
+/// A filter of somebody's own.
+const EXTENSION: &str = "---
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: EnvoyExtensionPolicy
+metadata: { name: more, namespace: edge }
+spec: { lua: [{ type: Inline }] }
+";
+
+/// A proxy that has one filter at another place.
+fn ordered(name: &str, side: &str, other: &str) -> String {
+    format!(
+        "---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyProxy\nmetadata: {{ name: proxy, namespace: edge }}\nspec:\n  filterOrder:\n    - {{ name: envoy.filters.http.{name}, {side}: envoy.filters.http.{other} }}\n"
+    )
+}
+
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -54,9 +69,17 @@ pub(super) fn rows() -> Vec<Row> {
         (
             "filter_after",
             "EnvoyExtensionPolicy edge/more spec.lua[0]",
-            format!(
-                "{GATEWAY}---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {{ name: more, namespace: edge }}\nspec: {{ lua: [{{ type: Inline }}] }}\n"
-            ),
+            format!("{GATEWAY}{EXTENSION}"),
+        ),
+        (
+            "filter_before",
+            "EnvoyProxy edge/proxy spec.filterOrder",
+            format!("{GATEWAY}{}", ordered("lua", "before", "ext_authz")),
+        ),
+        (
+            "filter_after",
+            "EnvoyProxy edge/proxy spec.filterOrder",
+            format!("{GATEWAY}{}", ordered("wasm", "after", "ext_authz")),
         ),
         (
             "clear_route_cache",
@@ -166,4 +189,59 @@ fn what_a_policy_of_a_route_makes_of_its_gateways() {
         "{GATEWAY}{}",
         open("targetRefs: [{ kind: Gateway, name: other }]")
     )));
+}
+
+/// Filters count on the side of ext_authz that the order of a proxy has them on.
+#[test]
+fn the_order_of_filters() {
+    let position = |name: &str, side: &str, other: &str| {
+        format!("    - {{ name: envoy.filters.http.{name}, {side}: envoy.filters.http.{other} }}\n")
+    };
+    let logins = with(GATEWAY, "  extAuth:\n", "  oidc: {}\n  extAuth:\n");
+    let codes = |text: &str| -> Vec<&str> { found(text).into_iter().map(|one| one.0).collect() };
+    // What only refuses can stand anywhere, and what answers behind.
+    for order in [
+        ordered("ratelimit", "before", "ext_authz"),
+        ordered("jwt_authn", "before", "ext_authz"),
+        ordered("ext_authz", "after", "jwt_authn"),
+        ordered("ext_authz", "before", "cors"),
+        ordered("cors", "after", "ext_authz"),
+        ordered("ext_authz", "before", "custom_response"),
+        ordered("oauth2", "after", "jwt_authn"),
+        // What is said last holds.
+        ordered("basic_auth", "before", "cors") + &position("basic_auth", "after", "ext_authz"),
+        ordered("oauth2", "before", "oauth2"),
+    ] {
+        assert_nothing(&found(&format!("{GATEWAY}{order}")));
+    }
+    for (order, code) in [
+        (ordered("ext_authz", "after", "lua"), "filter_before"),
+        (ordered("ext_proc", "before", "fault"), "filter_before"),
+        (ordered("oauth2", "before", "ext_authz"), "filter_before"),
+        (ordered("another", "before", "ext_authz"), "filter_before"),
+        (ordered("ext_authz", "before", "lua"), "filter_after"),
+        (
+            ordered("wasm", "before", "ext_authz") + &position("ext_authz", "before", "wasm"),
+            "filter_after",
+        ),
+    ] {
+        assert_eq!(codes(&format!("{GATEWAY}{order}")), [code], "{order}");
+    }
+    // It says nothing of logins, and puts those that are there before.
+    let moved = ordered("ext_authz", "after", "jwt_authn");
+    assert_eq!(codes(&format!("{logins}{moved}")), ["filter_before"]);
+
+    // An extension is judged where the order has it.
+    let before = ordered("lua", "before", "ext_authz");
+    let text = format!("{GATEWAY}{EXTENSION}{before}");
+    assert_eq!(codes(&text), ["filter_before", "filter_before"]);
+    assert!(about(&text).contains(&("filter_before", "EnvoyExtensionPolicy edge/more".to_owned())));
+    let stays = ordered("lua", "after", "ext_authz");
+    assert_eq!(codes(&format!("{GATEWAY}{EXTENSION}{stays}")), ["filter_after"]);
+    // Which of two proxies it is in can't be told.
+    let other = with(&stays, "name: proxy", "name: other");
+    assert_eq!(
+        codes(&format!("{GATEWAY}{EXTENSION}{before}{other}")),
+        ["filter_before", "filter_before", "filter_after"]
+    );
 }
