@@ -222,6 +222,11 @@ of the ConfigMaps' names.
 {{- end }}
 {{- end }}
 
+{{/* Where the chart was copied without what its links lead to. */}}
+{{- define "stagedoor.noLinks" -}}
+the chart's folder `monitoring` is empty here, or has links that lead nowhere: take a released chart, or a checkout of the repository that keeps symbolic links
+{{- end }}
+
 {{- define "stagedoor.secretSources" -}}
 {{- $secrets := .Values.secrets }}
 {{- range $path, $secret := dict "backstage-token" $secrets.backstageToken "graph-certificate" $secrets.graphCertificate "admin-token" $secrets.adminToken "pseudonym-key" $secrets.pseudonymKey }}
