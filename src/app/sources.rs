@@ -135,6 +135,15 @@ impl Collector for Parts {
                 let left = ConstGauge::new(listener.facts.left(now.unix));
                 left.encode(expiries.encode_family(&[("listener", listener.listener)])?)?;
             }
+            // Certificates are issued for hours or for years: what is left says whether a
+            // renewal is due only beside the whole.
+            let help = "Seconds that the certificate in use was issued for, by listener";
+            let name = "stagedoor_tls_certificate_lifetime_seconds";
+            let mut lifetimes = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for listener in &tls {
+                let whole = ConstGauge::new(listener.facts.lifetime());
+                whole.encode(lifetimes.encode_family(&[("listener", listener.listener)])?)?;
+            }
             let help = "1 while the certificate files as they are now are in use, by listener";
             let name = "stagedoor_tls_certificate_current";
             let mut current = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

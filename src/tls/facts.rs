@@ -10,9 +10,12 @@ use crate::domain::plain;
 /// Of its names, so many are told, each no longer than this.
 const MOST_NAMES: usize = 20;
 const LONGEST: usize = 200;
-/// A certificate with less left than this should have been renewed: seven days, in seconds. The
-/// alert `StagedoorCertificateExpires` has the same.
-const SOON: i64 = 7 * 86_400;
+const DAY: i64 = 86_400;
+/// When a certificate should have been renewed: less of its lifetime is left than one part of
+/// so many, and less than so many seconds. The alert `StagedoorCertificateExpires` has the same.
+const SOON: (i64, i64) = (5, 30 * DAY);
+/// When somebody has to act at once, as `StagedoorCertificateNearEnd` has it.
+const NEAR_END: (i64, i64) = (20, 3 * DAY);
 
 /// What stands in a certificate. Nothing of it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +34,12 @@ pub struct CertificateFacts {
 /// How much longer a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateState {
-    /// For a week or more.
+    /// For long enough.
     Good,
-    /// For less.
+    /// Not for long: it should have been renewed.
     EndsSoon,
+    /// Hardly.
+    NearEnd,
     /// Not any more.
     Expired,
 }
@@ -61,27 +66,40 @@ impl CertificateFacts {
     pub fn left(&self, now: i64) -> i64 {
         self.not_after.saturating_sub(now)
     }
+
+    /// Seconds from its first to its last: how long it was issued for.
+    #[must_use]
+    pub fn lifetime(&self) -> i64 {
+        self.not_after.saturating_sub(self.not_before)
+    }
+
+    /// How much longer it is good. Certificates are issued for hours or for years, so it goes
+    /// by the share that is left.
+    #[must_use]
+    pub fn state(&self, now: i64) -> CertificateState {
+        let left = self.left(now);
+        let within =
+            |(parts, most): (i64, i64)| left.saturating_mul(parts) < self.lifetime() && left < most;
+        if left < 0 {
+            CertificateState::Expired
+        } else if within(NEAR_END) {
+            CertificateState::NearEnd
+        } else if within(SOON) {
+            CertificateState::EndsSoon
+        } else {
+            CertificateState::Good
+        }
+    }
 }
 
 impl CertificateState {
-    /// The state of a certificate that has so many seconds left.
-    #[must_use]
-    pub fn of(left: i64) -> Self {
-        if left < 0 {
-            Self::Expired
-        } else if left < SOON {
-            Self::EndsSoon
-        } else {
-            Self::Good
-        }
-    }
-
     /// Its stable name.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::EndsSoon => "ends_soon",
+            Self::NearEnd => "near_end",
             Self::Expired => "expired",
         }
     }
@@ -148,22 +166,38 @@ mod tests {
         }
     }
 
-    /// The page, the metric's alert and the runbook call the same thing soon.
+    /// The page, the metric's alerts and the runbook call the same thing soon.
     #[test]
-    fn soon_is_what_the_alert_calls_soon() {
-        for (left, want) in [
-            (i64::MAX, "good"),
-            (SOON, "good"),
-            (SOON - 1, "ends_soon"),
-            (0, "ends_soon"),
-            (-1, "expired"),
-            (i64::MIN, "expired"),
+    fn soon_is_what_the_alerts_call_soon() {
+        let hour = 3600;
+        for (lifetime, left, want) in [
+            (365 * DAY, 31 * DAY, "good"),
+            (365 * DAY, 30 * DAY - 1, "ends_soon"),
+            (365 * DAY, 3 * DAY, "ends_soon"),
+            (365 * DAY, 3 * DAY - 1, "near_end"),
+            (90 * DAY, 18 * DAY, "good"),
+            (90 * DAY, 18 * DAY - 1, "ends_soon"),
+            (24 * hour, 5 * hour, "good"),
+            (24 * hour, 4 * hour, "ends_soon"),
+            (24 * hour, hour, "near_end"),
+            (hour, 0, "near_end"),
+            (hour, -1, "expired"),
         ] {
-            assert_eq!(CertificateState::of(left).code(), want, "{left}");
+            let (not_before, not_after) = (1_000_000, 1_000_000 + lifetime);
+            let facts =
+                CertificateFacts { subject: String::new(), names: vec![], not_before, not_after };
+            assert_eq!(facts.state(not_after - left).code(), want, "{left} of {lifetime}");
         }
         let alerts = include_str!("../../deploy/prometheus/alerts.yml");
-        let expr =
-            format!("stagedoor_tls_certificate_expiry_seconds < {} * 86400\n", SOON / 86_400);
-        assert!(alerts.contains(&expr), "{expr}");
+        for ((parts, most), share) in [(SOON, "0.2"), (NEAR_END, "0.05")] {
+            assert_eq!(share.parse(), Ok(1.0 / parts as f64));
+            let left = "stagedoor_tls_certificate_expiry_seconds";
+            for expr in [
+                format!("{left} < {share} * stagedoor_tls_certificate_lifetime_seconds\n"),
+                format!("{left} < {} * 86400\n", most / DAY),
+            ] {
+                assert!(alerts.contains(&expr), "{expr}");
+            }
+        }
     }
 }

@@ -207,8 +207,9 @@ impl Shared {
             Ok(offer) => {
                 seen.last_error = None;
                 drop(seen);
-                let days = offer.facts.left(now.unix) / 86_400;
-                tracing::info!(listener, days, "other certificates are in use");
+                // Many are good for hours only.
+                let hours = offer.facts.left(now.unix) / 3600;
+                tracing::info!(listener, hours, "other certificates are in use");
                 self.offer.store(Arc::new(offer));
             }
             Err(error) => {

@@ -56,6 +56,10 @@ async fn decisions_over_mtls() {
     let left = "stagedoor_tls_certificate_expiry_seconds{listener=\"grpc\"}";
     let days = metric(&stack.stagedoor, left).await / 86_400.0;
     assert!(days > 29.0 && days < 30.1, "{days}");
+    // Beside what it was issued for: from a day before now.
+    let whole = "stagedoor_tls_certificate_lifetime_seconds{listener=\"grpc\"}";
+    let whole = metric(&stack.stagedoor, whole).await / 86_400.0;
+    assert!((whole - 31.0).abs() < 0.1, "{whole}");
     let current = "stagedoor_tls_certificate_current{listener=\"grpc\"}";
     assert!(metric(&stack.stagedoor, current).await > 0.5);
 }

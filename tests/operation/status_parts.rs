@@ -54,8 +54,7 @@ async fn certificate(stagedoor: &Stagedoor, what: &str, is_so: impl Fn(&Value) -
 async fn a_certificate_says_whose_it_is_and_how_long_it_lasts() {
     let mounted = Mounted::new();
     let names = [SERVER, "10.1.2.3", ENVOY];
-    let issue = |days| mounted.authority.issue_for(&names, -1..days).unwrap();
-    mounted.swap(&issue(30));
+    mounted.swap(&mounted.authority.issue_for(&names, -1..30).unwrap());
     let stagedoor = secured(&mounted).await;
     let shown = certificate(&stagedoor, "is there", |_| true).await;
     assert_eq!(shown["shown_by"], "grpc");
@@ -76,9 +75,9 @@ async fn a_certificate_says_whose_it_is_and_how_long_it_lasts() {
     assert!((at("not_after") - left).abs() < 60, "{shown}");
     assert!((-60..=0).contains(&at("since")), "{shown}");
 
-    // One that ends sooner, and one that lasts.
-    for (days, state) in [(6, "ends_soon"), (8, "good")] {
-        mounted.swap(&issue(days));
+    // Those of which little is left, and one that lasts.
+    for (days, state) in [(6, "ends_soon"), (1, "near_end"), (8, "good")] {
+        mounted.swap(&mounted.authority.issue_for(&names, -30..days).unwrap());
         stagedoor.reload.notify_one();
         let shown = certificate(&stagedoor, state, |shown| shown["state"] == state).await;
         let left = shown["left_seconds"].as_i64().unwrap();

@@ -322,8 +322,10 @@ async fn new_certificates_are_shown_and_old_connections_go_on() {
     // What Kubernetes does when a secret changes; nobody tells the server.
     let second = mounted.authority.issue_for(&[SERVER], -1..20).unwrap();
     let before = server.tls.status().facts.not_after;
+    assert_eq!(server.tls.status().facts.lifetime(), 11 * 86_400);
     mounted.swap(&second);
     until(|| server.tls.status().facts.not_after != before).await;
+    assert_eq!(server.tls.status().facts.lifetime(), 21 * 86_400);
     let new = begins(client.connect(server.address).await.unwrap()).await.unwrap();
     assert_eq!(shown(&new), der(&second));
     old.write_all(b"\0\0\x08\x06\0\0\0\0\0pingpong").await.unwrap();

@@ -440,15 +440,14 @@ function checks(checks, tokens) {
 }
 
 const SHOWN_BY = { grpc: 'gRPC', http: 'HTTP', admin: 'Admin', graph: 'Graph' };
-const LASTS = { good: ['good', 'good'], ends_soon: ['near', 'ends soon'], expired: ['bad', 'expired'], unread: ['', 'not needed yet'] };
+const LASTS = { good: ['good', 'good'], ends_soon: ['near', 'ends soon'], near_end: ['bad', 'about to end'], expired: ['bad', 'expired'], unread: ['', 'not needed yet'] };
 const DAY = 86400;
 
 function certificate(one) {
   const left = one.left_seconds;
   const is_over = one.state === 'expired';
   const [lasts, words] = LASTS[one.state] || ['near', one.state];
-  // On its last day somebody has to act at once, as the alert has it.
-  const tone = left !== null && left < DAY ? 'bad' : one.current ? lasts : 'near';
+  const tone = one.current || lasts === 'bad' ? lasts : 'near';
   const at = new Date(one.not_after);
   const when = left > 2 * DAY ? at.toLocaleDateString() : at.toLocaleString();
   const end = left === null ? 'not known yet' : `${is_over ? `${span(-left)} ago` : `in ${span(left)}`}, ${when}`;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{CertificateStatus, age, unix};
 use crate::clock::Now;
 use crate::entra::{CredentialCertificate, GroupResolver};
-use crate::tls::{CertificateFacts, CertificateState, ServerTls, TlsStatus};
+use crate::tls::{CertificateFacts, ServerTls, TlsStatus};
 
 /// Those of the listeners, and the one that Microsoft Graph is asked with.
 pub(super) fn all(
@@ -46,12 +46,13 @@ fn certificate(
     now: Now,
 ) -> CertificateStatus {
     let left = facts.as_ref().map(|facts| facts.left(now.unix));
+    let state = facts.as_ref().map_or("unread", |facts| facts.state(now.unix).code());
     let not_after = facts.as_ref().map(|facts| unix(facts.not_after));
     let (subject, names) = facts.map(|facts| (facts.subject, facts.names)).unzip();
     CertificateStatus {
         shown_by,
         file: file.display().to_string(),
-        state: left.map_or("unread", |left| CertificateState::of(left).code()),
+        state,
         subject,
         names: names.unwrap_or_default(),
         not_after,
