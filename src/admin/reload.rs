@@ -100,8 +100,9 @@ impl Reloads {
         self.status.load_full()
     }
 
-    /// Takes down how a reload went.
-    pub fn went(&self, outcome: &ReloadOutcome) {
+    /// Takes down how a reload went. One that was tried again and refused as before, so that
+    /// it `is_news` no more, doesn't count.
+    pub fn went(&self, outcome: &ReloadOutcome, is_news: bool) {
         let before = self.status();
         let applied = outcome.applied;
         let changed = applied && before.version != outcome.version;
@@ -110,7 +111,7 @@ impl Reloads {
             version: outcome.version.clone(),
             since: if changed { SystemTime::now() } else { before.since },
             reloads: before.reloads + u64::from(applied),
-            refused: before.refused + u64::from(!applied),
+            refused: before.refused + u64::from(!applied && is_news),
             current: applied,
             errors: outcome.errors.clone(),
             needs_restart: outcome.needs_restart.clone(),

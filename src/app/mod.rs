@@ -11,6 +11,7 @@ mod ownership;
 mod policies;
 mod process;
 mod recorder;
+mod refusals;
 mod reload;
 mod sources;
 mod systemd;

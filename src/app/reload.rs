@@ -23,6 +23,7 @@ use super::LAST_CHANCE;
 use super::generation::{Generation, Plan};
 use super::ownership::Ownership;
 use super::recorder::Recorder;
+use super::refusals::{News, Refusals};
 use super::systemd::Systemd;
 use super::task::{Ended, Running, first_ended};
 use crate::admin::{ReloadAsked, ReloadOutcome, Reloads};
@@ -38,7 +39,7 @@ use crate::policy::PolicySet;
 
 /// How long a file has to stay as it is.
 const SETTLED_FOR: Duration = Duration::from_millis(100);
-/// What was refused for something that may be over by itself is tried again after this.
+/// What was refused for something that may come or be over by itself is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether anything is still decided by what was replaced.
 const RETIRE_INTERVAL: Duration = Duration::from_millis(100);
@@ -68,12 +69,12 @@ pub(super) struct Reloader {
     asked: ReloadAsked,
     reloads: Reloads,
     systemd: Systemd,
-    /// What the file said when it was last looked at: what was refused is not tried again
-    /// before it changes.
+    /// What the file said when it was last looked at.
     seen: Option<Result<Arc<str>, String>>,
-    /// When that is tried again, where it was refused for something that may be over by
-    /// itself.
+    /// When that is tried again although it didn't change, where it was refused for something
+    /// that may come or be over by itself: what the file names is often mounted apart from it.
     again: Option<Instant>,
+    refusals: Refusals,
     tasks: Tasks,
 }
 
@@ -85,15 +86,26 @@ struct Tasks {
     policies: Option<Running>,
 }
 
+/// How a reload came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// Somebody asked, or the file changed.
+    First,
+    /// What was refused is tried again by itself.
+    Again,
+}
+
 /// Why a configuration was not taken over.
 #[derive(Debug)]
 enum Refused {
-    /// It has these mistakes, a line each.
+    /// It, or what it names, has these mistakes, a line each.
     Wrong(String),
     /// It changes these settings.
     NeedsRestart(Vec<String>),
     /// It could be taken over later.
     NotNow(String),
+    /// We can't. That doesn't go away, and is not to happen time and again.
+    Defect(String),
 }
 
 /// What became of a reload that was carried out.
@@ -122,6 +134,7 @@ impl Reloader {
             systemd: Systemd::default(),
             seen,
             again: None,
+            refusals: Refusals::default(),
             tasks: Tasks::default(),
         }
     }
@@ -151,8 +164,8 @@ impl Reloader {
                     self.answer(asked).await;
                 }
                 () = time => {
-                    if self.has_changed().await {
-                        self.reload().await;
+                    if let Some(attempt) = self.due().await {
+                        self.reload(attempt).await;
                     }
                 }
             }
@@ -170,34 +183,35 @@ impl Reloader {
         while let Ok(another) = self.asked.try_recv() {
             waiting.extend(another);
         }
-        let outcome = self.reload().await;
+        let outcome = self.reload(Attempt::First).await;
         for one in waiting {
             // Whoever went away doesn't mind.
             let _ = one.send(outcome.clone());
         }
     }
 
-    /// Whether the file says something else than when it was last looked at, and nobody seems
-    /// to be writing it any more.
-    async fn has_changed(&self) -> bool {
-        let Some(origin) = &self.origin else { return false };
-        if self.again.is_some_and(|at| Instant::now() >= at) {
-            return true;
-        }
+    /// Whether it is time for a reload: the file says something else than when it was last
+    /// looked at, and nobody seems to be writing it any more; or what it says is to be tried
+    /// again.
+    async fn due(&self) -> Option<Attempt> {
+        let origin = self.origin.as_ref()?;
         let version = version_of(origin.file.clone()).await;
         if version == self.seen {
-            return false;
+            return self.again.is_some_and(|at| Instant::now() >= at).then_some(Attempt::Again);
         }
         sleep(SETTLED_FOR).await;
-        version_of(origin.file.clone()).await == version
+        (version_of(origin.file.clone()).await == version).then_some(Attempt::First)
     }
 
     /// One reload, from the file to what is said of it.
-    async fn reload(&mut self) -> ReloadOutcome {
-        self.systemd.reloading();
+    async fn reload(&mut self, attempt: Attempt) -> ReloadOutcome {
+        if attempt == Attempt::First {
+            self.refusals.forget();
+            self.systemd.reloading();
+        }
         let applied = self.apply().await;
-        let is_over_soon = matches!(applied, Err(Refused::NotNow(_)));
-        self.again = is_over_soon.then(|| Instant::now() + AGAIN);
+        let may_come = matches!(applied, Err(Refused::Wrong(_) | Refused::NotNow(_)));
+        self.again = may_come.then(|| Instant::now() + AGAIN);
         let is_applied = applied.is_ok();
         let (version, record) = match &applied {
             Ok(applied) => {
@@ -214,26 +228,26 @@ impl Reloader {
         };
         let (errors, needs_restart) = match applied {
             Ok(_) => (Vec::new(), Vec::new()),
-            Err(Refused::Wrong(text) | Refused::NotNow(text)) => {
+            Err(Refused::Wrong(text) | Refused::NotNow(text) | Refused::Defect(text)) => {
                 (text.lines().map(str::to_owned).collect(), Vec::new())
             }
             Err(Refused::NeedsRestart(settings)) => (Vec::new(), settings),
         };
-        if !is_applied {
-            tracing::error!(
-                errors = errors.join("\n"),
-                needs_restart = needs_restart.join(", "),
-                in_force = version.as_deref().unwrap_or_default(),
-                "the configuration is not taken over: the one before stays as it is"
-            );
-        }
         let version_in_force = version.clone();
         let outcome =
             ReloadOutcome { applied: is_applied, version: version_in_force, errors, needs_restart };
-        let record = ConfigRecord { version, detail: detail(&outcome), ..record };
-        self.reach.audit.send_config(record);
-        self.reloads.went(&outcome);
-        self.systemd.ready();
+        let news = self.refusals.weigh(&outcome, Instant::now());
+        if !is_applied {
+            say_refused(&outcome, news);
+        }
+        if news == News::New {
+            let record = ConfigRecord { version, detail: detail(&outcome), ..record };
+            self.reach.audit.send_config(record);
+        }
+        self.reloads.went(&outcome, news == News::New);
+        if attempt == Attempt::First {
+            self.systemd.ready();
+        }
         outcome
     }
 
@@ -283,8 +297,9 @@ impl Reloader {
         Err(Refused::NotNow(lines.collect::<Vec<_>>().join("\n")))
     }
 
-    /// Of the policies themselves it is said where they are read.
+    /// Once it can be taken over: what is tried again and again says nothing each time.
     fn warn_of_losses(&self, next: &Generation) {
+        next.policies().say_changes(self.generation.policies());
         let [before, after] =
             [&*self.generation, next].map(|generation| generation.explainer.route_count());
         if after < before.div_ceil(2) {
@@ -417,8 +432,30 @@ async fn blocking<R: Send + 'static>(
     run: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R, Refused> {
     spawn_blocking(run).await.map_err(|error| {
-        Refused::Wrong(format!("the configuration could not be taken over: a defect: {error}"))
+        Refused::Defect(format!("the configuration could not be taken over: a defect: {error}"))
     })
+}
+
+/// What the log says of a refusal.
+fn say_refused(outcome: &ReloadOutcome, news: News) {
+    let (errors, needs_restart) = (outcome.errors.join("\n"), outcome.needs_restart.join(", "));
+    let in_force = outcome.version.as_deref().unwrap_or_default();
+    match news {
+        News::New => tracing::error!(
+            errors,
+            needs_restart,
+            in_force,
+            "the configuration is not taken over: the one before stays as it is"
+        ),
+        News::Still(unsaid) => tracing::error!(
+            errors,
+            needs_restart,
+            in_force,
+            unsaid,
+            "the configuration is still not taken over"
+        ),
+        News::Known => {}
+    }
 }
 
 /// What is on record of a refusal.

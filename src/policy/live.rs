@@ -100,8 +100,6 @@ impl Policies {
             self.reload_now();
             return Ok(self.clone());
         }
-        say_odd(&set);
-        say_lost(before.len(), set.len());
         let next = Self::new(set, settings, Some(read));
         {
             let before = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +113,16 @@ impl Policies {
             }
         }
         Ok(next)
+    }
+
+    /// Says in the log what is odd about these, and if many of those before are gone. For
+    /// when they come into force.
+    pub fn say_changes(&self, before: &Self) {
+        if !self.is(before) {
+            let (before, now) = (before.current(), self.current());
+            say_odd(&now);
+            say_lost(before.len(), now.len());
+        }
     }
 
     /// Whether both are one.

@@ -550,6 +550,56 @@ async fn a_turned_link_is_one_change() {
     stagedoor.stop().await.unwrap();
 }
 
+/// Waits until a metric has this value.
+async fn until(stagedoor: &Stagedoor, name: &str, value: f64) {
+    let begun = tokio::time::Instant::now();
+    while sample(stagedoor, name).await != value {
+        assert!(begun.elapsed() < DEADLINE, "{name} is not {value}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Half a minute goes by, for everything in this process but its threads.
+async fn half_a_minute() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+}
+
+/// In Kubernetes the file and what it names are mounted apart and change in any order. What
+/// isn't there yet, or not whole, is in force once it is, and complained of once.
+#[tokio::test]
+async fn what_the_file_names_may_come_after_it() {
+    let options = Options { more: "reload: { every: 1s }\n".to_owned(), ..Options::default() };
+    let stagedoor = Stagedoor::start(options).await.unwrap();
+    let first = status(&stagedoor).await["configuration"]["version"].clone();
+    let template = stagedoor.folder.path().join("denied.html");
+    let (current, failures) =
+        ("stagedoor_config_current", "stagedoor_config_reload_failures_total");
+
+    edit(&stagedoor, "reload:", "denial: { template: denied.html }\nreload:");
+    until(&stagedoor, current, 0.0).await;
+    half_a_minute().await;
+    std::fs::write(&template, "<p>{{ nobody_knows }}</p>").unwrap();
+    half_a_minute().await;
+    until(&stagedoor, failures, 2.0).await;
+    let said = status(&stagedoor).await["configuration"].clone();
+    assert!(said["errors"].to_string().contains("undefined value"), "{said}");
+    assert_eq!(said["version"], first);
+
+    std::fs::write(&template, include_str!("../../src/ext_authz/denial/page.html")).unwrap();
+    half_a_minute().await;
+    until(&stagedoor, current, 1.0).await;
+    assert_ne!(status(&stagedoor).await["configuration"]["version"], first);
+    assert_eq!(sample(&stagedoor, failures).await, 2.0);
+    assert_eq!(sample(&stagedoor, "stagedoor_config_reloads_total").await, 1.0);
+    let records = stagedoor.catalog_records(4).await.unwrap();
+    let events = records.iter().map(|record| record["event"].as_str().unwrap());
+    let events: Vec<_> = events.filter(|event| event.starts_with("config")).collect();
+    assert_eq!(events, ["config_refused", "config_refused", "config_applied"]);
+    stagedoor.stop().await.unwrap();
+}
+
 /// Decides after half a second.
 struct Slow;
 
