@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::guard::GuardSettings;
+use crate::tls::Authorities;
 
 /// Everything `catalog` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct SharedSettings {
     pub lease: Duration,
     /// The others look for a new snapshot this often.
     pub poll_every: Duration,
+    /// Whom its certificate may be of, beside the system's authorities.
+    pub authorities: Authorities,
 }
 
 /// Where the entities come from.

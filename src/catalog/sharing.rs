@@ -36,7 +36,7 @@ pub(super) struct Sharing {
 impl Sharing {
     /// Begins to take part.
     pub(super) fn start(settings: &SharedSettings) -> Result<Self, RefreshError> {
-        let store = SharedStore::open(&settings.url).map_err(failed)?;
+        let store = SharedStore::open(&settings.url, &settings.authorities).map_err(failed)?;
         let elector =
             Elector::new(store.clone(), &settings.name, settings.lease).map_err(failed)?;
         let (sender, lease) = watch::channel(None);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::served::*;
 use stagedoor::catalog::{CatalogSettings, CatalogState, SharedSettings};
+use stagedoor::tls::Authorities;
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -19,6 +20,7 @@ fn replica(folder: &Path, name: &str) -> Running {
         name: name.to_owned(),
         lease: LEASE,
         poll_every: POLL,
+        authorities: Authorities::default(),
     };
     Running::with(served, CatalogSettings { shared: Some(shared), ..settings() })
 }

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use crate::support::process::Process;
+use crate::support::stack::Options;
 use crate::support::tls::{Mounted, acceptor};
 use devtenant::authority::{Authority, Issued};
 use devtenant::backstage::{Backstage, BackstageOptions, component, group};
@@ -26,6 +28,7 @@ use stagedoor::tls::{Authorities, Protocol, ServerTls};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -33,6 +36,9 @@ const NEVER: Duration = Duration::from_secs(3600);
 
 /// A name that no resolver knows: who reaches it, reached it by the proxy.
 const BACKSTAGE: &str = "backstage.stagedoor.invalid";
+
+/// The same, of where snapshots are shared.
+const STORE: &str = "store.stagedoor.invalid";
 
 /// Ends TLS before a server that speaks plain http.
 async fn with_tls(pair: &Issued, server: SocketAddr) -> SocketAddr {
@@ -170,6 +176,66 @@ async fn over_a_proxy_with_an_authority_of_ones_own() {
     let output = fetch(file, all.into()).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(proxy.asked(), [""; 0]);
+}
+
+/// A store that holds nothing. It tells what each connection asks for first; that is nothing
+/// where the other side doesn't trust it.
+async fn store(pair: &Issued) -> (SocketAddr, mpsc::UnboundedReceiver<Option<String>>) {
+    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), acceptor(pair));
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, tell) = (acceptor.clone(), tell.clone());
+            tokio::spawn(async move {
+                let asked = async {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await?);
+                    }
+                    let nothing = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(nothing).await?;
+                    let head = String::from_utf8_lossy(&head).into_owned();
+                    Ok::<_, std::io::Error>(head.lines().next().map(str::to_owned))
+                };
+                let _ = tell.send(asked.await.ok().flatten());
+            });
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn a_store_of_snapshots_over_a_proxy_with_an_authority_of_ones_own() {
+    let authority = Authority::new("Contoso").unwrap();
+    for (more, trusts) in [("", false), ("outgoing: { ca_files: [ca.crt] }\n", true)] {
+        let (place, mut asked) = store(&authority.issue(&[STORE]).unwrap()).await;
+        let proxy = Proxy::start(place).await;
+        let shared = "catalog: { folder: catalog, shared: { url: 's3://bucket/replicas' } }\n";
+        let options = Options {
+            catalog: Some(shared.to_owned()),
+            more: more.to_owned(),
+            ..Options::default()
+        };
+        let _process = Process::begin(&options, |command, folder| {
+            std::fs::write(folder.join("ca.crt"), authority.certificate()).unwrap();
+            for name in ["ALL_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+                command.env_remove(name).env_remove(name.to_ascii_lowercase());
+            }
+            command
+                .env_remove("https_proxy")
+                .env("HTTPS_PROXY", format!("http://{}", proxy.address))
+                .env("AWS_ENDPOINT", format!("https://{STORE}"))
+                .env("AWS_ACCESS_KEY_ID", "key")
+                .env("AWS_SECRET_ACCESS_KEY", "secret");
+        })
+        .await;
+        let first = tokio::time::timeout(SOON, asked.recv()).await.unwrap().unwrap();
+        let of_ours = first.as_ref().map(|line| line.contains(" /bucket/replicas/"));
+        assert_eq!(of_ours, trusts.then_some(true), "{first:?}");
+        assert_eq!(proxy.asked()[0], format!("CONNECT {STORE}:443 HTTP/1.1"));
+    }
 }
 
 /// A collector that counts.

@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStoreScheme, RetryConfig};
+use object_store::{Certificate, ClientConfigKey, ClientOptions, ObjectStoreScheme, RetryConfig};
 use url::{Host, Url};
 
 use super::bucket::Bucket;
 use super::error::{SharedError, cause};
 use super::folder::Folder;
 use super::place::Place;
+use crate::tls::Authorities;
 
 const AZURE_HINT: &str = "set AZURE_STORAGE_ACCOUNT_NAME, and for credentials \
      AZURE_FEDERATED_TOKEN_FILE with AZURE_CLIENT_ID and AZURE_TENANT_ID (workload identity), \
      AZURE_STORAGE_ACCOUNT_KEY, or none (managed identity)";
 const AWS_HINT: &str = "set AWS_REGION, and for credentials AWS_WEB_IDENTITY_TOKEN_FILE with \
      AWS_ROLE_ARN, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or none (the instance's role)";
+const AUTHORITIES_HINT: &str = "its authorities are those of `outgoing.ca_files`";
 
 /// Where the Azure emulator is looked for; `object_store` reads the same variable.
 const EMULATOR_URL: &str = "AZURITE_BLOB_STORAGE_URL";
@@ -31,8 +34,28 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(8);
 /// The calls' own deadlines are shorter; this one keeps the client from having none.
 const CLIENT_TIMEOUT: &str = "10 minutes";
 
-/// Opens the place that `text` names.
-pub(super) fn open(text: &str) -> Result<Arc<dyn Place>, SharedError> {
+/// Connects to stores, and to those who give out credentials for them, trusting these beside
+/// the system's authorities. What the environment says of connections stays as it is.
+#[derive(Debug)]
+struct Trusting(Vec<Certificate>);
+
+impl Trusting {
+    fn new(authorities: &Authorities) -> object_store::Result<Self> {
+        let all = authorities.certificates().iter();
+        all.map(|der| Certificate::from_der(der)).collect::<object_store::Result<_>>().map(Self)
+    }
+}
+
+impl HttpConnector for Trusting {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let all = self.0.iter().cloned();
+        let options = all.fold(options.clone(), ClientOptions::with_root_certificate);
+        ReqwestConnector::default().connect(&options)
+    }
+}
+
+/// Opens the place that `text` names, which may have a certificate of these authorities.
+pub(super) fn open(text: &str, authorities: &Authorities) -> Result<Arc<dyn Place>, SharedError> {
     let url = Url::parse(text).map_err(|e| {
         // Not to be taken apart, so nothing of it is repeated but its scheme.
         let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -42,14 +65,20 @@ pub(super) fn open(text: &str) -> Result<Arc<dyn Place>, SharedError> {
     if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("credentials and options belong into the environment".to_owned()));
     }
+    let trusting =
+        || Trusting::new(authorities).map_err(|error| setup(&url, &error, AUTHORITIES_HINT));
     match parse(&url)?.0 {
         ObjectStoreScheme::Local => {
             let path: PathBuf =
                 url.to_file_path().map_err(|()| wrong("is no path of this machine".to_owned()))?;
             Ok(Arc::new(Folder::open(path)?))
         }
-        ObjectStoreScheme::MicrosoftAzure => azure(&url, MicrosoftAzureBuilder::from_env()),
-        ObjectStoreScheme::AmazonS3 => s3(&url, AmazonS3Builder::from_env()),
+        ObjectStoreScheme::MicrosoftAzure => {
+            azure(&url, MicrosoftAzureBuilder::from_env().with_http_connector(trusting()?))
+        }
+        ObjectStoreScheme::AmazonS3 => {
+            s3(&url, AmazonS3Builder::from_env().with_http_connector(trusting()?))
+        }
         _ => Err(wrong("is of a kind that isn't supported".to_owned())),
     }
 }

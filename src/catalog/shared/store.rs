@@ -9,6 +9,7 @@ use super::error::SharedError;
 use super::frame::{self, Header};
 use super::lease::{self, Document};
 use super::place::{Ask, ETag, Expect, Object, Place, Read, Written};
+use crate::tls::Authorities;
 
 /// Content that is hashed where it is; what is larger would hold up a worker thread.
 const HASHED_IN_PLACE: usize = 256 * 1024;
@@ -77,14 +78,15 @@ impl SharedStore {
     /// (and the other spellings for Azure Blob Storage), `s3://bucket/prefix`.
     ///
     /// Credentials and endpoints come from the environment, as `object_store` reads
-    /// it: `AZURE_…` (workload identity, managed identity, keys) and `AWS_…`.
+    /// it: `AZURE_…` (workload identity, managed identity, keys) and `AWS_…`. Certificates may
+    /// be of these authorities beside the system's.
     ///
     /// # Errors
     /// The URL is none of these, the folder isn't there, something is missing in the
     /// environment, or an endpoint is neither https nor on loopback. That credentials
     /// are accepted shows with the first call.
-    pub fn open(url: &str) -> Result<Self, SharedError> {
-        Ok(Self::over(super::open::open(url)?))
+    pub fn open(url: &str, authorities: &Authorities) -> Result<Self, SharedError> {
+        Ok(Self::over(super::open::open(url, authorities)?))
     }
 
     pub(super) fn over(place: Arc<dyn Place>) -> Self {

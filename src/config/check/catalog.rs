@@ -8,8 +8,13 @@ use crate::catalog::{
 use crate::config::document::{self, Backstage, Catalog, Guard, Shared};
 use crate::config::problem::below;
 use crate::config::values::Period;
+use crate::tls::Authorities;
 
-pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option<CatalogSettings> {
+pub(super) fn settings(
+    catalog: &Catalog,
+    authorities: Authorities,
+    findings: &mut Findings<'_>,
+) -> Option<CatalogSettings> {
     let (s, h) = (Period::seconds, Period::hours);
     if catalog.max_age < catalog.refresh_every {
         let message =
@@ -38,7 +43,7 @@ pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option
         None => Some(None),
     };
     let shared = match &catalog.shared {
-        Some(given) => shared(given, findings).map(Some),
+        Some(given) => shared(given, authorities, findings).map(Some),
         None => Some(None),
     };
     let Guard { max_loss_percent, max_reassigned_percent, adopt_after } = catalog.guard;
@@ -53,12 +58,16 @@ pub(super) fn settings(catalog: &Catalog, findings: &mut Findings<'_>) -> Option
     })
 }
 
-fn shared(shared: &Shared, findings: &mut Findings<'_>) -> Option<SharedSettings> {
+fn shared(
+    shared: &Shared,
+    authorities: Authorities,
+    findings: &mut Findings<'_>,
+) -> Option<SharedSettings> {
     let at = |name: &str| below("/catalog/shared", name);
     let s = Period::seconds;
     let lease = findings.period(&at("lease"), shared.lease, s(3), s(600));
     let poll_every = findings.period(&at("poll_every"), shared.poll_every, s(1), Period::hours(1));
-    if let Err(error) = SharedStore::open(&shared.url) {
+    if let Err(error) = SharedStore::open(&shared.url, &authorities) {
         findings.say(at("url"), error.to_string());
         return None;
     }
@@ -72,7 +81,7 @@ fn shared(shared: &Shared, findings: &mut Findings<'_>) -> Option<SharedSettings
     if name.is_empty() {
         name.push_str("stagedoor");
     }
-    Some(SharedSettings { url: shared.url.clone(), name, lease, poll_every })
+    Some(SharedSettings { url: shared.url.clone(), name, lease, poll_every, authorities })
 }
 
 fn backstage(backstage: &Backstage, findings: &mut Findings<'_>) -> Option<BackstageSettings> {

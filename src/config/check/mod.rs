@@ -63,7 +63,9 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let http = http::settings(document, findings);
     let limits = listen::limits(document, findings);
     let entra = entra::settings(&document.entra, &document.check, findings);
-    let catalog = catalog::settings(&document.catalog, findings);
+    let authorities = transport::authorities(&document.outgoing, findings);
+    let trusted = authorities.clone().unwrap_or_default();
+    let catalog = catalog::settings(&document.catalog, trusted.clone(), findings);
     let routes = routes::settings(&document.routes);
     routes::times(&document.routes, findings);
     let route_table = routes::table(&routes, findings);
@@ -74,8 +76,6 @@ fn settings(document: &Document, findings: &mut Findings<'_>) -> Option<Config> 
     let answer = rest::answer(&document.answer, findings);
     let denials = denial::settings(&document.denial, findings);
     let check = rest::check(&document.check, justification, findings);
-    let authorities = transport::authorities(&document.outgoing, findings);
-    let trusted = authorities.clone().unwrap_or_default();
     let audit = audit::settings(&document.audit, trusted.clone(), findings);
     let telemetry = rest::telemetry(&document.telemetry, trusted, findings);
     let reload = rest::reload(&document.reload, findings);

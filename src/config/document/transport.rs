@@ -25,6 +25,6 @@ pub(in crate::config) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct Outgoing {
     /// PEM files of authorities that are trusted beside those of the system, for key sets,
-    /// Microsoft Graph, Backstage and the OTLP collector. Read at the start.
+    /// Microsoft Graph, Backstage, object storage and the OTLP collector. Read at the start.
     pub(in crate::config) ca_files: Vec<String>,
 }

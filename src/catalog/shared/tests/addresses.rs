@@ -1,10 +1,16 @@
 //! What an address may be. No call is made: a store is asked only when it is used.
 
 use super::*;
-use crate::catalog::shared::open::{azure, open, s3};
+use crate::catalog::shared::SharedError;
+use crate::catalog::shared::open::{self, azure, s3};
+use crate::tls::Authorities;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use url::Url;
+
+fn open(text: &str) -> Result<Arc<dyn Place>, SharedError> {
+    open::open(text, &Authorities::default())
+}
 
 #[test]
 fn a_folder_must_be_there() {

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::catalog::shared::{Lost, Polled, Reader, Seen};
+use crate::tls::Authorities;
 
 /// An address as the configuration takes it; the rest of the environment too.
 const ADDRESS: &str = "STAGEDOOR_TEST_SHARED_URL";
+
+fn open(url: &str) -> SharedStore {
+    SharedStore::open(url, &Authorities::default()).unwrap()
+}
 
 #[tokio::test]
 async fn elects_publishes_and_reads_over_http() {
@@ -13,7 +18,7 @@ async fn elects_publishes_and_reads_over_http() {
         return;
     };
     let url = format!("{url}/{}", uuid::Uuid::now_v7());
-    let store = SharedStore::open(&url).unwrap();
+    let store = open(&url);
     let mut reader = Reader::new(store.clone(), None);
     assert_eq!(reader.poll().await.unwrap(), Seen::Absent);
     let (mut a, mut b) = (elector(&store, "a"), elector(&store, "b"));
@@ -38,7 +43,7 @@ async fn elects_publishes_and_reads_over_http() {
     assert!(matches!(publish(&store, &new, "b's", CRAWLED + 2).await, Published::Done(_)));
 
     // Of many at once, one is first.
-    let race = SharedStore::open(&format!("{url}/race")).unwrap();
+    let race = open(&format!("{url}/race"));
     let tries = (0..12).map(|id| {
         let store = race.clone();
         async move {
@@ -53,6 +58,6 @@ async fn elects_publishes_and_reads_over_http() {
     // A bucket that isn't there is a mistake and no empty one.
     let mut missing = url::Url::parse(&url).unwrap();
     missing.set_host(Some("no-such-container")).unwrap();
-    let said = SharedStore::open(missing.as_str()).unwrap().poll(None).await.unwrap_err();
+    let said = open(missing.as_str()).poll(None).await.unwrap_err();
     eprintln!("RAN against {url}; a missing bucket says: {said}");
 }
