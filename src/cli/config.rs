@@ -30,6 +30,7 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
         ConfigCommand::Check { file, memory } => {
             let config = load(file)?;
             let policy = policy(&config)?;
+            config.warnings().iter().for_each(|warning| super::note(warning));
             super::line(&format!(
                 "{}: good (tenants: {}, routes: {}, policies: {})",
                 file.display(),

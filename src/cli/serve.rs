@@ -21,6 +21,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
     let log = telemetry::init(&config.telemetry)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     // Requests are decided on threads of their own; this is for what goes on behind them:
     // refreshing, the admin port, telemetry.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -25,7 +25,8 @@ pub(crate) struct HttpSender {
 
 impl HttpSender {
     /// A client for a collector at `endpoint`, whose certificate must be of these authorities,
-    /// if there are some, or of the system's and these `more`. Over https the environment's proxy is used, if one is set there.
+    /// if there are some, or of the system's and these `more`. Over https it goes over the
+    /// environment's proxy, if one is set there; an exporter over gRPC doesn't.
     pub(crate) fn new(
         endpoint: &Url,
         authorities: Option<&[u8]>,

@@ -8,6 +8,7 @@ use std::env;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
@@ -89,6 +90,15 @@ pub(crate) fn reach<B: WithExportConfig + WithTonicConfig>(
         Some(tls) => exporter.with_tls_config(tls),
         None => exporter,
     }
+}
+
+/// Whether the environment's proxy is for this address, by the rules that HTTP goes by
+/// ([`HttpSender`]). gRPC knows no proxy, and reaches the address directly in any case.
+pub(crate) fn stands_behind_proxy(endpoint: &Url) -> bool {
+    // Plain http never goes over one.
+    let address = endpoint.as_str().parse::<::http::Uri>().ok();
+    endpoint.scheme() == "https"
+        && address.is_some_and(|address| Matcher::from_system().intercept(&address).is_some())
 }
 
 /// What a gRPC connection to `endpoint` is secured with. The client by itself trusts nobody.

@@ -15,6 +15,7 @@ mod problem;
 mod schema;
 mod structure;
 mod values;
+mod warnings;
 
 #[cfg(test)]
 mod tests;

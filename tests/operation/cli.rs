@@ -290,6 +290,41 @@ async fn config_check_and_schema() {
     assert_eq!(rows, count, "docs/configuration.md explains what is no setting");
 }
 
+/// gRPC goes over no proxy, which somebody who set one may not expect.
+#[tokio::test]
+async fn config_check_tells_of_a_proxy_that_is_not_used() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = ("HTTPS_PROXY", "http://127.0.0.1:3128");
+    let (telemetry, audit) = ("telemetry.otlp_endpoint", "audit.otlp");
+    for (protocol, environment, told) in [
+        ("grpc", &[][..], &[][..]),
+        ("grpc", &[proxy], &[telemetry, audit]),
+        ("grpc", &[("all_proxy", proxy.1)], &[telemetry, audit]),
+        ("http", &[proxy], &[audit]),
+        ("grpc", &[proxy, ("NO_PROXY", "example.com")], &[]),
+        ("grpc", &[("HTTP_PROXY", proxy.1)], &[]),
+    ] {
+        let to = "otlp_endpoint: 'https://traces.example.com'";
+        let options = Options {
+            more: format!("telemetry: {{ {to}, otlp_protocol: {protocol} }}\n"),
+            audit: ", otlp: 'https://records.example.com'".to_owned(),
+            ..Options::default()
+        };
+        let config = write_config(&folder, &tenant, &options).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stagedoor"));
+        for name in ["HTTPS_PROXY", "ALL_PROXY", "HTTP_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
+        }
+        command.args(["config", "check"]).arg(config).envs(environment.iter().copied());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = text(&output.stderr);
+        let settings: Vec<_> = said.lines().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(settings, told, "{protocol}, {environment:?}: {said}");
+    }
+}
+
 /// Asserts that each setting below `schema` has its row; counts them.
 fn documented(schema: &Value, prefix: &str, text: &str) -> usize {
     let mut count = 0;
