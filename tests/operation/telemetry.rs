@@ -4,16 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::collector::{Collector, Mood, Protocol, Received, attribute};
-use crate::support::envoy::{RawResponse, Tracer};
-use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, Stagedoor};
+use crate::collector::{Collector, Mood, Protocol, Received, Signal, attribute};
+use crate::support::envoy::{Envoy, EnvoyConfig, RawResponse, Tracer};
+use crate::support::process::Process;
+use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, Stack, Stagedoor, request};
 use devtenant::keys::SigningKey;
+use devtenant::service::Echo;
 use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use stagedoor::serve::BoundAddress;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
@@ -468,6 +471,57 @@ async fn metrics_are_sent_by_grpc() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_sent_by_http() {
     metrics_are_sent(Protocol::Http).await;
+}
+
+/// What a collector wants to see, such as a key, comes with every export; what a signal has of
+/// its own stands in the place of it.
+async fn headers_are_sent(protocol: Protocol) {
+    let mut collector = Collector::start(protocol).await;
+    // Records go over gRPC in any case.
+    let mut records = Collector::start(Protocol::Grpc).await;
+    let options = Options {
+        audit: format!(", otlp: \"http://{}\"", records.address),
+        ..telemetry(&format!("{}, metrics_every: 1s", collector.settings()))
+    };
+    let process = Process::begin(&options, |command, _| {
+        for signal in ["TRACES", "LOGS"] {
+            command.env_remove(format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS"));
+        }
+        command
+            .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20YTpi,x-scope=all")
+            .env("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "authorization=Basic%20Yzpk");
+    })
+    .await;
+    let is_ready = |line: &str| line.contains("ready") && !line.contains("not ready");
+    process.said("that it is ready", is_ready).await;
+    let BoundAddress::Tcp(address) = process.address().await else { panic!("not TCP") };
+    let upstream = Echo::start().await.unwrap();
+    let envoy = EnvoyConfig::tcp(address, upstream.address());
+    let envoy = Envoy::start(envoy.check_timeout(Duration::from_secs(10))).await.unwrap();
+    let health = request("GET", "payments.example.com", "/healthz", &[]);
+    assert_eq!(envoy.raw_http(health).await.unwrap().status, 200);
+
+    let everyones = (Some("Basic YTpi"), Some("all"));
+    assert_eq!(credentials(&collector.head(Signal::Traces).await), everyones);
+    assert_eq!(credentials(&records.head(Signal::Logs).await), everyones);
+    let own = (Some("Basic Yzpk"), None);
+    assert_eq!(credentials(&collector.head(Signal::Metrics).await), own);
+}
+
+/// Two headers, if they are there.
+fn credentials(head: &http::HeaderMap) -> (Option<&str>, Option<&str>) {
+    let of = |name: &str| head.get(name).map(|value| value.to_str().unwrap());
+    (of("authorization"), of("x-scope"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_sent_by_grpc() {
+    headers_are_sent(Protocol::Grpc).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_sent_by_http() {
+    headers_are_sent(Protocol::Http).await;
 }
 
 /// Whatever a collector does, requests are answered, what is lost is counted, and the process

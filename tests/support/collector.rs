@@ -1,4 +1,5 @@
-//! An OTLP collector for traces and metrics, over gRPC or HTTP, with or without TLS.
+//! An OTLP collector for traces and metrics, over gRPC or HTTP, with or without TLS. Over gRPC
+//! it takes logs, too, and forgets them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
@@ -63,6 +70,14 @@ pub(crate) enum Mood {
     Hangs,
 }
 
+/// What is sent to a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Traces,
+    Metrics,
+    Logs,
+}
+
 /// A running collector, and what it was sent.
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
@@ -72,6 +87,7 @@ pub(crate) struct Collector {
     inbox: Inbox,
     spans: mpsc::UnboundedReceiver<Received>,
     metrics: mpsc::UnboundedReceiver<ExportMetricsServiceRequest>,
+    heads: mpsc::UnboundedReceiver<(Signal, HeaderMap)>,
 }
 
 /// A span, and who says that it is theirs.
@@ -117,6 +133,7 @@ pub(crate) fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
 struct Inbox {
     spans: mpsc::UnboundedSender<Received>,
     metrics: mpsc::UnboundedSender<ExportMetricsServiceRequest>,
+    heads: mpsc::UnboundedSender<(Signal, HeaderMap)>,
     mood: Arc<AtomicU8>,
 }
 
@@ -128,6 +145,10 @@ impl Inbox {
             mood if mood == Mood::Refuses as u8 => Err(()),
             _ => std::future::pending().await,
         }
+    }
+
+    fn take_head(&self, signal: Signal, head: HeaderMap) {
+        let _ = self.heads.send((signal, head));
     }
 
     fn take_spans(&self, request: ExportTraceServiceRequest) {
@@ -147,6 +168,7 @@ impl TraceService for Inbox {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.mood().await.map_err(|()| Status::permission_denied("not now"))?;
+        self.take_head(Signal::Traces, request.metadata().clone().into_headers());
         self.take_spans(request.into_inner());
         Ok(Response::new(Default::default()))
     }
@@ -159,7 +181,20 @@ impl MetricsService for Inbox {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.mood().await.map_err(|()| Status::permission_denied("not now"))?;
+        self.take_head(Signal::Metrics, request.metadata().clone().into_headers());
         let _ = self.metrics.send(request.into_inner());
+        Ok(Response::new(Default::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Inbox {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        self.mood().await.map_err(|()| Status::permission_denied("not now"))?;
+        self.take_head(Signal::Logs, request.metadata().clone().into_headers());
         Ok(Response::new(Default::default()))
     }
 }
@@ -175,6 +210,7 @@ fn by_http(inbox: Inbox) -> axum::Router {
         if inbox.mood().await.is_err() {
             return StatusCode::FORBIDDEN.into_response();
         }
+        inbox.take_head(Signal::Traces, headers.clone());
         match ExportTraceServiceRequest::decode(body) {
             Ok(request) if protobuf(&headers) => inbox.take_spans(request),
             _ => return StatusCode::BAD_REQUEST.into_response(),
@@ -186,6 +222,7 @@ fn by_http(inbox: Inbox) -> axum::Router {
         if inbox.mood().await.is_err() {
             return StatusCode::FORBIDDEN.into_response();
         }
+        inbox.take_head(Signal::Metrics, headers.clone());
         match ExportMetricsServiceRequest::decode(body) {
             Ok(request) if protobuf(&headers) => drop(inbox.metrics.send(request)),
             _ => return StatusCode::BAD_REQUEST.into_response(),
@@ -208,7 +245,8 @@ async fn serve(
     match protocol {
         Protocol::Grpc => {
             let routes = tonic::service::Routes::new(TraceServiceServer::new(inbox.clone()))
-                .add_service(MetricsServiceServer::new(inbox));
+                .add_service(MetricsServiceServer::new(inbox.clone()))
+                .add_service(LogsServiceServer::new(inbox));
             let service = TowerToHyperService::new(routes.prepare());
             let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             let _ = http.serve_connection(stream, service).await;
@@ -254,7 +292,8 @@ impl Collector {
         let (to_spans, spans) = mpsc::unbounded_channel();
         let (to_metrics, metrics) = mpsc::unbounded_channel();
         let mood = Arc::new(AtomicU8::new(Mood::Takes as u8));
-        let inbox = Inbox { spans: to_spans, metrics: to_metrics, mood };
+        let (to_heads, heads) = mpsc::unbounded_channel();
+        let inbox = Inbox { spans: to_spans, metrics: to_metrics, heads: to_heads, mood };
         let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let taken = inbox.clone();
         tokio::spawn(async move {
@@ -272,7 +311,7 @@ impl Collector {
                 });
             }
         });
-        Self { address, protocol, certificate: None, inbox, spans, metrics }
+        Self { address, protocol, certificate: None, inbox, spans, metrics, heads }
     }
 
     pub(crate) fn set(&self, mood: Mood) {
@@ -302,6 +341,17 @@ impl Collector {
             spans.push(span);
             if done {
                 return spans;
+            }
+        }
+    }
+
+    /// What the next export of this signal has for headers.
+    pub(crate) async fn head(&mut self, of: Signal) -> HeaderMap {
+        loop {
+            let next = timeout(DEADLINE, self.heads.recv()).await;
+            let (signal, head) = next.expect("in time").expect("there");
+            if signal == of {
+                return head;
             }
         }
     }
