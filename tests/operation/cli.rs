@@ -366,7 +366,10 @@ fn every_reason_is_documented() {
         if let Some(heading) = line.strip_prefix("## ") {
             status = heading.split(':').next().unwrap();
         } else if let Some(row) = line.strip_prefix("| `") {
-            documented.push((row.split('`').next().unwrap(), status));
+            let code = row.split('`').next().unwrap();
+            // What the `type` of a denial leads to, where these pages are published.
+            assert!(row.contains(&format!("<a id=\"{code}\"></a>")), "no anchor of `{code}`");
+            documented.push((code, status));
         }
     }
     let statuses: Vec<String> =
