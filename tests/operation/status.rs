@@ -505,7 +505,7 @@ async fn serve_for_a_browser() {
     );
     let usual = "catalog: { folder: catalog, refresh_every: 1s, guard: { adopt_after: 1000 } }\n";
     let mounted = Mounted::new();
-    mounted.swap(&mounted.authority.issue_for(&[SERVER, HOSTILE], -1..3).unwrap());
+    mounted.swap(&mounted.authority.issue_for(&[SERVER, HOSTILE], -30..3).unwrap());
     let options = Options {
         policy,
         catalog: Some(usual.to_owned()),
