@@ -11,6 +11,7 @@ mod decide;
 mod doctor;
 mod inspect;
 mod keys;
+mod memory;
 mod offline;
 mod policy;
 #[cfg(test)]
@@ -76,8 +77,10 @@ enum Command {
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before there is a token or a secret in it.
+    let sealed = memory::seal();
     let result = match Cli::parse().command {
-        Command::Serve { config } => serve::run(&config),
+        Command::Serve { config } => serve::run(&config, sealed),
         Command::Check(args) => check::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Token(command) => token::run(&command),

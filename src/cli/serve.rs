@@ -18,11 +18,15 @@ const BACKGROUND_THREADS: usize = 2;
 /// How long what runs on may hold up the end of the process.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 
-pub(super) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+/// `sealed` says whether the memory of the process stays its own.
+pub(super) fn run(file: &Path, sealed: nix::Result<()>) -> anyhow::Result<ExitCode> {
     let config = super::config::load(file)?;
     let log = telemetry::init(&config.telemetry)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
+    }
+    if let Err(error) = sealed {
+        tracing::warn!(%error, "a crash may leave a core dump with tokens and secrets in it");
     }
     // Requests are decided on threads of their own; this is for what goes on behind them:
     // refreshing, the admin port, telemetry.

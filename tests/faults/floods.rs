@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
 use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
+use crate::process::descriptors;
 use crate::run::{Fault, Scene, State, fault};
 use crate::support::abuse::{self, Abuse};
 use crate::support::envoy::raw_http;
@@ -120,7 +121,7 @@ async fn busy(scene: &Scene, answers: usize) -> Result<f64> {
 /// How many descriptors the process has open.
 fn open_descriptors(scene: &Scene) -> Result<usize> {
     let pid = scene.world.process.running().pid.context("no process")?;
-    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+    descriptors(pid).context("no descriptors")
 }
 
 pub(crate) fn faults() -> Vec<Fault> {

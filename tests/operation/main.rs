@@ -7,6 +7,7 @@ mod admin_access;
 mod audit_cli;
 mod audit_file;
 mod cli;
+mod core_dumps;
 mod doctor;
 mod guarded;
 mod observability;
