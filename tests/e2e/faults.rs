@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::envoy::{Envoy, EnvoyConfig, RawResponse};
+use crate::support::envoy::{Envoy, EnvoyConfig, RawConnection, RawResponse};
 use crate::support::process::Process;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stack, Stagedoor, reason};
 use devtenant::backstage::{Backstage, BackstageOptions};
@@ -16,11 +16,11 @@ use stagedoor::authorizer::Decide;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Action, Decision, Denial, Gate, Permit, Request, Target};
 use stagedoor::ext_authz::{
-    Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided,
-    Endpoint as GrpcEndpoint, IdentityHeaders, OnGuarded, Record,
+    Answer, AnswerSettings, CallLimits, CheckService, CheckSettings, Decided, Dialect,
+    Endpoint as GrpcEndpoint, HttpEndpoint, IdentityHeaders, OnGuarded, Record,
 };
-use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, Server};
-use stagedoor::shutdown::Shutdown;
+use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, ServeStats, Server};
+use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 
 /// An Envoy that asks this process.
 async fn envoy(process: &Process, upstream: &Echo) -> Envoy {
@@ -365,6 +365,8 @@ async fn ownership_follows_the_folder() {
 enum Defect {
     Panics,
     PanicsLater,
+    /// For a request of this path only; others are let through.
+    PanicsAt(&'static str),
     Hangs,
     /// It would be an allow, but no timer can end what doesn't yield.
     AllowsTooLate,
@@ -376,9 +378,13 @@ enum Defect {
 struct Broken(Defect);
 
 impl Decide for Broken {
-    async fn decide(&self, _request: &Request<'_>, _now: Now) -> Decision {
+    async fn decide(&self, request: &Request<'_>, _now: Now) -> Decision {
         match self.0 {
             Defect::Panics => panic!("a defect"),
+            Defect::PanicsAt(path) => {
+                assert_ne!(request.path, path, "a defect");
+                allow()
+            }
             Defect::PanicsLater => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 panic!("a later defect")
@@ -424,20 +430,44 @@ fn allow() -> Decision {
     }
 }
 
-struct Sink(Defect);
+/// What is recorded of decisions, and of what was none.
+#[derive(Clone)]
+struct Sink {
+    defect: Defect,
+    told: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Sink {
+    fn tell(&self, code: &'static str) {
+        self.told.lock().unwrap().push(code);
+    }
+}
 
 impl Record for Sink {
-    fn decided(&self, _decided: Decided<'_>) {
-        assert!(!matches!(self.0, Defect::RecordPanics), "a defect of the record");
+    fn decided(&self, decided: Decided<'_>) {
+        assert!(!matches!(self.defect, Defect::RecordPanics), "a defect of the record");
+        self.tell(decided.decision.code());
     }
 }
 
 impl OnGuarded for Sink {
-    fn guarded(&self, _reason: stagedoor::domain::Reason, _cause: &str) {}
+    fn guarded(&self, reason: stagedoor::domain::Reason, _cause: &str) {
+        self.tell(reason.code());
+    }
 }
 
-/// Serves a broken decider through the real service and listeners.
-async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::ShutdownHandle) {
+/// A broken decider behind the real service and listeners.
+struct Served {
+    grpc: std::net::SocketAddr,
+    http: std::net::SocketAddr,
+    stats: Arc<ServeStats>,
+    told: Arc<Mutex<Vec<&'static str>>>,
+    /// It goes on as long as somebody could end it.
+    _handle: ShutdownHandle,
+}
+
+/// Serves it over gRPC, and over HTTP in this dialect.
+async fn broken(defect: Defect, dialect: Dialect) -> Served {
     let headers = IdentityHeaders {
         subject: "x-stagedoor-subject".to_owned(),
         tenant: "x-stagedoor-tenant".to_owned(),
@@ -446,21 +476,30 @@ async fn broken(defect: Defect) -> (std::net::SocketAddr, stagedoor::shutdown::S
         decision_id: "x-stagedoor-decision-id".to_owned(),
     };
     let answer = Answer::new(AnswerSettings::new(headers), None);
+    // Nobody who is let through is to be late, on a machine that is busy.
+    let in_time = matches!(defect, Defect::PanicsAt(_));
     let settings = CheckSettings {
         justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 100,
         queue_timeout: Duration::from_millis(10),
-        deadline: Duration::from_millis(100),
+        deadline: Duration::from_millis(if in_time { 10_000 } else { 100 }),
     };
-    let check = CheckService::new(Broken(defect), answer, settings, Box::new(Sink(defect)));
+    let sink = Sink { defect, told: Arc::default() };
+    let check = CheckService::new(Broken(defect), answer, settings, Box::new(sink.clone()));
     let others = tonic::service::Routes::default().prepare();
     let limits = CallLimits { deadline: Duration::from_secs(1), max_message_bytes: 64 * 1024 };
-    let server = Server::bind(serve_settings()).await.unwrap();
-    let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
+    let anywhere = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let settings = ServeSettings { http_listeners: vec![anywhere], ..serve_settings() };
+    let server = Server::bind(settings).await.unwrap();
+    let BoundAddress::Tcp(grpc) = server.addresses()[0].clone() else { panic!("tcp") };
+    let BoundAddress::Tcp(http) = server.http_addresses()[0].clone() else { panic!("tcp") };
+    let (stats, told) = (server.stats(), Arc::clone(&sink.told));
+    let over_http = HttpEndpoint::new(check.clone(), Arc::new(sink.clone()), dialect);
+    let server = server.with_http(Arc::new(over_http));
     let (handle, shutdown) = Shutdown::new();
-    let service = GrpcEndpoint::new(check, Arc::new(Sink(Defect::Panics)), limits, others);
+    let service = GrpcEndpoint::new(check, Arc::new(sink), limits, others);
     tokio::spawn(async move { server.run(service, shutdown).await });
-    (address, handle)
+    Served { grpc, http, stats, told, _handle: handle }
 }
 
 /// As shipped, but for a drain of a second.
@@ -493,9 +532,9 @@ async fn no_defect_is_an_open_door() {
         Defect::AllowsTooLate,
         Defect::RecordPanics,
     ] {
-        let (address, _handle) = broken(defect).await;
+        let served = broken(defect, Dialect::Traefik).await;
         let upstream = Echo::start().await.unwrap();
-        let config = EnvoyConfig::tcp(address, upstream.address())
+        let config = EnvoyConfig::tcp(served.grpc, upstream.address())
             .failure_mode_allow()
             .check_timeout(Duration::from_secs(5));
         let envoy = Envoy::start(config).await.unwrap();
@@ -514,6 +553,90 @@ async fn no_defect_is_an_open_door() {
         }
         assert_eq!(upstream.count(), 0, "{defect:?}");
         assert_eq!(envoy.stats("http.front.ext_authz.failure_mode_allowed").await.unwrap(), 0);
+    }
+}
+
+/// Over HTTP none of the 500s is an answer to Envoy: it says 429, and why in its body.
+#[tokio::test]
+async fn no_defect_over_http_is_an_open_door() {
+    for (defect, code) in [
+        (Defect::PanicsLater, "internal"),
+        (Defect::RecordPanics, "internal"),
+        (Defect::AllowsTooLate, "timeout"),
+    ] {
+        let dialect = Dialect::Envoy { path_prefix: "/authorize".to_owned() };
+        let served = broken(defect, dialect).await;
+        let upstream = Echo::start().await.unwrap();
+        let config = EnvoyConfig::http(served.http, upstream.address())
+            .failure_mode_allow()
+            .check_timeout(Duration::from_secs(5));
+        let envoy = Envoy::start(config).await.unwrap();
+        for _ in 0..20 {
+            let request = crate::support::stack::request("GET", "payments.example.com", "/", &[]);
+            let answer = envoy.raw_http(request).await.unwrap();
+            assert_eq!(
+                (answer.status, reason(&answer).unwrap().as_str()),
+                (429, code),
+                "{defect:?}"
+            );
+            assert_eq!(answer.json()["status"], 503, "{defect:?}");
+        }
+        assert_eq!(upstream.count(), 0, "{defect:?}");
+        assert_eq!(envoy.stats("http.front.ext_authz.failure_mode_allowed").await.unwrap(), 0);
+    }
+}
+
+/// A question over HTTP, as a proxy of the dialect puts it.
+fn question(dialect: &Dialect, path: &str) -> String {
+    match dialect {
+        Dialect::Nginx => format!(
+            "GET /check HTTP/1.1\r\nhost: stagedoor\r\nx-original-method: GET\r\n\
+             x-original-host: a.example.com\r\nx-original-uri: {path}\r\n\r\n"
+        ),
+        Dialect::Traefik => format!(
+            "GET / HTTP/1.1\r\nhost: stagedoor\r\nx-forwarded-method: GET\r\n\
+             x-forwarded-host: a.example.com\r\nx-forwarded-uri: {path}\r\n\r\n"
+        ),
+        Dialect::Envoy { path_prefix } => {
+            format!("GET {path_prefix}{path} HTTP/1.1\r\nhost: a.example.com\r\n\r\n")
+        }
+    }
+}
+
+/// Who meets a defect is denied with 503, as far as the proxy can be told so, and it is
+/// recorded; the next question on the very same connection is answered as if nothing had been.
+#[tokio::test]
+async fn a_panic_over_http_ends_one_request() {
+    let envoy = Dialect::Envoy { path_prefix: "/authorize".to_owned() };
+    for (dialect, status) in [(Dialect::Traefik, 503), (Dialect::Nginx, 403), (envoy, 429)] {
+        let served = broken(Defect::PanicsAt("/panic"), dialect.clone()).await;
+        let mut connection = RawConnection::default();
+        let mut ask = async |request: String| {
+            let answer = connection.exchange(served.http, request).await.unwrap();
+            assert_eq!(answer.header("connection"), None, "{answer:?}");
+            answer
+        };
+        assert_eq!(ask(question(&dialect, "/")).await.status, 200, "{dialect:?}");
+        let answer = ask(question(&dialect, "/panic")).await;
+        assert_eq!(answer.status, status, "{dialect:?}");
+        let told = if dialect == Dialect::Nginx {
+            let denial = answer.header("x-stagedoor-denial").expect("a denial");
+            let back = format!(
+                "GET /denial HTTP/1.1\r\nhost: stagedoor\r\nx-stagedoor-denial: {denial}\r\n\r\n"
+            );
+            let told = ask(back).await;
+            assert_eq!(told.status, 503);
+            told
+        } else {
+            answer
+        };
+        let problem = told.json();
+        assert_eq!((&problem["status"], &problem["reason"]), (&503.into(), &"internal".into()));
+        assert_eq!(ask(question(&dialect, "/")).await.status, 200, "{dialect:?}");
+        let recorded = served.told.lock().unwrap().clone();
+        assert_eq!(recorded, ["public_route", "internal", "public_route"], "{dialect:?}");
+        // It was caught where a denial could be made of it, and not at the connection's end.
+        assert_eq!((served.stats.accepted(), served.stats.panics()), (1, 0), "{dialect:?}");
     }
 }
 
