@@ -16,7 +16,9 @@ mod requests;
 mod rolling;
 mod shared;
 mod starter;
+mod streams;
 mod tls;
+mod trailers;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -48,6 +48,10 @@ pub(crate) struct EnvoyConfig {
     plain_paths: bool,
     allow_underscores: bool,
     joined_headers: bool,
+    trailers: bool,
+    http2_service: bool,
+    web_sockets: bool,
+    stream_duration: Option<Duration>,
     check_timeout: Option<Duration>,
     replicas: Vec<SocketAddr>,
     health_interval: Option<Duration>,
@@ -114,6 +118,10 @@ impl EnvoyConfig {
             plain_paths: false,
             allow_underscores: false,
             joined_headers: false,
+            trailers: false,
+            http2_service: false,
+            web_sockets: false,
+            stream_duration: None,
             check_timeout: None,
             replicas: Vec::new(),
             health_interval: None,
@@ -148,6 +156,31 @@ impl EnvoyConfig {
     /// `encode_raw_headers: false`: headers arrive as a map, repetitions joined.
     pub(crate) fn joined_headers(mut self) -> Self {
         self.joined_headers = true;
+        self
+    }
+
+    /// Trailers of requests pass.
+    pub(crate) fn trailers(mut self) -> Self {
+        self.trailers = true;
+        self
+    }
+
+    /// The service speaks HTTP/2.
+    pub(crate) fn http2_service(mut self) -> Self {
+        self.http2_service = true;
+        self
+    }
+
+    /// WebSockets pass.
+    pub(crate) fn web_sockets(mut self) -> Self {
+        self.web_sockets = true;
+        self
+    }
+
+    /// The second `route` of the file's last route, in the place of the first, with another time
+    /// than an hour: whatever is answered ends then.
+    pub(crate) fn streams_end_after(mut self, duration: Duration) -> Self {
+        self.stream_duration = Some(duration);
         self
     }
 
@@ -263,6 +296,28 @@ impl EnvoyConfig {
         }
         if let Some(timeout) = self.check_timeout {
             text.replace("timeout: 0.2s", &format!("timeout: {}s", timeout.as_secs_f64()))?;
+        }
+        if self.trailers {
+            let away = " - remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }\n";
+            let taken = format!("request_trailers_mutations:\n{}{away}", " ".repeat(25));
+            text.replace(&taken, "request_trailers_mutations: []\n")?;
+        }
+        if self.http2_service {
+            let service = "    - name: service\n      type: STATIC\n";
+            text.replace(service, &format!("{service}      {HTTP2}\n"))?;
+        }
+        if self.web_sockets {
+            let front = "stat_prefix: front\n";
+            let upgrades = "upgrade_configs: [{ upgrade_type: websocket }]\n";
+            text.replace(front, &format!("{front}{}{upgrades}", " ".repeat(16)))?;
+        }
+        if let Some(duration) = self.stream_duration {
+            let route =
+                |hash: &str, last: &str| format!("{hash}route: {{ cluster: service{last} }}");
+            let hour = ", max_stream_duration: { max_stream_duration: 3600s }";
+            let both = format!("{}\n{}{}\n", route("", ""), " ".repeat(26), route("# ", hour));
+            let other = hour.replace("3600s", &format!("{}s", duration.as_secs_f64()));
+            text.replace(&both, &format!("{}\n", route("", &other)))?;
         }
         if let Some((tracer, collector)) = self.tracer {
             let front = "stat_prefix: front\n";
@@ -585,12 +640,13 @@ fn tracing(tracer: Tracer) -> String {
     )
 }
 
+/// Of a cluster that is spoken to over HTTP/2.
+const HTTP2: &str = r#"typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }"#;
+
 fn collector_cluster(tracer: Tracer, collector: SocketAddr) -> String {
     let http2 = match tracer {
-        Tracer::Zipkin => "",
-        Tracer::OpenTelemetry => {
-            r#", typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }"#
-        }
+        Tracer::Zipkin => String::new(),
+        Tracer::OpenTelemetry => format!(", {HTTP2}"),
     };
     let address = socket_of(collector);
     format!(

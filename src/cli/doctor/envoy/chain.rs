@@ -140,17 +140,33 @@ pub(super) fn look(filters: &[Placed<'_>], clusters: &Clusters<'_>, look: &mut L
                 look.flag(&rules::FILTER_CONDITIONAL, &filter.entry, message);
             }
             filter::whole(&filter.config, Some(clusters), look);
-        } else {
+        } else if !only_takes_trailers(filter.kind, &filter.config) {
             order(filter.kind, behind, &filter.entry, look);
         }
     }
     clusters.upstream_filters(|filter| {
-        let kind = filter.get("typed_config").map_or("", |config| config.typed().0);
-        let kind = short(if kind.is_empty() { filter.word("name") } else { kind });
-        if kind != LAST_UPSTREAM {
+        let (kind, config) = kind_of(filter);
+        let harmless = config.is_some_and(|config| only_takes_trailers(kind, &config));
+        if kind != LAST_UPSTREAM && !harmless {
             order(kind, true, filter, look);
         }
     });
+}
+
+/// Whether a filter takes trailers of requests away and does nothing else: they are no part of
+/// what is decided about.
+fn only_takes_trailers(kind: &str, config: &View<'_>) -> bool {
+    let only = |view: &View<'_>, known: &[&str]| {
+        let members = view.members();
+        !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))
+    };
+    kind == "header_mutation"
+        && only(config, &["@type", "mutations"])
+        && config.get("mutations").is_some_and(|mutations| {
+            let away = |one: &View<'_>| only(one, &["remove", "remove_on_match", "removeOnMatch"]);
+            only(&mutations, &["request_trailers_mutations", "requestTrailersMutations"])
+                && mutations.list("request_trailers_mutations").iter().all(away)
+        })
 }
 
 /// A filter that stands before or behind the one that asks.

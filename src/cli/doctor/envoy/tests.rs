@@ -121,7 +121,32 @@ fn each_rule_finds_what_it_is_for() {
         ),
         ("shadow_mode", "shadow_mode", filter("shadow_mode: true")),
         ("filter_before", "http_filters[0]", with(TCP, AUTHZ, &format!("{LUA}{AUTHZ}"))),
-        ("filter_after", "http_filters[1]", with(TCP, ROUTER, &format!("{LUA}{ROUTER}"))),
+        ("filter_after", "http_filters[2]", with(TCP, ROUTER, &format!("{LUA}{ROUTER}"))),
+        // What takes trailers away may do nothing else.
+        (
+            "filter_after",
+            "http_filters[1]",
+            with(TCP, "request_trailers_mutations:", "request_mutations:"),
+        ),
+        (
+            "filter_after",
+            "http_filters[1]",
+            behind(
+                TCP,
+                "                      mutations:\n",
+                24,
+                "request_mutations: [{ remove: x-user }]\n",
+            ),
+        ),
+        (
+            "filter_after",
+            "http_filters[1]",
+            with(
+                TCP,
+                "- remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }",
+                "- append: { header: { key: x-stagedoor-subject, value: root } }",
+            ),
+        ),
         ("clear_route_cache", "clear_route_cache", filter("clear_route_cache: true")),
         (
             "normalize_path",
