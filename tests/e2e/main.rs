@@ -10,6 +10,7 @@ mod entra;
 mod envoy_config;
 mod faults;
 mod http_service;
+mod many_envoys;
 mod policy;
 mod reload;
 mod requests;

@@ -68,10 +68,10 @@ impl Replica {
 }
 
 /// What callers got, by who they are.
-type Answers = Arc<Mutex<HashMap<(&'static str, String), usize>>>;
+pub(crate) type Answers = Arc<Mutex<HashMap<(&'static str, String), usize>>>;
 
 /// Asks on and on until it is over.
-async fn ask(
+pub(crate) async fn ask(
     to: SocketAddr,
     caller: &'static str,
     token: Option<String>,

@@ -39,22 +39,17 @@ impl Process {
         let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = write_config(&folder, &tenant, options).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stagedoor"));
-        command.args(["serve", "--config"]).arg(&config);
+        let mut command = serve(&config);
         change(&mut command, folder.path());
-        let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
-        // Read on and on, so that it never waits for its log to be taken.
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        let (child, log) = spawn(command);
         Self { child, tenant, folder, log }
+    }
+
+    /// Ends it without a word, and starts it again with the same files.
+    pub(crate) async fn restart(&mut self) {
+        self.child.kill().await.unwrap();
+        let command = serve(&self.folder.path().join("stagedoor.yaml"));
+        (self.child, self.log) = spawn(command);
     }
 
     /// The first line of its log that is wanted, as soon as it is there.
@@ -95,4 +90,27 @@ impl Process {
         assert_ne!(changed, text, "nothing was changed");
         std::fs::write(&file, changed).unwrap();
     }
+}
+
+fn serve(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stagedoor"));
+    command.args(["serve", "--config"]).arg(config);
+    command
+}
+
+/// Runs it, and keeps its log.
+fn spawn(mut command: Command) -> (Child, Arc<Mutex<String>>) {
+    let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let log = Arc::new(Mutex::new(String::new()));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let kept = Arc::clone(&log);
+    // Read on and on, so that it never waits for its log to be taken.
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut log = kept.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    (child, log)
 }
