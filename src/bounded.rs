@@ -127,6 +127,13 @@ impl<K: Copy + Eq + Hash, V: Weigh, S: BuildHasher + Clone> Bounded<K, V, S> {
         }
     }
 
+    /// Forgets everything that is there.
+    pub fn clear(&self) {
+        let Some(cache) = &self.cache else { return };
+        let keys: Vec<K> = cache.iter().map(|(key, _)| key).collect();
+        keys.iter().for_each(|key| self.remove(key));
+    }
+
     /// Entries, and their bytes as counted.
     pub fn size(&self) -> (usize, usize) {
         let entries = self.cache.as_ref().map_or(0, Cache::len);
@@ -197,6 +204,18 @@ mod tests {
 
     fn map(max_entries: usize, max_bytes: usize) -> Bounded<u64, Value, Hasher> {
         Bounded::with_hasher(Bounds { max_entries, max_bytes }, Hasher::default())
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_cleared() {
+        let map = map(1000, 100_000);
+        (0..100).for_each(|key| map.insert(key, Value(7)));
+        assert_eq!(map.size(), (100, 700));
+        map.clear();
+        assert_eq!(map.size(), (0, 0));
+        assert!(map.find(&1).is_none());
+        map.insert(1, Value(7));
+        assert!(map.find(&1).is_some());
     }
 
     /// Of 100,000 regular keys' worth of questions by Zipf's law, how many are answered,

@@ -2,7 +2,9 @@
 //!
 //! The wall clock judges what others wrote down (`exp`, `nbf`); the monotonic
 //! clock measures ages and deadlines, so that a clock set back makes nothing
-//! young again. Each is read once per check and handed down.
+//! young again. Each is read once per check and handed down. The monotonic clock
+//! stands still while the machine is suspended: whoever keeps what grows old is
+//! told when it was (`app/suspended.rs`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -14,6 +14,7 @@ mod recorder;
 mod refusals;
 mod reload;
 mod sources;
+mod suspended;
 mod systemd;
 mod task;
 
@@ -388,6 +389,8 @@ impl App {
         }));
         let (pulse, systemd) = (self.server.pulse(), self.systemd.clone());
         tasks.spawn(named("pulse", watch_over(pulse, systemd)));
+        let (current, catalog) = (self.current.clone(), self.catalog.clone());
+        tasks.spawn(named("suspended", suspended::watch(current, catalog)));
 
         let (push, registry, stop) =
             (self.push.clone(), Arc::clone(&self.registry), shutdown.receiver());

@@ -166,6 +166,18 @@ impl Catalog {
         self.shared.wanted.notify_one();
     }
 
+    /// The machine was suspended for so long, which the clock that ages are measured by leaves
+    /// out: the snapshot is that much older, and the catalog is read again.
+    pub fn suspended(&self, by: Duration) {
+        self.shared.published.rcu(|published| {
+            published.as_ref().map(|published| {
+                let at = published.at.and_then(|at| at.checked_sub(by));
+                Arc::new(Published { snapshot: Arc::clone(&published.snapshot), at })
+            })
+        });
+        self.refresh_now();
+    }
+
     /// Has what is held back be adopted, and the catalog be read again for it. The id says
     /// what an operator has seen.
     ///

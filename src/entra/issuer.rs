@@ -29,6 +29,8 @@ pub(super) struct Issuer {
     pub(super) directory: String,
     pub(super) authority: Url,
     published: ArcSwapOption<Published>,
+    /// Seconds for which the machine was suspended, which the clock of ages leaves out.
+    suspended: AtomicU64,
     /// The number of the next key.
     next_number: AtomicU32,
     last_error: ArcSwap<Option<String>>,
@@ -94,6 +96,8 @@ struct Published {
     /// Names the set: kept as long as the keys are the same.
     version: Arc<str>,
     at: Instant,
+    /// What the issuer's `suspended` was then.
+    suspended: u64,
 }
 
 impl Published {
@@ -168,6 +172,7 @@ impl Issuer {
             directory,
             authority,
             published: ArcSwapOption::empty(),
+            suspended: AtomicU64::new(0),
             next_number: AtomicU32::new(0),
             last_error: ArcSwap::from_pointee(None),
             skew: ArcSwapOption::empty(),
@@ -235,7 +240,16 @@ impl Issuer {
     }
 
     fn age(&self, published: &Published, now: Now) -> Duration {
-        now.instant.saturating_duration_since(published.at)
+        let suspended = self.suspended.load(Ordering::Acquire).saturating_sub(published.suspended);
+        let awake = now.instant.saturating_duration_since(published.at);
+        awake.saturating_add(Duration::from_secs(suspended))
+    }
+
+    /// The machine was suspended for so long: the keys are that much older than their clock can
+    /// tell, and are fetched again.
+    pub(super) fn suspended(&self, by: Duration) {
+        self.suspended.fetch_add(by.as_secs(), Ordering::AcqRel);
+        self.wanted.notify_one();
     }
 
     /// Takes a new key set; what it doesn't list is gone at once. Where it brings a change
@@ -265,7 +279,9 @@ impl Issuer {
                 (number, Arc::clone(key))
             })
             .collect();
-        self.published.store(Some(Arc::new(Published { keys, numbered, version, at })));
+        let suspended = self.suspended.load(Ordering::Acquire);
+        let published = Published { keys, numbered, version, at, suspended };
+        self.published.store(Some(Arc::new(published)));
         self.last_error.store(Arc::new(None));
     }
 

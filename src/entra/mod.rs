@@ -282,6 +282,12 @@ impl Authenticator {
         tokio::join!(join_all(tasks), self.shared.revocations.watch(stop.clone()));
     }
 
+    /// The machine was suspended for so long, which the clock that ages are measured by leaves
+    /// out: key sets are that much older, and are fetched again.
+    pub fn suspended(&self, by: Duration) {
+        self.shared.seats.issuers().for_each(|issuer| issuer.suspended(by));
+    }
+
     /// Fetches every key set once.
     ///
     /// Returns what failed.

@@ -14,6 +14,26 @@ use tokio::time::sleep;
 
 use crate::served::*;
 
+/// What the clock of ages left out counts, and nobody waits for the next regular crawl.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_has_an_old_snapshot() {
+    let running = Running::start(organisation(), None);
+    running.crawl().await;
+    assert!(matches!(running.catalog.current(now()), CatalogState::Fresh(_)));
+
+    running.served.set_down(true);
+    running.catalog.suspended(MAX_AGE + REFRESH);
+    assert!(matches!(running.catalog.current(now()), CatalogState::Expired));
+    sleep(Duration::from_secs(2)).await;
+    assert!(running.catalog.status(now()).last_error.is_some(), "it is read at once");
+    assert!(matches!(running.catalog.current(now()), CatalogState::Expired));
+
+    running.served.set_down(false);
+    running.crawl().await;
+    assert!(matches!(running.catalog.current(now()), CatalogState::Fresh(_)));
+    running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_loses_too_much_waits_until_it_persists() {
     for (name, candidate, want) in [

@@ -406,6 +406,30 @@ async fn one_change_after_another_is_seen_at_once() {
     running.handle.drain();
 }
 
+/// What the clock of ages left out counts, and nobody waits for the hour to be over.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_suspended_has_old_keys() {
+    let key = SigningKey::test(0);
+    let running = Running::start(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.ask(&key).await, Ok(()));
+    let day = Duration::from_secs(25 * 3600);
+
+    running.set(Answer::Status(500));
+    running.authenticator.suspended(day);
+    assert_eq!(running.ask(&key).await, Err(Reason::KeysExpired), "cached before");
+    assert_eq!(running.state(), KeyState::Expired);
+    sleep(Duration::from_secs(1)).await;
+    assert!(running.fetches() > 1, "they are fetched at once");
+    assert_eq!(running.ask(&key).await, Err(Reason::KeysExpired));
+
+    running.set(Answer::Keys(vec![key.clone()]));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(running.ask(&key).await, Ok(()));
+    assert_eq!(running.state(), KeyState::Fresh);
+    running.handle.drain();
+}
+
 /// Ten thousand made-up ids within a second are one fetch.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_made_up_ids() {

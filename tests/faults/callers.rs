@@ -147,10 +147,12 @@ impl Caller {
         !matches!(self, Owner | Known | Listed | Stranger | Outlived)
     }
 
-    fn token(self, tenant: &Tenant, old: &SigningKey, number: u64) -> Option<String> {
-        let now = now();
+    fn token(self, tenant: &Tenant, old: &SigningKey, number: u64, ahead: i64) -> Option<String> {
+        let now = now() + ahead;
         let good = || {
             let token = tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+            let token =
+                if ahead == 0 { token } else { token.issued(now).claim("exp", json!(now + 4200)) };
             if self.is_new() {
                 token.claim("uti", json!(format!("{}-{number}", self.name())))
             } else {
@@ -183,17 +185,19 @@ impl Caller {
         })
     }
 
-    /// The bytes of their request, the `number`-th of them.
+    /// The bytes of their request, the `number`-th of them, at a time that is so many seconds
+    /// ahead.
     pub(crate) fn request(
         self,
         tenant: &Tenant,
         old: &SigningKey,
         kept: &mut Option<String>,
         number: u64,
+        ahead: i64,
     ) -> Vec<u8> {
         let token = match kept {
             Some(token) => Some(token.clone()),
-            None => self.token(tenant, old, number),
+            None => self.token(tenant, old, number, ahead),
         };
         if !self.is_new() {
             kept.clone_from(&token);

@@ -1,7 +1,7 @@
 //! Requests that go on all the time, and the judgement of every single answer.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -103,6 +103,8 @@ struct Shared {
     rules: Mutex<Arc<Rules>>,
     wrongs: Mutex<Wrongs>,
     requests: AtomicU64,
+    /// Seconds by which the time that tokens are made at is ahead of the true one.
+    ahead: AtomicI64,
     /// Answers that Envoy made up while what holds says that there are some.
     made_up: AtomicUsize,
     answers: HashMap<Caller, Answers>,
@@ -152,6 +154,7 @@ impl Load {
             rules: Mutex::new(Arc::new(rules)),
             wrongs: Mutex::default(),
             requests: AtomicU64::new(0),
+            ahead: AtomicI64::new(0),
             made_up: AtomicUsize::new(0),
             times: Mutex::default(),
             answers: ALL.iter().map(|caller| (*caller, Answers::default())).collect(),
@@ -194,6 +197,12 @@ impl Load {
         self.change(|rules| {
             rules.may.insert(caller, may);
         });
+    }
+
+    /// Tokens are made at a time that is so many seconds ahead from now on. Who has one of before
+    /// keeps it until it is said to be over.
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.shared.ahead.store(seconds, Ordering::SeqCst);
     }
 
     /// Waits until these many more answers were given to everybody.
@@ -362,7 +371,13 @@ impl Asker {
             let world = &shared.world;
             // No two have a token together, whatever it is that makes it theirs.
             let name = ((self.number as u64) << 32) | count;
-            let request = caller.request(&world.tenant, &world.old_key, &mut kept, name);
+            let request = caller.request(
+                &world.tenant,
+                &world.old_key,
+                &mut kept,
+                name,
+                shared.ahead.load(Ordering::SeqCst),
+            );
             let outcome = match connection.exchange(shared.lane.address(), request).await {
                 Ok(answer) => match (answer.status, answer.json()["reason"].as_str()) {
                     (200, _) => "200".to_owned(),

@@ -4,7 +4,9 @@
  *   0: seconds that the wall clock is ahead of the true time. The monotonic clock is left
  *      alone, as it is when somebody sets a machine's clock.
  *   8: milliseconds that each write to a file, and each time it is to be safe there, takes.
- *  16: how many took so long, counted here. */
+ *  16: how many took so long, counted here.
+ *  24: seconds for which the machine was suspended: the wall clock went on meanwhile, and so did
+ *      the clock that counts from the boot on; the monotonic clock stood still. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -20,6 +22,7 @@ struct machine {
     int64_t ahead;
     int64_t write_takes;
     int64_t written;
+    int64_t suspended;
 };
 
 static volatile struct machine *machine;
@@ -39,8 +42,12 @@ __attribute__((constructor)) static void begin(void) {
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
     int result = (int)syscall(SYS_clock_gettime, clock, time);
-    if (result == 0 && machine && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        time->tv_sec += machine->ahead;
+    if (result == 0 && machine) {
+        if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+            time->tv_sec += machine->ahead + machine->suspended;
+        } else if (clock == CLOCK_BOOTTIME) {
+            time->tv_sec += machine->suspended;
+        }
     }
     return result;
 }

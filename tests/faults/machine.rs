@@ -3,8 +3,10 @@
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use devtenant::front::Passage;
 
 use crate::callers::{Caller, May, TOKENS};
 use crate::load::Window;
@@ -21,12 +23,20 @@ const AHEAD_BY: i64 = 3 * 3600;
 /// So that the token that is over is valid by the clock, and no token that is valid.
 const BEHIND_BY: i64 = 3600 + 1800;
 
+/// Longer than keys and snapshots are decided by without being fetched.
+const SUSPENDED_FOR: i64 = 26 * 3600;
+/// Made-up key ids make for no fetch, nor does the time within a test.
+const SLEEPY: Setting = Setting { keys: "refresh_every: 1h, min_refresh_interval: 1h", ..SETTABLE };
+const SOON: Duration = Duration::from_secs(15);
+/// What those may be told who come with a token of the day before, or before all is fetched.
+const OLD: &[&str] = &["token_expired", "keys_expired", "catalog_expired", "groups_unavailable"];
+
 /// The code that the process is started with, and the file that it goes by.
 pub(crate) const CODE: &str = "machine.so";
 pub(crate) const NUMBERS: &str = "machine";
 
 /// Numbers in the file, of eight bytes each.
-const COUNT: usize = 3;
+const COUNT: usize = 4;
 
 /// Makes both of them in a folder.
 pub(crate) fn make(folder: &Path) -> Result<()> {
@@ -49,6 +59,8 @@ enum Number {
     WriteTakes = 8,
     /// Writes that took so long.
     Written = 16,
+    /// Seconds that the machine was suspended for.
+    Suspended = 24,
 }
 
 /// What it is now, which the process counts on.
@@ -90,8 +102,79 @@ fn clock(name: &'static str, ahead: i64, outcome: &'static [&'static str]) -> Fa
         .costs(move |_| Window::Some(vec![(TOKENS, outcome)]))
 }
 
+/// Stops the process, as a machine that is suspended does.
+async fn fall_asleep(scene: &Scene) -> Result<()> {
+    let pid = scene.world.process.running().pid.context("no process")?;
+    scene.world.process.signal("STOP");
+    let stopped = || async {
+        // The name in parentheses may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    until("it stands still", stopped).await
+}
+
+/// Goes on, more than a day later for everybody.
+fn wake_up(scene: &Scene) -> Result<()> {
+    scene.load.advance(SUSPENDED_FOR);
+    set(scene, Number::Suspended, SUSPENDED_FOR)?;
+    scene.world.process.signal("CONT");
+    Ok(())
+}
+
+/// Waits until it is so, for much less than the rest of the hour after which keys are fetched by
+/// the clock that stood still.
+async fn soon<F: Future<Output = bool>>(what: &str, so: impl FnMut() -> F) -> Result<()> {
+    tokio::time::timeout(SOON, until(what, so)).await.with_context(|| format!("not yet: {what}"))?
+}
+
 pub(crate) fn faults() -> Vec<Fault> {
     vec![
+        fault(FAMILY, "it is suspended for a day, and a key is withdrawn meanwhile")
+            .only(RUNNING)
+            .with(SLEEPY)
+            .inject(|scene: Scene| async move {
+                fall_asleep(&scene).await?;
+                scene.load.rule(Caller::OldKey, May::Either);
+                scene.world.tenant.withdraw_key("old-key");
+                wake_up(&scene)
+            })
+            .met(|scene| async move {
+                let refused = || async { scene.load.last(Caller::OldKey) == "token_key_unknown" };
+                soon("the old key stops working", refused).await?;
+                scene.load.rule(Caller::OldKey, May::No);
+                Ok(())
+            })
+            .costs(|_| Window::some(&[(TOKENS, OLD)])),
+        fault(FAMILY, "it is suspended for a day, and neither tenant nor Backstage is there then")
+            .only(RUNNING)
+            .with(SLEEPY)
+            .inject(|scene: Scene| async move {
+                fall_asleep(&scene).await?;
+                scene.world.tenant_front.set(Passage::Closed);
+                scene.world.backstage_front.set(Passage::Closed);
+                wake_up(&scene)
+            })
+            .met(|scene| async move {
+                let refused = || async {
+                    let refused = |caller| scene.load.last(caller) == "keys_expired";
+                    refused(Caller::Owner) && refused(Caller::NewOwner) && refused(Caller::Known)
+                };
+                soon("nobody is known by the keys of a day ago", refused).await?;
+                for caller in TOKENS {
+                    scene.load.rule(*caller, May::No);
+                }
+                Ok(())
+            })
+            .lift(|scene| async move {
+                for caller in TOKENS {
+                    scene.load.rule(*caller, caller.may());
+                }
+                scene.world.tenant_front.set(Passage::Open);
+                scene.world.backstage_front.set(Passage::Open);
+                Ok(())
+            })
+            .costs(|_| Window::some(&[(TOKENS, OLD)])),
         clock("the clock is three hours ahead, and right again", AHEAD_BY, &["token_expired"]),
         clock(
             "the clock is an hour and a half behind, and right again",

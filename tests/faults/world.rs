@@ -84,6 +84,8 @@ pub(crate) struct Setting {
     pub(crate) graph_wait: &'static str,
     /// More settings of Graph, each after a comma.
     pub(crate) graph: &'static str,
+    /// When keys are fetched.
+    pub(crate) keys: &'static str,
     /// More settings of `entra`, each a line indented by two.
     pub(crate) entra: &'static str,
     /// More settings of `policy`, each after a comma.
@@ -101,6 +103,7 @@ impl Setting {
         log: None,
         graph_wait: "2s",
         graph: "",
+        keys: "refresh_every: 1m, min_refresh_interval: 1s",
         entra: "",
         policy: "",
         machine: false,
@@ -197,7 +200,7 @@ impl World {
             "listen: {{ grpc: [\"unix:{socket}\", \"127.0.0.1:0\"], admin: \"127.0.0.1:0\", workers: 2 }}\n\
              entra:\n  overage: graph\n  \
              graph: {{ client_id: {APP}, secret_file: graph-secret, wait: {wait}, ttl: 10m, failure_ttl: 1s{more_graph} }}\n  \
-             keys: {{ refresh_every: 1m, min_refresh_interval: 1s, unknown_key_wait: 100ms, fetch_timeout: 1s, store: keys }}\n  \
+             keys: {{ {keys}, unknown_key_wait: 100ms, fetch_timeout: 1s, store: keys }}\n  \
              revocations_file: revocations\n{more_entra}  tenants:\n    - id: {id}\n      authority: {authority}\n      \
              issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n      \
              graph_url: {graph}\n\
@@ -209,6 +212,7 @@ impl World {
              telemetry: {{ log: \"{log}\"{spans} }}\n{more}",
             wait = setting.graph_wait,
             more_graph = setting.graph,
+            keys = setting.keys,
             more_entra = setting.entra,
             more_policy = setting.policy,
             log = setting.log.unwrap_or("info"),

@@ -253,6 +253,12 @@ impl GroupResolver {
         }
     }
 
+    /// The machine was suspended, for longer than groups may be kept beyond their time: all are
+    /// looked up again.
+    pub fn suspended(&self) {
+        self.shared.kept.clear();
+    }
+
     /// Makes lookups until `stop` becomes true.
     pub async fn run<E: Exchange>(&self, exchange: Arc<E>, mut stop: watch::Receiver<bool>) {
         let mut received = self.shared.received.lock().await;
