@@ -144,7 +144,7 @@ fn each_rule_finds_what_it_is_for() {
             with(
                 TCP,
                 "- remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }",
-                "- append: { header: { key: x-stagedoor-subject, value: root } }",
+                "- append: { header: { key: x-user, value: root } }",
             ),
         ),
         ("clear_route_cache", "clear_route_cache", filter("clear_route_cache: true")),
