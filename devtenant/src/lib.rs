@@ -7,6 +7,7 @@
 pub mod applications;
 pub mod authority;
 pub mod backstage;
+pub mod bucket;
 pub mod certificate;
 pub mod directory;
 pub mod front;
