@@ -75,7 +75,18 @@ impl Sharing {
 
     /// A snapshot that another published since the last time.
     pub(super) async fn poll(&mut self) -> Result<Option<Snapshot>, RefreshError> {
-        let Seen::New(seen) = self.reader.poll().await.map_err(failed)? else { return Ok(None) };
+        let seen = match self.reader.poll().await.map_err(failed)? {
+            Seen::New(seen) => seen,
+            Seen::Older { found, held } => {
+                tracing::warn!(
+                    ?found,
+                    ?held,
+                    "the shared snapshot is older than the one before, and is not taken"
+                );
+                return Ok(None);
+            }
+            Seen::Unchanged | Seen::Absent => return Ok(None),
+        };
         let ahead = seen.mark.crawled_at.saturating_sub(Now::read().unix);
         if ahead > CLOCKS_APART {
             // It would never grow old.
