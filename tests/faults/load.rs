@@ -1,6 +1,6 @@
 //! Requests that go on all the time, and the judgement of every single answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -101,6 +101,8 @@ struct Shared {
     lane: Arc<Lane>,
     world: Arc<World>,
     rules: Mutex<Arc<Rules>>,
+    /// Who was to be let in at some time, and by nature is not.
+    let_in: Mutex<HashSet<Caller>>,
     wrongs: Mutex<Wrongs>,
     requests: AtomicU64,
     /// Seconds by which the time that tokens are made at is ahead of the true one.
@@ -152,6 +154,7 @@ impl Load {
             lane: Arc::clone(lane),
             world: Arc::clone(world),
             rules: Mutex::new(Arc::new(rules)),
+            let_in: Mutex::default(),
             wrongs: Mutex::default(),
             requests: AtomicU64::new(0),
             ahead: AtomicI64::new(0),
@@ -194,6 +197,9 @@ impl Load {
 
     /// From now on they may or may not.
     pub(crate) fn rule(&self, caller: Caller, may: May) {
+        if may != May::No {
+            self.shared.let_in.lock().unwrap().insert(caller);
+        }
         self.change(|rules| {
             rules.may.insert(caller, may);
         });
@@ -280,11 +286,11 @@ impl Load {
         for task in &self.tasks {
             task.abort();
         }
-        let rules = Arc::clone(&self.shared.rules.lock().unwrap());
+        let let_in = self.shared.let_in.lock().unwrap();
         let mut wrongs = self.shared.wrongs.lock().unwrap().clone();
         for caller in ALL {
-            // Who may by now was let in rightly.
-            if caller.may() == May::No && rules.may.get(&caller) == Some(&May::No) {
+            // Who might at some time was let in rightly then.
+            if caller.may() == May::No && !let_in.contains(&caller) {
                 let seen = self.shared.lane.upstream.count_of(&caller.name());
                 let before = self.shared.before.get(&caller).copied().unwrap_or(0);
                 if seen > before {

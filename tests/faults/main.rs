@@ -14,6 +14,7 @@
 mod callers;
 mod catalog;
 mod directory;
+mod door;
 mod everything;
 mod figures;
 mod floods;
@@ -26,6 +27,7 @@ mod message;
 mod policies;
 mod process;
 mod run;
+mod shared;
 mod sinks;
 mod sizes;
 mod soak;
@@ -33,6 +35,7 @@ mod storage;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod tls;
 mod world;
 
 use std::collections::VecDeque;
@@ -47,7 +50,7 @@ use world::Lane;
 const LANES: usize = 2;
 
 /// Those that stand for the others where there is little time: at least one of a kind.
-const FEW: [&str; 22] = [
+const FEW: [&str; 25] = [
     "documents answered with 500",
     "garbage instead of documents",
     "the tenant accepts and is silent",
@@ -70,6 +73,9 @@ const FEW: [&str; 22] = [
     "nobody takes the records",
     "tenant, Graph, Backstage, collector and log hang",
     "one-time tokens, all of them valid",
+    "its certificate is half written",
+    "Envoy's certificate is of a strange authority",
+    "an old snapshot is put back, to who follows",
 ];
 
 fn all() -> Vec<Fault> {
@@ -84,6 +90,8 @@ fn all() -> Vec<Fault> {
         sinks::faults,
         everything::faults,
         floods::faults,
+        tls::faults,
+        shared::faults,
     ];
     families.iter().flat_map(|faults| faults()).collect()
 }

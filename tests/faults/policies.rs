@@ -11,7 +11,7 @@ use crate::world::until;
 const FAMILY: &str = "operator's files";
 
 /// Nobody starts with a set that has a mistake; one that comes later is not taken over.
-fn refused_at_start(state: State) -> Window {
+pub(crate) fn refused_at_start(state: State) -> Window {
     match state {
         State::Cold => Window::Everybody,
         State::Warm | State::Reloading => Window::Nobody,

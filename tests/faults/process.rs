@@ -99,6 +99,11 @@ impl Supervised {
         *self.shared.running.borrow()
     }
 
+    /// The same, whenever it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Running> {
+        self.shared.running.subscribe()
+    }
+
     pub(crate) fn ends(&self) -> usize {
         self.shared.ends.load(Ordering::SeqCst)
     }

@@ -67,6 +67,8 @@ pub(crate) struct Fault {
     setting: Setting,
     /// Whether a cold start is one after a good run.
     ran_before: bool,
+    /// What the first answer after such a start is a figure of.
+    first_answer: Option<Figure>,
     /// Whether it takes so much of the machine that no other may go on beside it.
     pub(crate) alone: bool,
     /// Answers to everybody while it is there.
@@ -94,6 +96,7 @@ pub(crate) fn fault(family: &'static str, name: &'static str) -> Fault {
         states: &[State::Cold, State::Warm, State::Reloading],
         setting: Setting::USUAL,
         ran_before: false,
+        first_answer: None,
         alone: false,
         during: DURING,
         hurried: false,
@@ -116,9 +119,15 @@ impl Fault {
         self
     }
 
-    pub(crate) fn after_a_good_run(mut self) -> Self {
+    pub(crate) fn after_a_run(mut self) -> Self {
         self.ran_before = true;
         self
+    }
+
+    /// The same where nothing else can be had by then: how soon it answers is a figure.
+    pub(crate) fn after_a_good_run(mut self) -> Self {
+        self.first_answer = Some(Figure::Restart);
+        self.after_a_run()
     }
 
     pub(crate) fn alone(mut self) -> Self {
@@ -298,10 +307,10 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
                     anyhow::Ok(begun.elapsed())
                 };
                 let served = load.served(&window);
-                if fault.ran_before && window.spares(Caller::Owner) {
+                if let Some(figure) = fault.first_answer.filter(|_| window.spares(Caller::Owner)) {
                     let (first, served) = tokio::join!(first, served);
                     served.context("started into the fault")?;
-                    scene.note(Figure::Restart, millis(first?));
+                    scene.note(figure, millis(first?));
                 } else {
                     served.await.context("started into the fault")?;
                 }

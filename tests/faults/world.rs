@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use devtenant::backstage::{Backstage, BackstageOptions, component, group};
+use devtenant::bucket::Bucket;
 use devtenant::front::{Authority, Front};
 use devtenant::keys::SigningKey;
 use devtenant::service::Echo;
@@ -17,8 +18,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::callers::{ADA, REVOKED};
+use crate::door::Door;
 use crate::machine;
 use crate::process::{Launch, Supervised};
+use crate::shared;
 use crate::support::envoy::{Envoy, EnvoyConfig};
 use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, POLICY, ROUTES};
 
@@ -49,6 +52,14 @@ impl Lane {
         let socket = folder.path().join("stagedoor.sock");
         let config = EnvoyConfig::unix(socket, upstream.address());
         Envoy::start(config.check_timeout(CHECK_TIMEOUT)).await
+    }
+
+    /// Has requests go through this Envoy, or again through the lane's own.
+    async fn lead_to(&self, other: Option<std::net::SocketAddr>) {
+        let own = self.envoy.lock().await.as_ref().map(|envoy| envoy.address);
+        if let Some(address) = other.or(own) {
+            *self.address.lock().unwrap() = address;
+        }
     }
 
     /// Where requests go.
@@ -92,6 +103,23 @@ pub(crate) struct Setting {
     pub(crate) policy: &'static str,
     /// Whether the clock and the disk of the process can be set.
     pub(crate) machine: bool,
+    /// Whether Envoy asks over mTLS, and not over the Unix socket.
+    pub(crate) tls: bool,
+    /// Where snapshots are shared.
+    pub(crate) sharing: Sharing,
+}
+
+/// Where snapshots are shared, and who else is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// They are not.
+    Nowhere,
+    /// In a folder, where nobody else is: who is tested leads.
+    Folder,
+    /// In a folder where another replica leads: who is tested follows.
+    Followed,
+    /// In an object store, where nobody else is.
+    Bucket,
 }
 
 impl Setting {
@@ -107,6 +135,8 @@ impl Setting {
         entra: "",
         policy: "",
         machine: false,
+        tls: false,
+        sharing: Sharing::Nowhere,
     };
 }
 
@@ -122,6 +152,12 @@ pub(crate) struct World {
     pub(crate) entities: Vec<Value>,
     pub(crate) collector: Front,
     pub(crate) process: Supervised,
+    /// What Envoy asks through where that is TLS.
+    pub(crate) door: Option<Door>,
+    /// Where snapshots are shared, if that is an object store.
+    pub(crate) bucket: Option<Bucket>,
+    /// The replica that leads, where there is another.
+    pub(crate) other: Option<Supervised>,
     /// Held by whoever changes a file that is read anew.
     pub(crate) files: Mutex<()>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -153,7 +189,7 @@ impl World {
         collector.set(devtenant::front::Passage::Closed);
 
         let path = |name: &str| folder.path().join(name);
-        for store in ["keys", "snapshots"] {
+        for store in ["keys", "snapshots", shared::FOLDER] {
             std::fs::create_dir(path(store))?;
         }
         std::fs::write(path("authority.pem"), authority.pem())?;
@@ -164,14 +200,25 @@ impl World {
         if setting.machine {
             machine::make(folder.path())?;
         }
+        let bucket = match setting.sharing {
+            Sharing::Bucket => Some(Bucket::start().await?),
+            Sharing::Nowhere | Sharing::Folder | Sharing::Followed => None,
+        };
         let launch = Launch {
             binary: binary(),
             config: path("stagedoor.yaml"),
             authority: path("authority.pem"),
             machine: setting.machine.then(|| (path(machine::CODE), path(machine::NUMBERS))),
-            first: String::new(),
+            first: bucket.as_ref().map_or_else(String::new, shared::environment),
         };
-        let world = Self {
+        let process = Supervised::new(launch.clone());
+        let door = if setting.tls {
+            Some(Door::make(&process, lane.upstream.address(), CHECK_TIMEOUT).await?)
+        } else {
+            None
+        };
+        lane.lead_to(door.as_ref().map(Door::address)).await;
+        let mut world = Self {
             folder,
             tenant,
             old_key,
@@ -180,16 +227,24 @@ impl World {
             backstage_front,
             entities,
             collector,
-            process: Supervised::new(launch),
+            process,
+            door,
+            bucket,
+            other: None,
             files: Mutex::default(),
             tasks: Mutex::default(),
         };
         std::fs::write(world.path("stagedoor.yaml"), world.configuration(lane, setting))?;
+        if setting.sharing == Sharing::Followed {
+            world.other = Some(shared::lead(&world, launch).await?);
+        }
         Ok(world)
     }
 
     fn configuration(&self, lane: &Lane, setting: Setting) -> String {
         let check = setting.check.unwrap_or("{ deadline: 4s, queue_timeout: 1s }");
+        let tls =
+            self.door.as_ref().map_or_else(String::new, |door| format!(", tls: {}", door.tls()));
         let collector = self.collector.url().replace("https://localhost", "http://127.0.0.1");
         let (otlp, spans) = if setting.collector {
             (format!(", otlp: \"{collector}\""), format!(", otlp_endpoint: \"{collector}\""))
@@ -197,7 +252,7 @@ impl World {
             (String::new(), String::new())
         };
         format!(
-            "listen: {{ grpc: [\"unix:{socket}\", \"127.0.0.1:0\"], admin: \"127.0.0.1:0\", workers: 2 }}\n\
+            "listen: {{ grpc: [\"unix:{socket}\", \"127.0.0.1:0\"], admin: \"127.0.0.1:0\", workers: 2{tls} }}\n\
              entra:\n  overage: graph\n  \
              graph: {{ client_id: {APP}, secret_file: graph-secret, wait: {wait}, ttl: 10m, failure_ttl: 1s{more_graph} }}\n  \
              keys: {{ {keys}, unknown_key_wait: 100ms, fetch_timeout: 1s, store: keys }}\n  \
@@ -205,12 +260,13 @@ impl World {
              issuer_v1: {v1}\n      issuer_v2: {v2}\n      versions: [v1, v2]\n      audiences: [{AUDIENCE}]\n      \
              graph_url: {graph}\n\
              catalog:\n  backstage: {{ url: \"{backstage}\", token_file: catalog-token, page_size: 10, crawl_timeout: 2s }}\n  \
-             refresh_every: 1s\n  store: snapshots\n  guard: {{ adopt_after: 1000 }}\n\
+             refresh_every: 1s\n  store: snapshots\n  guard: {{ adopt_after: 1000 }}\n{shared}\
              {ROUTES}policy: {{ files: [policy.cedar], reload_every: 1s{more_policy} }}\n\
              check: {check}\n\
              audit: {{ to: stdout, queue: 100{otlp} }}\n\
              telemetry: {{ log: \"{log}\"{spans} }}\n{more}",
             wait = setting.graph_wait,
+            shared = shared::section(self, setting.sharing),
             more_graph = setting.graph,
             keys = setting.keys,
             more_entra = setting.entra,

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use devtenant::authority::{Authority, Issued};
 use rustls::crypto::aws_lc_rs;
@@ -30,7 +31,7 @@ pub(crate) const ENVOY: &str = "spiffe://cluster.local/ns/edge/sa/envoy";
 pub(crate) struct Mounted {
     pub(crate) authority: Arc<Authority>,
     folder: TempDir,
-    generation: std::cell::Cell<u32>,
+    generation: AtomicU32,
 }
 
 impl Mounted {
@@ -41,7 +42,7 @@ impl Mounted {
     /// A certificate with these names, of this authority.
     pub(crate) fn of(authority: Arc<Authority>, names: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Self { authority, folder, generation: 0.into() };
+        let mounted = Self { authority, folder, generation: AtomicU32::new(0) };
         mounted.swap(&mounted.authority.issue(names).unwrap());
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             let (target, link) = (Path::new("..data").join(name), mounted.path(name));
@@ -64,8 +65,7 @@ impl Mounted {
     }
 
     pub(crate) fn swap_to(&self, certificate: &str, key: &str, authorities: &str) {
-        self.generation.set(self.generation.get() + 1);
-        let data = format!("..{}", self.generation.get());
+        let data = format!("..{}", self.generation.fetch_add(1, Ordering::Relaxed));
         std::fs::create_dir(self.path(&data)).unwrap();
         for (name, text) in [("tls.crt", certificate), ("tls.key", key), ("ca.crt", authorities)] {
             std::fs::write(self.path(&data).join(name), text).unwrap();
