@@ -28,9 +28,10 @@ test: envoy ## Run every test, those through a real Envoy too
 	$(TEST)
 
 .PHONY: test-faults
-test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those; BINARY=another program)
+test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those; BINARY=another program; DEADLINES=shipped: with the shipped ones, and not into docs/)
 	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
-		STAGEDOOR_FAULTS_TO='$(if $(ONLY),,docs/faults.md)' \
+		STAGEDOOR_FAULTS_TO='$(if $(ONLY)$(DEADLINES),,docs/faults.md)' \
+		STAGEDOOR_FAULTS_DEADLINES='$(DEADLINES)' \
 		$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
 		$(CARGO) test --locked --workspace --test faults -- --nocapture
 

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::callers::{ALL, Caller, May};
+use crate::callers::{ALL, Caller, May, NEW_GRAPH, WAITING};
 use crate::support::envoy::RawConnection;
 use crate::world::{DEADLINE, Lane, World};
 
@@ -53,6 +53,20 @@ impl Window {
                 .iter()
                 .any(|(callers, reasons)| callers.contains(&caller) && reasons.contains(&outcome)),
             Self::Everybody => true,
+        }
+    }
+
+    /// What too little time may cost who never asked before.
+    pub(crate) fn hurried() -> Self {
+        Self::some(&[(WAITING, &["overloaded", "timeout"]), (NEW_GRAPH, &["groups_unavailable"])])
+    }
+
+    /// This, and that beside it.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nobody, one) | (one, Self::Nobody) => one,
+            (Self::Some(rules), Self::Some(more)) => Self::Some([rules, more].concat()),
+            (Self::Everybody, _) | (_, Self::Everybody) => Self::Everybody,
         }
     }
 

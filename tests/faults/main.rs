@@ -5,7 +5,8 @@
 //! Usually each fault comes once, to a server that is warm where it can. With
 //! `STAGEDOOR_FAULTS=all` each comes in all its states, and with `STAGEDOOR_FAULTS=few` those
 //! come that stand for the others; `STAGEDOOR_FAULTS_TO` names a file that gets the table, `STAGEDOOR_FAULTS_ONLY` a
-//! part of the names, and `STAGEDOOR_BINARY` another program than the one built with this.
+//! part of the names, and `STAGEDOOR_BINARY` another program than the one built with this. With
+//! `STAGEDOOR_FAULTS_DEADLINES=shipped` checks get as little time as they do where nothing is set.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the result")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]

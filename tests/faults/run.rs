@@ -9,10 +9,10 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::callers::{Caller, KNOWN, NEW_GRAPH, WAITING};
+use crate::callers::{Caller, KNOWN, WAITING};
 use crate::figures::{Figure, millis, of, since, within};
 use crate::load::{Load, Times, Window, Wrongs};
-use crate::world::{Lane, Setting, World, until};
+use crate::world::{Lane, Setting, World, ships_deadlines, until};
 
 /// Answers to everybody while the fault is there, where nothing else is said, and after it.
 const DURING: usize = 12;
@@ -285,7 +285,10 @@ pub(crate) async fn play(
 /// How long it took until all was well again, and the times of answers before that.
 async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
     let Scene { world, load, state, .. } = scene;
-    let window = (fault.window)(*state);
+    let mut window = (fault.window)(*state);
+    if ships_deadlines() {
+        window = window.and(Window::hurried());
+    }
     // It ends when it is dropped.
     let mut reloading = JoinSet::new();
     if *state != State::Cold || fault.ran_before {
@@ -350,11 +353,8 @@ async fn acts(scene: &Scene, fault: &Fault) -> Result<(Duration, Times)> {
 
 /// Nothing is wrong.
 fn calm(load: &Load, fault: &Fault) {
-    if fault.hurried {
-        load.announce(&Window::some(&[
-            (WAITING, &["overloaded", "timeout"]),
-            (NEW_GRAPH, &["groups_unavailable"]),
-        ]));
+    if fault.hurried || ships_deadlines() {
+        load.announce(&Window::hurried());
     } else {
         load.calm();
     }
