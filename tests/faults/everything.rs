@@ -3,17 +3,17 @@
 use devtenant::front::Passage;
 use tokio::time::Instant;
 
-use crate::callers::{KNOWN, NEW_GRAPH, WAITING};
+use crate::callers::{GRAPH, KNOWN};
 use crate::figures::{Figure, millis, of, within};
 use crate::load::Window;
 use crate::run::{Fault, State, fault};
-use crate::world::{Setting, World, until};
+use crate::world::{SHIPPED_CHECK, SHIPPED_WAIT, Setting, World, until};
 
 const FAMILY: &str = "everything";
 /// As it ships, with a collector.
 pub(crate) const SHIPPED: Setting = Setting {
-    check: Some("{ deadline: 150ms, queue_timeout: 10ms }"),
-    graph_wait: "120ms",
+    check: Some(SHIPPED_CHECK),
+    graph_wait: SHIPPED_WAIT,
     collector: true,
     ..Setting::USUAL
 };
@@ -31,7 +31,8 @@ pub(crate) fn all(world: &World, passage: Passage) {
 pub(crate) fn faults() -> Vec<Fault> {
     vec![
         fault(FAMILY, "tenant, Graph, Backstage, collector and log hang")
-            .only(&[State::Warm, State::Reloading])
+            // Started into it, it has what it kept.
+            .after_a_good_run()
             .alone()
             .hurried()
             .with(SHIPPED)
@@ -63,11 +64,12 @@ pub(crate) fn faults() -> Vec<Fault> {
                 Ok(())
             })
             // With so little time, a new token may be too late on a machine that is busy.
-            .costs(|_| {
-                Window::some(&[
-                    (NEW_GRAPH, &["groups_unavailable"]),
-                    (WAITING, &["overloaded", "timeout"]),
-                ])
+            .costs(|state| match state {
+                // Groups are kept in memory alone.
+                State::Cold => {
+                    Window::some(&[(GRAPH, &["groups_unavailable"])]).and(Window::hurried())
+                }
+                State::Warm | State::Reloading => Window::hurried(),
             }),
     ]
 }

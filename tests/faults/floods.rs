@@ -21,7 +21,6 @@ use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, request};
 use crate::world::{Setting, until};
 
 const FAMILY: &str = "floods";
-const RUNNING: &[State] = &[State::Warm, State::Reloading];
 
 /// Few connections, so that a flood reaches the cap, and silent ones go soon.
 const FEW_CONNECTIONS: Setting =
@@ -59,7 +58,6 @@ fn turned_away(_: State) -> Window {
 
 fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
     fault(FAMILY, name)
-        .only(RUNNING)
         .alone()
         .inject(move |scene: Scene| async move {
             requests(&scene, make(&scene));
@@ -73,14 +71,32 @@ fn of_tokens(name: &'static str, make: fn(&Scene) -> Vec<String>) -> Fault {
         })
 }
 
+/// New callers whose groups are asked for, each of whom takes a place until they come.
+fn waiting(scene: &Scene) {
+    let tenant = &scene.world.tenant;
+    let token = |number: usize| {
+        let oid = format!("ffffffff-0000-0000-0000-{number:012}");
+        tenant.directory().user(&oid, &[OWNERS]);
+        tenant.token().audience(AUDIENCE).oid(&oid).overage().sign()
+    };
+    requests(scene, (0..500).map(token).collect());
+}
+
 fn of_frames(name: &'static str, abuse: Abuse, connections: usize) -> Fault {
     fault(FAMILY, name)
-        .only(RUNNING)
         .alone()
         .with(FEW_CONNECTIONS)
         .inject(move |scene: Scene| async move {
-            let to = scene.world.process.running().grpc.context("no port")?;
-            scene.world.meanwhile(abuse::forever(to, abuse, connections));
+            let mut running = scene.world.process.watch();
+            scene.world.meanwhile(async move {
+                // Started into it, it meets the first of them as soon as it listens.
+                let to = match running.wait_for(|running| running.grpc.is_some()).await {
+                    Ok(running) => running.grpc,
+                    Err(_) => None,
+                };
+                let Some(to) = to else { return };
+                abuse::forever(to, abuse, connections).await;
+            });
             Ok(())
         })
         .costs(turned_away)
@@ -153,7 +169,6 @@ pub(crate) fn faults() -> Vec<Fault> {
             (0..200).map(|number| format!("eyJ{number}.{}.x", "Q".repeat(number * 20))).collect()
         }),
         fault(FAMILY, "more checks that wait than may")
-            .only(RUNNING)
             .alone()
             .with(FEW_CHECKS)
             .recovery_is(Figure::AfterOverload)
@@ -161,24 +176,25 @@ pub(crate) fn faults() -> Vec<Fault> {
                 // New callers wait for their groups, and take the places.
                 let late = Wrong::Slow(Duration::from_secs(1));
                 scene.world.tenant.faults().set(Endpoint::Graph, late);
+                if scene.state == State::Cold {
+                    waiting(&scene);
+                }
                 Ok(())
             })
             .met(|scene| async move {
-                let world = &scene.world;
-                let tokens = (0..500)
-                    .map(|number| {
-                        let oid = format!("ffffffff-0000-0000-0000-{number:012}");
-                        world.tenant.directory().user(&oid, &[OWNERS]);
-                        world.tenant.token().audience(AUDIENCE).oid(&oid).overage().sign()
-                    })
-                    .collect();
-                requests(&scene, tokens);
+                if scene.state != State::Cold {
+                    waiting(&scene);
+                }
                 let shed = "stagedoor_decisions_total{decision=\"deny\",reason=\"overloaded\"}";
                 until("some are shed", || async {
                     let metrics = scene.world.admin("/metrics").await.unwrap_or_default();
                     metrics.lines().any(|line| line.starts_with(shed) && !line.ends_with(" 0"))
                 })
                 .await?;
+                if scene.state == State::Cold {
+                    // There was no time before it to compare with.
+                    return scene.load.more(30).await;
+                }
                 // The times so far are those before it.
                 let known = |caller, outcome: &str| outcome == "200" && KNOWN.contains(&caller);
                 let before = within(0.5, of(&scene.load.times(), known));
