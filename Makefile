@@ -56,6 +56,11 @@ test-figures: envoy ## Hold what was aimed at to its full size, a quarter of an 
 		$(CARGO) test --locked --workspace --profile bench --test faults -- \
 		--ignored --nocapture figures_at_full_size
 
+.PHONY: test-rolling
+test-rolling: envoy ## Replace two replicas one by one under load (BINARY=a release: with all times as they ship)
+	$(if $(BINARY),STAGEDOOR_BINARY='$(abspath $(BINARY))') \
+		$(CARGO) test --locked --test e2e -- --nocapture a_rolling_restart_loses_no_request
+
 .PHONY: test-backstage
 test-backstage: envoy ## Test against a real Backstage (needs Node 20 or newer)
 	python3 tests/backstage/run.py
