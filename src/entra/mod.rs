@@ -25,7 +25,7 @@ mod supposed;
 mod turns;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use rand::rngs::SmallRng;
