@@ -13,6 +13,7 @@ pub mod bounded;
 pub mod clock;
 pub mod domain;
 pub(crate) mod nearest;
+pub(crate) mod quiet;
 pub mod seldom;
 pub mod shutdown;
 pub mod tls;

@@ -1,4 +1,5 @@
-//! Who may ask the admin port, by token and by certificate, over real sockets.
+//! Who may ask the admin port, by token and by certificate, and who keeps whom from it, over real
+//! sockets.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -8,7 +9,7 @@ use crate::support::stack::{Options, Stagedoor};
 use crate::support::tls::{Client, Mounted};
 use devtenant::authority::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -269,5 +270,83 @@ async fn by_command() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(words), "{said}");
         assert!(!said.contains(TOKEN) && !said.contains(OTHER), "{said}");
+    }
+}
+
+/// Connects from an address a hundred times a second, says nothing, and lets nothing go.
+async fn say_nothing(from: [u8; 4], to: SocketAddr) {
+    let mut silent = Vec::new();
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        // Where the kernel's queue is full, no more come.
+        if let Ok(Ok(stream)) = timeout(Duration::from_secs(1), socket.connect(to)).await {
+            silent.push(stream);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// However many connect and say nothing, from elsewhere or from the same address: probes and
+/// scrapers are answered in the time that they give, and who is being answered stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_keeps_nobody_out() {
+    // What Kubernetes gives a probe in the chart, and Prometheus more.
+    const GIVEN: Duration = Duration::from_secs(3);
+    let mounted = Mounted::new();
+    for (from, tls) in [([127, 0, 0, 2], false), ([127, 0, 0, 1], false), ([127, 0, 0, 2], true)] {
+        let listen = if tls { format!(", admin_tls: {}", mounted.yaml("")) } else { String::new() };
+        let stagedoor = start(listen).await;
+        let admin = stagedoor.admin;
+        let client = Client::http1(&mounted.authority, None);
+        // One that has begun to ask and takes its time with the rest.
+        let body = r#"{"method":"GET","host":"payments.example.com","path":"/v1/orders"}"#;
+        let mut slow = TcpStream::connect(admin).await.unwrap();
+        if !tls {
+            let head = format!(
+                "POST /v1/explain HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            slow.write_all(head.as_bytes()).await.unwrap();
+        }
+        let flood = tokio::spawn(say_nothing(from, admin));
+        // Until far more wait than there are places.
+        sleep(Duration::from_millis(1500)).await;
+        for number in 0..25 {
+            for path in ["/live", "/metrics"] {
+                let (status, _) = timeout(GIVEN, async {
+                    if tls {
+                        exchange(client.connect(admin).await.unwrap(), "GET", path, &[]).await
+                    } else {
+                        plain(admin, path, &[]).await
+                    }
+                })
+                .await
+                .unwrap_or_else(|_| panic!("{path} beside silence from {from:?}, {number}"));
+                assert_eq!(status, 200, "{path}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        if !tls {
+            slow.write_all(body.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = timeout(DEADLINE, slow.read_to_end(&mut answer)).await.expect("in time");
+            assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        }
+        flood.abort();
+        assert!(flood.await.is_err_and(|error| error.is_cancelled()), "it ended by itself");
+    }
+}
+
+/// Who says nothing is let go also where nobody needs the place.
+#[tokio::test]
+async fn silence_ends() {
+    let stagedoor = start(String::new()).await;
+    for begun in ["", "GET /live HTTP/1.1\r\nhost: loc"] {
+        let mut stream = TcpStream::connect(stagedoor.admin).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let since = Instant::now();
+        let _ = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await.expect("it ends");
+        assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
     }
 }
