@@ -188,6 +188,11 @@ impl Collector for Parts {
             serve.preface_failures(),
         )?;
         counter(
+            "stagedoor_connections_unused",
+            "Connections let go on which nothing was ever asked",
+            serve.unused(),
+        )?;
+        counter(
             "stagedoor_tls_handshake_failures",
             "Connections that did not get through their TLS handshake",
             tls.iter().map(|listener| listener.handshake_failures).sum(),

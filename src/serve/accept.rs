@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -42,6 +43,11 @@ pub(super) trait Handover: Send + 'static {
         Speaks::Http2
     }
 
+    /// Where it comes from, if that has an address.
+    fn peer(&self) -> Option<IpAddr> {
+        None
+    }
+
     /// Takes it in on the runtime of the caller.
     fn take(self) -> io::Result<Self::Io>;
 }
@@ -68,6 +74,10 @@ impl Handover for (Accepted, Speaks) {
 
     fn speaks(&self) -> Speaks {
         self.1
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        self.0.peer()
     }
 
     fn take(self) -> io::Result<Self::Io> {

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -28,6 +28,7 @@ use super::settings::Speaks;
 use super::stall::Stalling;
 use super::turn::{InTurns, Turn};
 use super::{ServeSettings, ServeStats};
+use crate::quiet::Asking;
 use crate::tls::ServerTls;
 
 /// Streams that a client opened and took back before they were looked at; one
@@ -36,6 +37,11 @@ const PENDING_RESETS: usize = 20;
 /// What a client may send ahead, of one stream and of all.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long a connection stays on which nothing is ever asked. Pings alone would keep it for as
+/// long as any other. An Envoy asks as soon as it connects, and one that was told to connect in
+/// advance (`preconnect_policy`) does so anew.
+const UNUSED: Duration = Duration::from_secs(60);
 
 /// What is read at once. h2 asks for 8 KiB, which is two or three checks; Envoy sends more
 /// together when it is busy.
@@ -98,6 +104,17 @@ pub(super) enum Ended {
     Finished,
     /// It was asked to and didn't.
     Cut,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The server drains.
+    Drain,
+    /// Its place is needed, and nothing was asked on it.
+    Needed,
+    /// It is as old as it may be.
+    Age,
 }
 
 /// What every connection is held to.
@@ -176,6 +193,7 @@ impl Terms {
         speaks: Speaks,
         service: Served<S>,
         mut closing: watch::Receiver<bool>,
+        asking: Asking,
     ) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -188,11 +206,13 @@ impl Terms {
         let deadline = Instant::now() + self.preface_timeout;
         let io = Stalling::new(io, self.write_timeout);
         match speaks {
-            Speaks::Http2 => self.serve_http2(io, tls, service.grpc, (deadline, closing)).await,
+            Speaks::Http2 => {
+                self.serve_http2(io, tls, service.grpc, (deadline, closing), asking).await
+            }
             // What is seldom is no part of every connection's future.
             Speaks::Http1 => {
                 let service = service.http.unwrap_or_else(|| Arc::new(Nothing));
-                Box::pin(self.serve_http1(io, tls, service, (deadline, closing))).await
+                Box::pin(self.serve_http1(io, tls, service, (deadline, closing), asking)).await
             }
         }
     }
@@ -203,6 +223,7 @@ impl Terms {
         tls: Option<ServerTls>,
         service: Arc<dyn HttpService>,
         (deadline, mut closing): (Instant, Pin<&mut impl Future<Output = ()>>),
+        asking: Asking,
     ) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -214,15 +235,18 @@ impl Terms {
                 None => return Ended::Finished,
             },
             () = closing.as_mut() => return Ended::Finished,
+            () = asking.needed() => {
+                self.stats.preface_failed();
+                return Ended::Finished;
+            }
         };
-        let begun = Arc::new(AtomicBool::new(false));
-        let connection = plain::connection(&self.http1, io, service, Arc::clone(&begun));
+        let connection = plain::connection(&self.http1, io, service, asking.clone());
         let mut connection = pin!(connection);
-        let connection = self.until_it_ends(connection.as_mut(), closing);
+        let connection = self.until_it_ends(connection.as_mut(), closing, &asking);
         tokio::select! {
             biased;
             ended = connection => ended,
-            () = plain::silent(deadline, &begun) => {
+            () = plain::silent(deadline, &asking) => {
                 tracing::debug!("a connection did not begin in time");
                 self.stats.preface_failed();
                 Ended::Finished
@@ -236,6 +260,7 @@ impl Terms {
         tls: Option<ServerTls>,
         service: S,
         (deadline, mut closing): (Instant, Pin<&mut impl Future<Output = ()>>),
+        asking: Asking,
     ) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -248,8 +273,14 @@ impl Terms {
                 None => return Ended::Finished,
             },
             () = closing.as_mut() => return Ended::Finished,
+            () = asking.needed() => {
+                self.stats.preface_failed();
+                return Ended::Finished;
+            }
         };
+        let asks = asking.clone();
         let answer = service_fn(move |request| {
+            asks.asked();
             // hyper and tokio move what they run several times before it runs, and most of a
             // request's future is room for what seldom happens.
             let answer = Box::pin(service.clone().call(request));
@@ -260,31 +291,39 @@ impl Terms {
         let begun = Begun::new(Arc::clone(&self.stats));
         let connection =
             self.http2.builder(begun.clone()).serve_connection(TokioIo::new(io), answer);
-        self.until_it_ends(pin!(begun.after(turn.polls(connection))), closing).await
+        self.until_it_ends(pin!(begun.after(turn.polls(connection))), closing, &asking).await
     }
 
-    /// Runs a connection until it ends by itself, is too old, or is to close.
+    /// Runs a connection until it ends by itself, is too old, is to close, or is in the way.
     async fn until_it_ends(
         &self,
         mut connection: Pin<&mut impl Connection>,
         closing: Pin<&mut impl Future<Output = ()>>,
+        asking: &Asking,
     ) -> Ended {
         let age = jittered(self.max_age, &mut rand::rng());
-        let aged = tokio::select! {
+        let why = tokio::select! {
             biased;
-            () = closing => false,
+            () = closing => Why::Drain,
             result = connection.as_mut() => return finished(result),
-            () = sleep(age) => true,
+            () = asking.needed() => Why::Needed,
+            () = lasts(age, asking) => Why::Age,
         };
+        if why != Why::Drain && !asking.has_asked() {
+            tracing::debug!(?why, "a connection is let go on which nothing was asked");
+            self.stats.was_unused();
+        }
         connection.as_mut().ask_to_end();
-        if aged {
-            return match timeout(self.grace, connection).await {
+        match why {
+            // In a drain one clock runs for all connections, and it isn't here.
+            Why::Drain => finished(connection.await),
+            // It is told and not waited for: somebody else is waiting.
+            Why::Needed => poll_immediate(connection).await.map_or(Ended::Finished, finished),
+            Why::Age => match timeout(self.grace, connection).await {
                 Ok(result) => finished(result),
                 Err(_) => Ended::Cut,
-            };
+            },
         }
-        // In a drain one clock runs for all connections, and it isn't here.
-        finished(connection.await)
     }
 
     /// What a client does first, with one deadline for all of it.
@@ -368,6 +407,14 @@ fn finished(result: hyper::Result<()>) -> Ended {
         tracing::debug!(%error, "a connection ended with an error");
     }
     Ended::Finished
+}
+
+/// Comes to an end when a connection is as old as it may be; sooner where nothing is asked on it.
+async fn lasts(age: Duration, asking: &Asking) {
+    sleep(age.min(UNUSED)).await;
+    if asking.has_asked() {
+        sleep(age.saturating_sub(UNUSED)).await;
+    }
 }
 
 /// Around `max`, so that connections that began together don't end together.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::ServeSettings;
+use crate::quiet::Asking;
 
 /// How long a connection may be silent between two requests, or take for the head of one that
 /// isn't its first. Longer than nginx (a minute) and Traefik (a minute and a half) keep one that
@@ -66,12 +66,12 @@ pub(super) fn builder(settings: &ServeSettings) -> http1::Builder {
     builder
 }
 
-/// A connection, and what is seen of it from outside.
+/// A connection, of which it is told when something is asked on it.
 pub(super) fn connection<I>(
     builder: &http1::Builder,
     io: I,
     service: Arc<dyn HttpService>,
-    begun: Arc<AtomicBool>,
+    asking: Asking,
 ) -> http1::Connection<
     TokioIo<I>,
     impl hyper::service::HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible, Future: Send>
@@ -81,7 +81,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = service_fn(move |request| {
-        begun.store(true, Ordering::Relaxed);
+        asking.asked();
         let answer = Arc::clone(&service).call(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -89,9 +89,9 @@ where
 }
 
 /// Comes to an end at `deadline` if no request has begun by then, and else never.
-pub(super) async fn silent(deadline: Instant, begun: &AtomicBool) {
+pub(super) async fn silent(deadline: Instant, asking: &Asking) {
     sleep_until(deadline).await;
-    if begun.load(Ordering::Relaxed) {
+    if asking.has_asked() {
         pending::<()>().await;
     }
 }

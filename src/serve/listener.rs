@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -92,6 +92,14 @@ impl Handover for Accepted {
     fn tls(&self) -> Option<ServerTls> {
         match self {
             Self::Tcp(_, tls) => tls.clone(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn peer(&self) -> Option<IpAddr> {
+        match self {
+            // One that is gone has no address any more.
+            Self::Tcp(stream, _) => Some(stream.peer_addr().ok()?.ip().to_canonical()),
             Self::Unix(_) => None,
         }
     }

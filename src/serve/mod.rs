@@ -11,6 +11,8 @@
 //! - it has made its TLS handshake, where there is one, and sent the HTTP/2 preface, or the head
 //!   of its first HTTP/1.1 request, within a deadline, or is closed;
 //! - it reads so much, and then those of its thread go on that are ready as well;
+//! - something is asked on it within a minute, and before its place is needed by somebody else,
+//!   or it is closed;
 //! - it answers pings, where there are pings, and takes what is written to it, or is closed;
 //! - it ends after about its maximum age, so that a client meets new instances;
 //! - it never outlives the drain.

@@ -1,6 +1,7 @@
 //! The server: from binding to the last connection's end.
 
 use std::fs;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use super::listener::Listener;
 use super::settings::Speaks;
 use super::workers::{Pulse, Workers};
 use super::{BindError, BoundAddress, ServeSettings, ServeStats};
+use crate::quiet::{Asking, Quiet, Told};
 use crate::shutdown::Shutdown;
 use crate::tls::ServerTls;
 
 /// Descriptors that are kept for everything that isn't a connection: files, key
-/// set and catalog fetches, the admin port.
+/// set and catalog fetches, the admin port, and the connection that waits for another's place.
 const RESERVED_DESCRIPTORS: usize = 64;
 
 /// Bound listeners, ready to serve.
@@ -125,9 +127,9 @@ impl Server {
 
     /// Serves until `shutdown` drains or aborts, and tells how it went.
     ///
-    /// At the cap no connection is accepted until one ends; the kernel's queue
-    /// holds the others. A silent connection gives its place back after the
-    /// preface timeout, so those in the queue wait no longer than that for it.
+    /// At the cap the next connection takes the place of one on which nothing was asked yet
+    /// (`quiet.rs` says of which). Where something was asked on all of them, no connection is
+    /// accepted until one ends; the kernel's queue holds the others.
     ///
     /// A drain goes: accept on for `pre_stop`; close the listeners and remove the
     /// files of Unix sockets; ask every connection to end (GOAWAY), which lets
@@ -167,7 +169,24 @@ where
         shutdown.draining().await;
         sleep(settings.pre_stop).await;
     });
+    let mut quiet = Quiet::default();
+    // Who was accepted and has no place yet, and who was told to make it.
+    let mut next: Option<A::Io> = None;
+    let mut told: Option<Told> = None;
     let aborted = loop {
+        let is_full = connections.tasks.len() >= settings.max_connections;
+        if !is_full && let Some(io) = next.take() {
+            told = None;
+            stats.opened();
+            let asking = quiet.enter(io.peer());
+            let (terms, service) = (terms.clone(), service.clone());
+            connections.start(workers, serve_one(io, terms, service, closing.clone(), asking));
+            continue;
+        }
+        if next.is_some() && told.is_none() {
+            told = quiet.tell_one();
+        }
+        let is_open = next.is_none() && (!is_full || quiet.is_any());
         tokio::select! {
             biased;
             () = &mut aborting => break true,
@@ -175,14 +194,11 @@ where
             Some(ended) = connections.tasks.join_next() => {
                 connections.settle(ended);
             }
-            io = door.next(), if connections.tasks.len() < settings.max_connections => {
-                stats.opened();
-                let (terms, service) = (terms.clone(), service.clone());
-                connections.start(workers, serve_one(io, terms, service, closing.clone()));
-            }
+            () = stays(told.as_ref()) => told = None,
+            io = door.next(), if is_open => next = Some(io),
         }
     };
-    drop(door);
+    drop((door, next));
     close.send_replace(true);
 
     let mut report = DrainReport::default();
@@ -207,6 +223,14 @@ where
     report
 }
 
+/// Comes to an end when a connection that was told to go stays after all.
+async fn stays(told: Option<&Told>) {
+    match told {
+        Some(told) => told.stays().await,
+        None => pending().await,
+    }
+}
+
 /// The running connections, and their count.
 struct Connections {
     tasks: JoinSet<Ended>,
@@ -219,10 +243,11 @@ async fn serve_one<H: Handover, S: GrpcService>(
     terms: Terms,
     service: Served<S>,
     closing: watch::Receiver<bool>,
+    asking: Asking,
 ) -> Ended {
     let (tls, speaks) = (io.tls(), io.speaks());
     match io.take() {
-        Ok(io) => terms.serve(io, tls, speaks, service, closing).await,
+        Ok(io) => terms.serve(io, tls, speaks, service, closing, asking).await,
         Err(error) => {
             tracing::warn!(%error, "a connection was accepted and cannot be served");
             Ended::Cut

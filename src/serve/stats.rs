@@ -10,6 +10,7 @@ pub struct ServeStats {
     accepted: AtomicU64,
     accept_errors: AtomicU64,
     preface_failures: AtomicU64,
+    unused: AtomicU64,
     panics: AtomicU64,
 }
 
@@ -32,10 +33,17 @@ impl ServeStats {
         self.accept_errors.load(Ordering::Relaxed)
     }
 
-    /// Connections closed because their HTTP/2 preface was late or wrong.
+    /// Connections closed because their HTTP/2 preface was wrong, or not there in time or by when
+    /// their place was needed.
     #[must_use]
     pub fn preface_failures(&self) -> u64 {
         self.preface_failures.load(Ordering::Relaxed)
+    }
+
+    /// Connections let go on which nothing was ever asked: they were in the way, or old enough.
+    #[must_use]
+    pub fn unused(&self) -> u64 {
+        self.unused.load(Ordering::Relaxed)
     }
 
     /// Panics in a connection or in a request that nobody else caught.
@@ -59,6 +67,10 @@ impl ServeStats {
 
     pub(super) fn preface_failed(&self) {
         self.preface_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_unused(&self) {
+        self.unused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn panicked(&self) {

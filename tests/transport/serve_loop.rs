@@ -16,7 +16,7 @@ use stagedoor::serve::{
 };
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
@@ -214,20 +214,91 @@ async fn what_is_not_http2_is_closed_at_once() {
 #[tokio::test]
 async fn at_the_cap_the_next_connection_waits_for_a_place() {
     let server = start(ServeSettings { max_connections: 3, ..settings() }, health()).await;
+    // Envoys that have asked something, and have nothing to ask now.
     let mut held = Vec::new();
     for _ in 0..3 {
-        held.push(server.begun().await);
+        let mut client = server.client().await;
+        is_served(&mut client).await;
+        held.push(client);
     }
     let mut waiting = server.silent().await;
     waiting.write_all(BEGINNING).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(200), waiting.readable()).await;
+    assert!(early.is_err(), "beyond the cap");
     assert_eq!((server.stats.open(), server.stats.accepted()), (3, 3));
-    assert!(
-        matches!(waiting.try_read(&mut [0; 1]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
-    );
 
     drop(held.pop());
     soon(waiting.read_exact(&mut [0; 9])).await.unwrap();
     assert_eq!((server.stats.open(), server.stats.accepted()), (3, 4));
+    for client in &mut held {
+        is_served(client).await;
+    }
+    assert_eq!(server.stats.unused(), 0);
+}
+
+/// Whoever connects on and on and asks nothing keeps nobody out who asks, and cuts off nobody who
+/// has asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_cap_who_asks_nothing_makes_room() {
+    let (service, mut coming) = Gated::new();
+    let gate = Arc::clone(&service.gate);
+    let few = ServeSettings { max_connections: 20, workers: 1, ..settings() };
+    let server = start(few, service).await;
+    // One that has nothing to ask now, and one that waits for its answer.
+    let (mut idle, mut busy) = (server.client().await, server.client().await);
+    gate.add_permits(1);
+    is_served(&mut idle).await;
+    soon(coming.recv()).await;
+    let waiting = tokio::spawn(async move { busy.check(HealthCheckRequest::default()).await });
+    soon(coming.recv()).await;
+
+    let to = server.tcp();
+    let flood = tokio::spawn(async move {
+        let mut opened = Vec::new();
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            let mut stream = socket.connect(to).await.unwrap();
+            // Nothing; a part of the preface; all of it.
+            let sent = [0, 10, BEGINNING.len()][opened.len() % 3];
+            let _ = stream.write_all(&BEGINNING[..sent]).await;
+            opened.push(stream);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    until(|| server.stats.accepted() > 100).await;
+    gate.add_permits(1);
+    soon(waiting).await.unwrap().unwrap();
+    gate.add_permits(1000);
+    let mut clients = vec![idle];
+    for _ in 0..10 {
+        let mut client = server.client().await;
+        is_served(&mut client).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        is_served(client).await;
+    }
+    assert!(server.stats.open() <= 20);
+    assert!(server.stats.unused() > 0 && server.stats.preface_failures() > 0);
+    flood.abort();
+    assert!(flood.await.is_err_and(|error| error.is_cancelled()), "it ended by itself");
+}
+
+#[tokio::test]
+async fn who_makes_room_is_told() {
+    // The last stream there may be, and no error.
+    const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
+    let server = start(ServeSettings { max_connections: 2, ..settings() }, health()).await;
+    let mut asks = server.client().await;
+    is_served(&mut asks).await;
+    let mut quiet = server.begun().await;
+    let _next = server.begun().await;
+    let mut said = Vec::new();
+    soon(quiet.read_to_end(&mut said)).await.unwrap();
+    assert!(said.windows(GOAWAY.len()).any(|frame| frame == GOAWAY), "{said:?}");
+    is_served(&mut asks).await;
+    assert_eq!((server.stats.accepted(), server.stats.unused()), (3, 1));
 }
 
 #[tokio::test]

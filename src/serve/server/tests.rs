@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::super::connection::Tower;
@@ -153,4 +153,43 @@ async fn by_default_figures_silent_connections_are_gone_after_three_seconds() {
     let serving = serve_for(Duration::from_secs(60), given, io::ErrorKind::Other);
     let (_, after) = tokio::join!(serving, closing);
     assert_eq!(after.as_secs(), 3);
+}
+
+/// How long a client is kept that says this and then answers pings and nothing else.
+async fn kept(mut client: DuplexStream, says: &[u8]) -> Duration {
+    const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+    let begun = Instant::now();
+    client.write_all(BEGINNING).await.expect("open");
+    client.write_all(says).await.expect("open");
+    let mut header = [0; 9];
+    while client.read_exact(&mut header).await.is_ok() {
+        let [a, b, c, kind, flags, ..] = header;
+        let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).expect("small");
+        let mut payload = vec![0; length];
+        client.read_exact(&mut payload).await.expect("whole frames");
+        if (kind, flags) == (PING, 0) {
+            header[4] = ACK;
+            // How the last one ends doesn't matter.
+            let _ = client.write_all(&[&header[..], &payload[..]].concat()).await;
+        }
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_pings_alone_a_connection_stays_for_a_minute() {
+    // `:method: GET`, `:scheme: http` and `:path: /`, and no body.
+    const REQUEST: &[u8] = b"\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84";
+    let (quiet, first) = tokio::io::duplex(1 << 16);
+    let (asking, second) = tokio::io::duplex(1 << 16);
+    let long = Duration::from_secs(3600);
+    let serving = serve_for(long, vec![Ok(first), Ok(second)], io::ErrorKind::Other);
+    let ((_, _, stats), quiet, asking) =
+        tokio::join!(serving, kept(quiet, &[]), kept(asking, REQUEST));
+    assert_eq!(quiet.as_secs(), 60);
+    // Until it is as old as any may be, which is half an hour.
+    assert!((1600..2000).contains(&asking.as_secs()), "{asking:?}");
+    assert_eq!((stats.accepted(), stats.unused()), (2, 1));
 }
