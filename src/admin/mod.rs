@@ -9,6 +9,7 @@ mod access;
 mod catalog;
 mod denials;
 mod explain;
+mod liveness;
 mod log_level;
 mod origin;
 mod page;
@@ -30,6 +31,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 pub use access::Access;
+pub use liveness::Liveness;
 pub use readiness::{Readiness, Ready};
 pub use reload::{ConfigStatus, ReloadAsked, ReloadOutcome, Reloads};
 pub use serve::serve;
@@ -46,6 +48,8 @@ use crate::telemetry::LogFilter;
 pub struct Admin {
     /// Whether requests can be decided.
     pub readiness: Readiness,
+    /// Whether the process can go on.
+    pub liveness: Liveness,
     /// The metrics.
     pub registry: Arc<Registry>,
     /// The catalog.
@@ -68,7 +72,7 @@ pub fn router(admin: Admin) -> Router {
     let admin = Arc::new(admin);
     // What probes and scrapers ask is asked under any name.
     let probes = Router::new()
-        .route("/live", get(|| async { "live\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics));
     Router::new()
@@ -84,6 +88,14 @@ pub fn router(admin: Admin) -> Router {
         .merge(probes)
         .with_state(admin)
         .layer(from_fn_with_state(access, access::judge))
+}
+
+/// 200 while the process can go on, 503 and why not where it is to be started anew.
+async fn live(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.liveness.why_not(Now::read().instant) {
+        None => "live\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
 }
 
 /// 200 when requests are to be sent here, 503 otherwise, with what is missing.

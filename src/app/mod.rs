@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::service::Routes as Services;
 
-use crate::admin::{self, Access, Admin, AdminToken, Readiness, Reloads, Watched};
+use crate::admin::{self, Access, Admin, AdminToken, Liveness, Readiness, Reloads, Watched};
 use crate::audit::{AuditTask, AuditWriter};
 use crate::authorizer::Current;
 use crate::authorizer::explain::Explainer;
@@ -60,8 +60,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// only a call that stays silent for this much longer is answered in its place.
 const LAST_CHANCE: Duration = Duration::from_millis(20);
 
-/// How often the threads that serve are felt where nobody says.
-const PULSE: Duration = Duration::from_secs(5);
+/// How long the threads that serve may be silent where nobody says, until the process is taken
+/// to be no good any more: for whoever starts it anew by what `/live` answers.
+const SILENCE: Duration = Duration::from_secs(15);
+/// They are felt so many times in that, so that one sign that is late is no end.
+const SIGNS: u32 = 3;
 
 /// A server that is bound and not yet running.
 pub struct App {
@@ -85,6 +88,7 @@ pub struct App {
     systemd: Systemd,
     audit: AuditTask,
     watched: Watched,
+    liveness: Liveness,
     traces: Traces,
     push: MetricsPush,
     reload: Arc<Notify>,
@@ -207,11 +211,13 @@ impl App {
             process: process::now,
             started,
         };
+        let liveness = Liveness::default();
         let parts = sources::Parts {
             current: current.clone(),
             catalog: catalog.clone(),
             audit: records.clone(),
             serve: server.stats(),
+            liveness: liveness.clone(),
             check: check.clone(),
             tls: tls.iter().chain(&admin_tls).cloned().collect(),
         };
@@ -261,6 +267,7 @@ impl App {
             systemd: Systemd::default(),
             audit,
             watched,
+            liveness,
             traces,
             push,
             reload: Arc::default(),
@@ -356,6 +363,7 @@ impl App {
         }));
         let pages = admin::router(Admin {
             readiness,
+            liveness: self.liveness.clone(),
             registry: Arc::clone(&self.registry),
             log: self.log,
             catalog: self.catalog.clone(),
@@ -388,7 +396,7 @@ impl App {
             None
         }));
         let (pulse, systemd) = (self.server.pulse(), self.systemd.clone());
-        tasks.spawn(named("pulse", watch_over(pulse, systemd)));
+        tasks.spawn(named("pulse", watch_over(pulse, systemd, self.liveness)));
         let (current, catalog) = (self.current.clone(), self.catalog.clone());
         tasks.spawn(named("suspended", suspended::watch(current, catalog)));
 
@@ -432,13 +440,20 @@ impl App {
 
 /// Feels the threads that serve, and says so while they answer. Ends when one is gone: its
 /// connections are, and each new one would go the same way.
-async fn watch_over(pulse: Pulse, systemd: Systemd) -> Option<Ended> {
-    // Three signs within the time, so that one that is late is no end.
-    let every = systemd.watchdog().map_or(PULSE, |watchdog| watchdog / 3);
+async fn watch_over(pulse: Pulse, systemd: Systemd, liveness: Liveness) -> Option<Ended> {
+    let silence = systemd.watchdog().unwrap_or(SILENCE);
+    let every = silence / SIGNS;
+    liveness.begin(silence, Instant::now());
     loop {
         match pulse.beat(every).await {
-            Ok(()) => systemd.alive(),
-            Err(unwell @ Unwell::Late) => tracing::error!("{unwell}"),
+            Ok(()) => {
+                liveness.answered(Instant::now());
+                systemd.alive();
+            }
+            Err(unwell @ Unwell::Late(threads)) => {
+                liveness.silent(threads);
+                tracing::error!("{unwell}");
+            }
             Err(unwell @ Unwell::Gone) => {
                 return Some(Ended { task: "check", cause: Some(unwell.to_string()) });
             }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::admin::status;
+use crate::admin::{Liveness, status};
 use crate::audit::AuditSender;
 use crate::authorizer::Current;
 use crate::authorizer::explain::Explainer;
@@ -28,6 +28,7 @@ pub(super) struct Parts {
     pub(super) catalog: Catalog,
     pub(super) audit: AuditSender,
     pub(super) serve: Arc<ServeStats>,
+    pub(super) liveness: Liveness,
     pub(super) check: CheckService<Explainer>,
     pub(super) tls: Vec<ServerTls>,
 }
@@ -106,6 +107,11 @@ impl Collector for Parts {
             count(pressure.waiting),
         )?;
         gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
+        gauge(
+            "stagedoor_threads_unresponsive",
+            "Threads that serve connections and do not answer",
+            count(self.liveness.unresponsive(now.instant)),
+        )?;
 
         let help = "1 for the state of the catalog: initializing, fresh, stale or expired";
         let mut states =

@@ -5,13 +5,14 @@
 //! stays where it was put, and Envoy opens about one for each of its own threads, so each is
 //! put where the fewest are.
 
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -44,9 +45,9 @@ pub struct Pulse(Vec<Handle>);
 /// Threads that did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unwell {
-    /// Not in time.
-    #[error("a thread that serves connections does not answer")]
-    Late,
+    /// So many of them, not in time.
+    #[error("threads that serve connections do not answer: {0}")]
+    Late(usize),
     /// And never will.
     #[error("a thread that serves connections is gone")]
     Gone,
@@ -56,14 +57,17 @@ impl Pulse {
     /// Has each thread do next to nothing, among everything else that it has to do.
     ///
     /// # Errors
-    /// One of them did not within this time.
+    /// Some of them did not within this time.
     pub async fn beat(&self, within: Duration) -> Result<(), Unwell> {
-        let beats = self.0.iter().map(|thread| thread.spawn(std::future::ready(())));
-        match timeout(within, try_join_all(beats)).await {
-            Ok(Ok(_)) => Ok(()),
-            // Its runtime ended with it.
-            Ok(Err(_)) => Err(Unwell::Gone),
-            Err(_) => Err(Unwell::Late),
+        let beats = self.0.iter().map(|thread| timeout(within, thread.spawn(ready(()))));
+        let beats = join_all(beats).await;
+        // The runtime of one that is gone ended with it, and what was given to it.
+        if beats.iter().any(|beat| matches!(beat, Ok(Err(_)))) {
+            return Err(Unwell::Gone);
+        }
+        match beats.iter().filter(|beat| beat.is_err()).count() {
+            0 => Ok(()),
+            late => Err(Unwell::Late(late)),
         }
     }
 }
@@ -144,7 +148,7 @@ mod tests {
         let (go_on, held) = std::sync::mpsc::channel::<()>();
         let (runtime, _place) = workers.least_busy().expect("a worker");
         let busy = runtime.spawn(async move { held.recv() });
-        assert_eq!(pulse.beat(short).await, Err(Unwell::Late));
+        assert_eq!(pulse.beat(short).await, Err(Unwell::Late(1)));
         go_on.send(()).expect("it waits");
         busy.await.expect("it ran").expect("it was told");
         assert_eq!(pulse.beat(long).await, Ok(()));

@@ -15,6 +15,7 @@ mod reload;
 mod status;
 mod status_parts;
 mod telemetry;
+mod threads;
 mod threats;
 
 #[path = "../support/collector.rs"]
