@@ -407,6 +407,7 @@ impl App {
             None
         }));
 
+        let mut audit = self.audit;
         let serving = self.server.run(self.service, shutdown.clone());
         tokio::pin!(serving);
         self.systemd.ready();
@@ -417,11 +418,16 @@ impl App {
                     tracing::info!(
                         "reading configuration, catalog, policies and certificates again, and opening the audit file anew"
                     );
-                    self.audit.reopen();
+                    audit.reopen();
                     self.catalog.refresh_now();
                     self.current.load().authorizer().policy.reload_now();
                     self.tls.iter().chain(&self.admin_tls).for_each(ServerTls::reload_now);
                     self.reloads.order();
+                }
+                // Nobody tells it to before all connections have ended: what is decided from
+                // here on would be on no record.
+                outcome = audit.ended() => {
+                    break Err(AppError::TaskEnded(Ended::of("audit", outcome)));
                 }
                 Some(ended) = tasks.join_next() => {
                     // The tasks that end with the drain have ended well.
@@ -433,7 +439,7 @@ impl App {
             }
         };
         tasks.abort_all();
-        flush(self.audit, self.traces, (self.push, &self.registry)).await;
+        flush(audit, self.traces, (self.push, &self.registry)).await;
         report
     }
 }

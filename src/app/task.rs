@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::thread;
 
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
@@ -23,7 +24,15 @@ pub struct Ended {
 pub(super) async fn named(task: &'static str, run: impl Future<Output = Option<Ended>>) -> Ended {
     match AssertUnwindSafe(run).catch_unwind().await {
         Ok(ended) => ended.unwrap_or(Ended { task, cause: None }),
-        Err(panic) => Ended { task, cause: Some(format!("a panic: {}", said(&*panic))) },
+        Err(panic) => Ended::of(task, Err(panic)),
+    }
+}
+
+impl Ended {
+    /// Of a task that is a thread of its own.
+    pub(super) fn of(task: &'static str, outcome: thread::Result<()>) -> Self {
+        let cause = outcome.err().map(|panic| format!("a panic: {}", said(&*panic)));
+        Self { task, cause }
     }
 }
 

@@ -4,7 +4,9 @@
 //! it has a thread of its own, and a queue in front of it that never waits.
 
 use std::fmt;
+use std::future::pending;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +73,18 @@ pub struct AuditTask {
     control: Arc<Control>,
     otlp: Option<Otlp>,
     stop: oneshot::Sender<()>,
-    done: oneshot::Receiver<()>,
+    thread: Thread,
+}
+
+/// The writer's thread.
+#[derive(Debug)]
+enum Thread {
+    /// There is nothing to write.
+    None,
+    /// It says when it is done, or how it panicked.
+    Running(oneshot::Receiver<thread::Result<()>>),
+    /// It ended without having been told to.
+    Gone,
 }
 
 /// What runs on the thread.
@@ -166,9 +179,9 @@ impl AuditWriter {
         thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                runtime.block_on(writer.run(stopped));
+                let run = || runtime.block_on(writer.run(stopped));
                 // Nobody may be waiting, which is as well.
-                let _ = finished.send(());
+                let _ = finished.send(catch_unwind(AssertUnwindSafe(run)));
             })
             .map_err(AuditError::Thread)?;
         let sender = AuditSender {
@@ -178,7 +191,7 @@ impl AuditWriter {
             otlp: otlp.clone(),
             latest,
         };
-        Ok((sender, AuditTask { control, otlp, stop, done }))
+        Ok((sender, AuditTask { control, otlp, stop, thread: Thread::Running(done) }))
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -308,6 +321,15 @@ impl AuditTask {
         self.control.reopen.store(true, Ordering::Relaxed);
     }
 
+    /// Comes to an end when the writer does without having been told to, with its panic if that
+    /// is why: from then on every record is lost. Never does where no records are written.
+    pub async fn ended(&mut self) -> thread::Result<()> {
+        let Thread::Running(done) = &mut self.thread else { return pending().await };
+        let outcome = done.await;
+        self.thread = Thread::Gone;
+        outcome.unwrap_or(Ok(()))
+    }
+
     /// Takes no more records, writes what is queued, sends it to the collector where there
     /// is one, and ends. The answer is whether all was written within `limit`; when not, the
     /// thread is left behind in its write, for the end of the process.
@@ -316,25 +338,30 @@ impl AuditTask {
         let limit = if self.otlp.is_some() { limit / 2 } else { limit };
         // A writer that is gone has nothing to write.
         let _ = self.stop.send(());
-        let flushed = matches!(timeout(limit, self.done).await, Ok(Ok(())));
-        if !flushed {
+        let lost = match self.thread {
+            Thread::None => None,
+            Thread::Gone => Some("the writer is gone"),
+            Thread::Running(done) => match timeout(limit, done).await {
+                Ok(Ok(Ok(()))) => None,
+                Ok(_) => Some("the writer is gone"),
+                Err(_) => Some("the sink does not take them"),
+            },
+        };
+        if let Some(why) = lost {
             self.control.abandoned.store(true, Ordering::Relaxed);
-            tracing::error!("audit records are lost: the sink does not take them");
+            tracing::error!("audit records are lost: {why}");
         }
         if let Some(otlp) = self.otlp {
             // It says itself what it could not send.
             let _ = tokio::task::spawn_blocking(move || otlp.shutdown(limit)).await;
         }
-        flushed
+        lost.is_none()
     }
 }
 
-/// A sender to nowhere, and a task that has ended.
+/// A sender to nowhere, and a task that has nothing to do.
 fn off() -> (AuditSender, AuditTask) {
     let (stop, _) = oneshot::channel();
-    let (ended, done) = oneshot::channel();
-    // The receiver is right here.
-    let _ = ended.send(());
     (
         AuditSender {
             queue: None,
@@ -343,7 +370,7 @@ fn off() -> (AuditSender, AuditTask) {
             otlp: None,
             latest: LatestDenials::default(),
         },
-        AuditTask { control: Arc::default(), otlp: None, stop, done },
+        AuditTask { control: Arc::default(), otlp: None, stop, thread: Thread::None },
     )
 }
 

@@ -120,12 +120,19 @@ async fn a_thread_that_hangs_is_no_life() {
 /// names it.
 #[tokio::test]
 async fn a_critical_thread_that_dies_is_the_end() {
-    let mut server = Server::start().await;
-    server.live(200).await;
-    server.fail("check-0");
-    let status = timeout(DEADLINE, server.process.child.wait()).await.expect("it ends").unwrap();
-    assert_eq!(status.code(), Some(1));
-    let last =
-        "stagedoor: the task `check` ended by itself: a thread that serves connections is gone";
-    server.process.said("why it ended", |line| line == last).await;
+    for (thread, last) in [
+        ("check-0", "`check` ended by itself: a thread that serves connections is gone"),
+        ("audit", "`audit` ended by itself: a panic: called `Result::unwrap()` on an `Err` value"),
+    ] {
+        let mut server = Server::start().await;
+        server.live(200).await;
+        server.fail(thread);
+        // It has something to do: a change, which is on record.
+        server.process.edit(|text| text.replace("[\"/whoami$\"]", "[\"/who$\"]"));
+        server.process.signal("HUP");
+        let status = timeout(DEADLINE, server.process.child.wait()).await.expect("it ends");
+        assert_eq!(status.unwrap().code(), Some(1), "{thread}");
+        let last = format!("stagedoor: the task {last}");
+        server.process.said("why it ended", |line| line.starts_with(&last)).await;
+    }
 }

@@ -286,3 +286,37 @@ async fn a_gap_is_said_once() {
     assert!(out.starts_with("{\"version\":1,\"time\":"), "{out}");
     assert_eq!(names(out.as_bytes()), [2, 3, 4]);
 }
+
+/// Fails as no sink should.
+struct Broken;
+
+impl Sink for Broken {}
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("the sink is broken")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_says_so() {
+    let moment = Duration::from_millis(50);
+    let (sender, mut task) = start(Box::new(Broken), 4).expect("started");
+    assert!(timeout(moment, task.ended()).await.is_err(), "it has nothing to write yet");
+    sender.send(record(0));
+    let panic = timeout(SOON, task.ended()).await.expect("in time").expect_err("a panic");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"the sink is broken"));
+    sender.send(record(1));
+    assert_eq!(sender.stats().dropped, 1);
+    assert!(timeout(moment, task.ended()).await.is_err(), "it is said once");
+    assert!(!task.stop(SOON).await);
+
+    // Nothing to write is no end.
+    let (_sender, mut task) = AuditWriter::start(&AuditSettings::to(AuditSink::Off)).expect("off");
+    assert!(timeout(moment, task.ended()).await.is_err());
+    assert!(task.stop(SOON).await);
+}
