@@ -107,6 +107,7 @@ impl Collector for Parts {
             count(pressure.waiting),
         )?;
         gauge("stagedoor_connections_open", "Connections of Envoys", exact(serve.open()))?;
+        gauge("stagedoor_connections_limit", "So many may be", exact(serve.limit()))?;
         gauge(
             "stagedoor_threads_unresponsive",
             "Threads that serve connections and do not answer",

@@ -84,7 +84,7 @@ impl Server {
         settings.max_connections = affordable(settings.max_connections, descriptor_limit());
         let listeners = Listeners::new(listeners);
         let workers = Workers::start(settings.workers).map_err(BindError::Workers)?;
-        let stats = Arc::default();
+        let stats = Arc::new(ServeStats::new(settings.max_connections));
         Ok(Self { settings, listeners, workers, addresses, http_addresses, http: None, stats })
     }
 

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters of a [`Server`](super::Server), readable while it runs. Each only
-/// grows, except for the number of connections that are open.
+/// grows, except for the number of connections that are open and of those that may be.
 #[derive(Debug, Default)]
 pub struct ServeStats {
+    limit: u64,
     open: AtomicU64,
     accepted: AtomicU64,
     accept_errors: AtomicU64,
@@ -15,6 +16,18 @@ pub struct ServeStats {
 }
 
 impl ServeStats {
+    pub(super) fn new(max_connections: usize) -> Self {
+        let limit = u64::try_from(max_connections).unwrap_or(u64::MAX);
+        Self { limit, ..Self::default() }
+    }
+
+    /// Connections that may be open: those that are configured, or fewer where there are too few
+    /// descriptors for them.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Connections open now.
     #[must_use]
     pub fn open(&self) -> u64 {

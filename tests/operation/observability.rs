@@ -282,6 +282,10 @@ async fn metrics_count_what_was_decided() {
         assert!((sample(&metrics, name) - want).abs() < f64::EPSILON, "{name}:\n{metrics}");
     }
     assert!(sample(&metrics, "stagedoor_connections_open") >= 1.0);
+    // What is configured, where the test may open as many files.
+    let limit = sample(&metrics, "stagedoor_connections_limit");
+    let most = sample(&metrics, "process_max_fds") - 64.0;
+    assert!((limit - most.min(1024.0)).abs() < f64::EPSILON, "{limit} of {most}");
     assert!(sample(&metrics, "stagedoor_connections_accepted_total") >= 1.0);
     assert!(metrics.ends_with("# EOF\n"));
     let reference = include_str!("../../docs/audit.md");

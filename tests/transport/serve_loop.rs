@@ -214,6 +214,7 @@ async fn what_is_not_http2_is_closed_at_once() {
 #[tokio::test]
 async fn at_the_cap_the_next_connection_waits_for_a_place() {
     let server = start(ServeSettings { max_connections: 3, ..settings() }, health()).await;
+    assert_eq!(server.stats.limit(), 3);
     // Envoys that have asked something, and have nothing to ask now.
     let mut held = Vec::new();
     for _ in 0..3 {
@@ -638,6 +639,7 @@ async fn with_few_descriptors() {
         return;
     }
     let server = start(settings(), health()).await;
+    assert_eq!(server.stats.limit(), 32, "the rest has half of so few");
     let mut others = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         others.push(file);
