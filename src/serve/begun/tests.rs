@@ -12,6 +12,7 @@ use super::super::connection::{Served, Terms, Tower};
 use super::super::server::tests::settings;
 use super::super::settings::Speaks;
 use super::*;
+use crate::quiet::Asking;
 
 /// Counts how often something is written.
 struct Counted {
@@ -124,7 +125,8 @@ async fn serve(headers: &[[u8; 3]]) -> Came {
     let terms = Terms::new(&settings(), Arc::clone(&stats));
     let (_close, closing) = watch::channel(false);
     let service = Served { grpc, http: None };
-    let serving = tokio::spawn(terms.serve(io, None, Speaks::Http2, service, closing));
+    let serving =
+        tokio::spawn(terms.serve(io, None, Speaks::Http2, service, closing, Asking::default()));
     client.write_all(&requests(headers)).await.expect("it is read");
     let (answered, broken) = ends(&mut client, headers.len()).await;
     let writes = writes.load(Ordering::Relaxed);
