@@ -126,11 +126,13 @@ follows from how the chart exposes and mounts things.
 {{- $asks := .Values.secrets.adminToken.existingSecret }}
 {{- if .Values.tls.admin }}
 {{- $tls := dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key" }}
-{{- if .Values.tls.mutual }}
+{{- /* Without names, whoever has a certificate of the CA could do everything there: each Envoy. */}}
+{{- with .Values.tls.adminClients }}
 {{- $_ := set $tls "client_ca_file" "/etc/stagedoor/tls/ca.crt" }}
+{{- $_ := set $tls "clients" . }}
 {{- end }}
 {{- $_ := set $listen "admin_tls" $tls }}
-{{- $asks = or $asks .Values.tls.mutual }}
+{{- $asks = or $asks .Values.tls.adminClients }}
 {{- end }}
 {{- if .Values.secrets.adminToken.existingSecret }}
 {{- $_ := set $listen "admin_token_file" "/etc/stagedoor/secrets/admin-token" }}
