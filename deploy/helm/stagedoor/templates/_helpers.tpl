@@ -123,7 +123,6 @@ follows from how the chart exposes and mounts things.
 {{- $plaintext = append $plaintext $http }}
 {{- end }}
 {{- end }}
-{{- $asks := .Values.secrets.adminToken.existingSecret }}
 {{- if .Values.tls.admin }}
 {{- $tls := dict "certificate_file" "/etc/stagedoor/tls/tls.crt" "key_file" "/etc/stagedoor/tls/tls.key" }}
 {{- /* Without names, whoever has a certificate of the CA could do everything there: each Envoy. */}}
@@ -132,12 +131,11 @@ follows from how the chart exposes and mounts things.
 {{- $_ := set $tls "clients" . }}
 {{- end }}
 {{- $_ := set $listen "admin_tls" $tls }}
-{{- $asks = or $asks .Values.tls.adminClients }}
 {{- end }}
 {{- if .Values.secrets.adminToken.existingSecret }}
 {{- $_ := set $listen "admin_token_file" "/etc/stagedoor/secrets/admin-token" }}
 {{- end }}
-{{- if not $asks }}
+{{- if .Values.admin.openToAnybody }}
 {{- $plaintext = append $plaintext $admin }}
 {{- end }}
 {{- if $plaintext }}
