@@ -10,7 +10,11 @@ const ISTIO_FILES: [&str; 4] = [
     include_str!("../../../../../deploy/istio/sidecar.yaml"),
     include_str!("../../../../../deploy/istio/stagedoor.yaml"),
 ];
-const ISTIO_PATCHES: &str = include_str!("../../../../../deploy/istio/envoy-filter.yaml");
+const ISTIO_PATCHES: &str = concat!(
+    include_str!("../../../../../deploy/istio/envoy-filter.yaml"),
+    "\n---\n",
+    include_str!("../../../../../deploy/istio/envoy-filter-ext-authz.yaml"),
+);
 
 /// Istio as it should be.
 const ISTIO: &str = r#"
