@@ -162,6 +162,53 @@ follows from how the chart exposes and mounts things.
 {{- mergeOverwrite $defaults (deepCopy .Values.config) $made | toYaml }}
 {{- end }}
 
+{{/*
+The settings that a running Stagedoor takes over from a changed file, each with everything below
+it. It refuses a file in which any other differs: those are what pods are replaced for.
+*/}}
+{{- define "stagedoor.changeInPlace" -}}
+/entra
+/catalog/backstage/token_file
+/catalog/backstage/page_size
+/catalog/backstage/crawl_timeout
+/catalog/backstage/trusted_id_locations
+/catalog/backstage/graph_providers
+/catalog/refresh_every
+/catalog/max_age
+/catalog/guard
+/catalog/root_groups_grant
+/catalog/membership
+/routes
+/catalog_routes
+/policy
+/answer
+/denial
+/check
+/reload
+{{- end }}
+
+{{/* What pods are replaced for with `reload`, and the authorities that are read at a start only. */}}
+{{- define "stagedoor.fixed" -}}
+{{- $config := include "stagedoor.config" . | fromYaml }}
+{{- $files := dict }}
+{{- range append (dig "outgoing" "ca_files" list $config) (dig "telemetry" "ca_file" "" $config) }}
+{{- $_ := set $files (base .) (get $.Values.files (base .)) }}
+{{- end }}
+{{- range include "stagedoor.changeInPlace" . | splitList "\n" }}
+{{- $way := splitList "/" . | rest }}
+{{- $holder := $config }}
+{{- range initial $way }}
+{{- if kindIs "map" $holder }}
+{{- $holder = get $holder . }}
+{{- end }}
+{{- end }}
+{{- if kindIs "map" $holder }}
+{{- $_ := unset $holder (last $way) }}
+{{- end }}
+{{- end }}
+{{- list $config $files | toJson }}
+{{- end }}
+
 {{/* What is in each ConfigMap: for the maps themselves, and to see when they change. */}}
 {{- define "stagedoor.configData" -}}
 stagedoor.yaml: |
