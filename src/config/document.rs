@@ -299,7 +299,8 @@ impl Default for Check {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Connections at a time over all listeners.
+    /// Connections at a time over all listeners. Beyond that, one on which nothing was asked yet
+    /// makes room.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(super) max_connections: u32,
     /// Requests at a time on one connection.
