@@ -17,9 +17,6 @@ use super::snapshot::Snapshot;
 use super::state::RefreshError;
 use crate::clock::Now;
 
-/// As far as the clocks of two machines may differ, in seconds.
-const CLOCKS_APART: i64 = 300;
-
 /// How long giving the lease back may take at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -75,7 +72,8 @@ impl Sharing {
 
     /// A snapshot that another published since the last time.
     pub(super) async fn poll(&mut self) -> Result<Option<Snapshot>, RefreshError> {
-        let seen = match self.reader.poll().await.map_err(failed)? {
+        let (now, held) = (Now::read(), self.reader.held());
+        let seen = match self.reader.poll(now).await.map_err(failed)? {
             Seen::New(seen) => seen,
             Seen::Older { found, held } => {
                 tracing::warn!(
@@ -85,13 +83,19 @@ impl Sharing {
                 );
                 return Ok(None);
             }
+            Seen::Ahead(mark) => {
+                let ahead = mark.crawled_at.saturating_sub(now.unix);
+                let message = format!("the shared snapshot is dated {ahead} s in the future");
+                return Err(RefreshError { code: "shared", message });
+            }
             Seen::Unchanged | Seen::Absent => return Ok(None),
         };
-        let ahead = seen.mark.crawled_at.saturating_sub(Now::read().unix);
-        if ahead > CLOCKS_APART {
-            // It would never grow old.
-            let message = format!("the shared snapshot is dated {ahead} s in the future");
-            return Err(RefreshError { code: "shared", message });
+        if let Some(held) = held.filter(|held| seen.mark.epoch < held.epoch) {
+            tracing::warn!(
+                found = ?seen.mark,
+                ?held,
+                "the shared place has begun anew: its epochs are lower than they were"
+            );
         }
         let read = tokio::task::spawn_blocking(move || {
             decode(&seen.bytes).map(|snapshot| Snapshot {

@@ -6,7 +6,7 @@
 //!
 //! # Why readers are safe
 //!
-//! Safety rests on three things, none of them a clock:
+//! Safety rests on three things:
 //!
 //! 1. **An object is replaced whole or not at all**, and only by a writer who saw
 //!    its predecessor: each write names the `ETag` it replaces, and each written
@@ -19,8 +19,14 @@
 //!    the higher epoch, or loses the conditional write to it, or is the last whole
 //!    snapshot before it.
 //! 3. **Readers verify and never go back.** Magic, version, length and two digests
-//!    hold, or the object is refused by name; an older (epoch, crawl) than the one
-//!    held is left alone.
+//!    hold, or the object is refused by name; one of an earlier crawl than the one
+//!    held is left alone, whatever its epoch. Crawls are dated by the publisher's
+//!    clock, and by the same rule a publisher leaves a later crawl where it is; so
+//!    this rests on epochs only where a clock is wrong.
+//!
+//! Epochs come from what stands there. Where somebody takes `lease` and `snapshot`
+//! away, they begin anew, and objects of before that are put back have higher ones:
+//! that is why the third rule goes by the crawl.
 //!
 //! So with two publishers alive at once, the worst is a crawl too many.
 //!

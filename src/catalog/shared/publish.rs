@@ -12,8 +12,6 @@ use crate::clock::Now;
 
 /// Others can write in between only at a change of publisher, so few are needed.
 const ATTEMPTS: u32 = 4;
-/// A crawl this many seconds ahead of our clock was dated by a clock that is wrong.
-const CLOCKS_APART: i64 = 300;
 
 /// What became of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +91,7 @@ impl SharedStore {
                     let present = present.epoch;
                     return Ok(Published::Lost(Lost::Overtaken { epoch, present }));
                 }
-                Some((_, present)) if keeps(&present, &header, now) => {
+                Some((_, present)) if header.mark().is_behind(present.mark(), now) => {
                     return Ok(Published::Outdated(present.mark()));
                 }
                 Some((etag, _)) => Expect::Is(etag),
@@ -121,12 +119,6 @@ impl SharedStore {
         });
         Ok(if held { None } else { Some(Lost::Replaced { epoch }) })
     }
-}
-
-fn keeps(present: &Header, new: &Header, now: Now) -> bool {
-    let wrong_clock =
-        present.epoch < new.epoch && present.crawled_at > now.unix.saturating_add(CLOCKS_APART);
-    present.crawled_at > new.crawled_at && !wrong_clock
 }
 
 impl Header {

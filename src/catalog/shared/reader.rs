@@ -3,6 +3,7 @@
 use super::error::SharedError;
 use super::place::ETag;
 use super::store::{Mark, Polled, SharedSnapshot, SharedStore};
+use crate::clock::Now;
 
 /// Polls the shared place, and remembers how far it got.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub enum Seen {
         /// How far this reader is.
         held: Mark,
     },
+    /// What is there is dated so far in the future that a clock is wrong. It would never
+    /// grow old, and nothing would ever be newer. Said once.
+    Ahead(Mark),
 }
 
 impl Reader {
@@ -55,7 +59,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`SharedStore::poll`]; the reader then holds what it held.
-    pub async fn poll(&mut self) -> Result<Seen, SharedError> {
+    pub async fn poll(&mut self, now: Now) -> Result<Seen, SharedError> {
         match self.store.poll(self.known.as_ref()).await? {
             Polled::Unchanged => Ok(Seen::Unchanged),
             Polled::Absent => {
@@ -63,13 +67,17 @@ impl Reader {
                 Ok(Seen::Absent)
             }
             Polled::Snapshot(snapshot) => {
+                let mark = snapshot.mark;
                 self.known = Some(snapshot.etag.clone());
+                if mark.is_ahead(now) {
+                    return Ok(Seen::Ahead(mark));
+                }
                 match self.held {
-                    Some(held) if snapshot.mark < held => {
-                        Ok(Seen::Older { found: snapshot.mark, held })
+                    Some(held) if mark.is_behind(held, now) => {
+                        Ok(Seen::Older { found: mark, held })
                     }
                     _ => {
-                        self.held = Some(snapshot.mark);
+                        self.held = Some(mark);
                         Ok(Seen::New(snapshot))
                     }
                 }

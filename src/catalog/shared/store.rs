@@ -9,10 +9,13 @@ use super::error::SharedError;
 use super::frame::{self, Header};
 use super::lease::{self, Document};
 use super::place::{Ask, ETag, Expect, Object, Place, Read, Written};
+use crate::clock::Now;
 use crate::tls::Authorities;
 
 /// Content that is hashed where it is; what is larger would hold up a worker thread.
 const HASHED_IN_PLACE: usize = 256 * 1024;
+/// As far as the clocks of two machines may differ, in seconds.
+const CLOCKS_APART: i64 = 300;
 
 /// Bounds of the calls to a shared place.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +45,28 @@ pub struct SharedStore {
     pub(super) limits: SharedLimits,
 }
 
-/// How far a snapshot is on: first by the publisher's epoch, then by its crawl.
+/// How far a snapshot is on: first by its crawl, then by the publisher's epoch. Epochs can
+/// begin anew where the shared place was emptied; what the catalog said last can't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// Grows with each change of publisher.
-    pub epoch: u64,
     /// When the catalog was crawled, in seconds since 1970, on the publisher's clock.
     pub crawled_at: i64,
+    /// Grows with each change of publisher.
+    pub epoch: u64,
+}
+
+impl Mark {
+    /// Whether a clock that is wrong dated its crawl, by this one.
+    pub(super) fn is_ahead(self, now: Now) -> bool {
+        self.crawled_at > now.unix.saturating_add(CLOCKS_APART)
+    }
+
+    /// Whether it would be a step back from another. One exception: another that is dated
+    /// in the future gives way to any later publisher's, or a wrong clock would silence all
+    /// that come after it.
+    pub(super) fn is_behind(self, other: Self, now: Now) -> bool {
+        self < other && !(other.is_ahead(now) && other.epoch < self.epoch)
+    }
 }
 
 /// A whole, verified snapshot.

@@ -20,7 +20,7 @@ async fn elects_publishes_and_reads_over_http() {
     let url = format!("{url}/{}", uuid::Uuid::now_v7());
     let store = open(&url);
     let mut reader = Reader::new(store.clone(), None);
-    assert_eq!(reader.poll().await.unwrap(), Seen::Absent);
+    assert_eq!(reader.poll(now()).await.unwrap(), Seen::Absent);
     let (mut a, mut b) = (elector(&store, "a"), elector(&store, "b"));
     let old = lead(&mut a).await;
     follow(&mut b).await;
@@ -30,10 +30,10 @@ async fn elects_publishes_and_reads_over_http() {
     for (crawled_at, content) in [(CRAWLED, "first"), (CRAWLED + 1, &large)] {
         let published = publish(&store, &old, content, crawled_at).await;
         let Published::Done(etag) = published else { panic!("{published:?}") };
-        let Seen::New(read) = reader.poll().await.unwrap() else { panic!("not read") };
+        let Seen::New(read) = reader.poll(now()).await.unwrap() else { panic!("not read") };
         assert_eq!(read.bytes, content.as_bytes());
         assert_eq!(read.etag, etag);
-        assert_eq!(reader.poll().await.unwrap(), Seen::Unchanged);
+        assert_eq!(reader.poll(now()).await.unwrap(), Seen::Unchanged);
     }
     a.release().await.unwrap();
     let new = lead(&mut b).await;

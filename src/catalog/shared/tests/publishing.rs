@@ -105,12 +105,17 @@ async fn a_wrong_clock_does_not_silence_those_who_come_after() {
     let mut reader = Reader::new(store.clone(), None);
     let lease = lead(&mut a).await;
     publish(&store, &lease, "from tomorrow", CRAWLED + 86_400).await;
-    reader.poll().await.unwrap();
+    let tomorrow = mark(1, CRAWLED + 86_400);
+    assert_eq!(reader.poll(now()).await.unwrap(), Seen::Ahead(tomorrow));
+    assert_eq!(reader.held(), None);
     a.release().await.unwrap();
     let lease = lead(&mut b).await;
     assert!(done(&publish(&store, &lease, "from today", CRAWLED).await));
-    let Seen::New(read) = reader.poll().await.unwrap() else { panic!("not taken") };
-    assert_eq!(read.mark, mark(2, CRAWLED));
+    // Also where the reader's own clock was wrong, and is right again.
+    for mut reader in [reader, Reader::new(store.clone(), Some(tomorrow))] {
+        let Seen::New(read) = reader.poll(now()).await.unwrap() else { panic!("not taken") };
+        assert_eq!(read.mark, mark(2, CRAWLED));
+    }
 }
 
 #[tokio::test]
@@ -122,18 +127,26 @@ async fn a_reader_never_goes_back() {
         bytes
     };
     let mut reader = Reader::new(store.clone(), Some(mark(2, 100)));
-    assert_eq!(reader.poll().await.unwrap(), Seen::Absent);
+    assert_eq!(reader.poll(now()).await.unwrap(), Seen::Absent);
     for (epoch, crawled_at, newer) in [
         (2, 99, false),
-        (1, 500, false),
+        (1, 99, false),
         (2, 100, true),
         (2, 101, true),
         (2, 100, false),
-        (3, 1, true),
+        (3, 1, false),
+        (3, 500, true),
+        // The place was emptied, and epochs begin anew.
+        (1, 500, false),
+        (1, 501, true),
+        // What stood there before is put back.
+        (3, 500, false),
+        (9, 500, false),
+        (2, 502, true),
     ] {
         put(&store, Object::Snapshot, object("x", epoch, crawled_at)).await;
         let held = reader.held();
-        match reader.poll().await.unwrap() {
+        match reader.poll(now()).await.unwrap() {
             Seen::New(read) => {
                 assert!(newer, "{epoch} {crawled_at}");
                 assert_eq!(reader.held(), Some(read.mark));
@@ -145,11 +158,11 @@ async fn a_reader_never_goes_back() {
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(reader.poll().await.unwrap(), Seen::Unchanged, "said once");
+        assert_eq!(reader.poll(now()).await.unwrap(), Seen::Unchanged, "said once");
     }
     let held = reader.held();
     put(&store, Object::Snapshot, object("x", 9, 9)[..100].to_vec()).await;
-    reader.poll().await.unwrap_err();
+    reader.poll(now()).await.unwrap_err();
     assert_eq!(reader.held(), held);
 }
 
@@ -162,7 +175,7 @@ async fn a_publisher_does_not_read_its_own() {
         panic!("not published");
     };
     reader.holds(etag, mark(1, CRAWLED));
-    assert_eq!(reader.poll().await.unwrap(), Seen::Unchanged);
+    assert_eq!(reader.poll(now()).await.unwrap(), Seen::Unchanged);
     assert_eq!(reader.held(), Some(mark(1, CRAWLED)));
 }
 

@@ -15,6 +15,8 @@ use crate::catalog::shared::{Mark, Reader, Seen};
 const SEEDS: u64 = 400;
 const REPLICAS: u64 = 3;
 const TURNS: u32 = 25;
+/// When those read whom no clock is to help.
+const LATER: i64 = i64::MAX / 2;
 
 /// What everyone who leads believes, to be compared.
 #[derive(Default)]
@@ -97,12 +99,13 @@ async fn read_on(store: SharedStore, seed: u64, done: Rc<RefCell<bool>>) -> usiz
     let mut reader = Reader::new(store, None);
     let mut seen: Vec<Mark> = Vec::new();
     while !*done.borrow() {
-        match reader.poll().await {
+        match reader.poll(Now { unix: LATER, instant: Instant::now() }).await {
             Ok(Seen::New(snapshot)) => {
                 assert!(is_whole(&snapshot.bytes, snapshot.mark), "{snapshot:?}");
                 seen.push(snapshot.mark);
             }
             Ok(Seen::Older { found, held }) => panic!("went back from {held:?} to {found:?}"),
+            Ok(Seen::Ahead(mark)) => panic!("{mark:?} is ahead"),
             Ok(Seen::Unchanged | Seen::Absent) | Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..9_000))).await;
@@ -144,23 +147,24 @@ async fn race(inner: Arc<dyn Place>, seed: u64) -> (usize, usize, usize) {
     // The history: epochs and crawls only grow; whoever was told "done" is in it.
     let record = moody.record();
     assert!(record.marks.is_sorted(), "{:?}", record.marks);
+    assert!(record.marks.is_sorted_by_key(|mark| mark.epoch), "{:?}", record.marks);
     assert!(known <= record.marks.len(), "{known} of {}", record.marks.len());
 
     // And once the store is well again, a newcomer leads, publishes and is read.
     moody.calm();
     let mut newcomer = elector(&store, "newcomer");
-    let at = || Now { unix: i64::MAX / 2, instant: Instant::now() };
+    let at = || Now { unix: LATER, instant: Instant::now() };
     let lease = loop {
         match newcomer.acquire_or_renew(at()).await.unwrap() {
             Standing::Leading(lease) => break lease,
             Standing::Following { vacant_at, .. } => tokio::time::sleep_until(vacant_at).await,
         }
     };
-    let mark = Mark { epoch: lease.epoch(), crawled_at: i64::MAX / 2 };
+    let mark = Mark { epoch: lease.epoch(), crawled_at: LATER };
     let published = store.publish(&lease, content(mark, 50), mark.crawled_at, at()).await.unwrap();
     assert!(matches!(published, Published::Done(_)), "{published:?}");
     let mut late = Reader::new(store.clone(), record.marks.last().copied());
-    let Seen::New(snapshot) = late.poll().await.unwrap() else { panic!("not read") };
+    let Seen::New(snapshot) = late.poll(at()).await.unwrap() else { panic!("not read") };
     assert_eq!(snapshot.mark, mark);
 
     *done.borrow_mut() = true;
