@@ -39,7 +39,9 @@ impl Catalog {
             settings: Arc::clone(&settings),
         };
         refresh.start_from_disk().await;
-        let mut sharing = match settings.shared.as_ref().map(Sharing::start).transpose() {
+        let kept = self.shared.snapshot().map(|snapshot| snapshot.crawled_at());
+        let sharing = settings.shared.as_ref().map(|shared| Sharing::start(shared, kept));
+        let mut sharing = match sharing.transpose() {
             Ok(sharing) => sharing,
             Err(error) => {
                 // The configuration was checked with it. Crawling alone would be safe, but

@@ -31,15 +31,21 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    /// Begins to take part.
-    pub(super) fn start(settings: &SharedSettings) -> Result<Self, RefreshError> {
+    /// Begins to take part, with a snapshot of a crawl at `kept`, in seconds since 1970, or
+    /// none. It takes none of an earlier crawl.
+    pub(super) fn start(
+        settings: &SharedSettings,
+        kept: Option<i64>,
+    ) -> Result<Self, RefreshError> {
         let store = SharedStore::open(&settings.url, &settings.authorities).map_err(failed)?;
         let elector =
             Elector::new(store.clone(), &settings.name, settings.lease).map_err(failed)?;
         let (sender, lease) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let campaign = tokio::spawn(campaign(elector, settings.lease / 3, sender, stopped));
-        let reader = Reader::new(store.clone(), None);
+        // What is kept doesn't say of which epoch it was; of the same crawl any is as good.
+        let held = kept.map(|crawled_at| Mark { crawled_at, epoch: 0 });
+        let reader = Reader::new(store.clone(), held);
         Ok(Self { store, reader, poll_every: settings.poll_every, lease, stop, campaign })
     }
 

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::served::*;
-use stagedoor::catalog::{CatalogSettings, CatalogState, SharedSettings};
+use stagedoor::catalog::{
+    CatalogSettings, CatalogState, Elector, Lease, Published, SharedSettings, SharedStore,
+    Standing, encode_snapshot,
+};
+use stagedoor::clock::Now;
 use stagedoor::tls::Authorities;
 use tokio::time::sleep;
 
@@ -13,16 +17,26 @@ const LEASE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_secs(10);
 
 fn replica(folder: &Path, name: &str) -> Running {
+    keeping(folder, name, None)
+}
+
+/// One that keeps its last snapshot.
+fn keeping(folder: &Path, name: &str, store: Option<&Path>) -> Running {
     let served = Arc::new(Served::default());
     served.set(organisation());
     let shared = SharedSettings {
-        url: format!("file://{}", folder.display()),
+        url: url(folder),
         name: name.to_owned(),
         lease: LEASE,
         poll_every: POLL,
         authorities: Authorities::default(),
     };
-    Running::with(served, CatalogSettings { shared: Some(shared), ..settings() })
+    let store = store.map(Path::to_owned);
+    Running::with(served, CatalogSettings { shared: Some(shared), store, ..settings() })
+}
+
+fn url(folder: &Path) -> String {
+    format!("file://{}", folder.display())
 }
 
 fn role(replica: &Running) -> &'static str {
@@ -98,4 +112,47 @@ async fn a_crawler_that_ends_hands_over() {
         assert_ne!(second.catalog.snapshot().unwrap().version(), &version);
         second.stop().await;
     }
+}
+
+/// Publishes what a crawl at that time is to have found.
+async fn publish(store: &SharedStore, lease: &Lease, bytes: &[u8], crawled_at: i64) {
+    let bytes = bytes.to_vec().into();
+    let published = store.publish(lease, bytes, crawled_at, Now::read()).await.unwrap();
+    assert!(matches!(published, Published::Done(_)), "{published:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_starts_again_does_not_go_back() {
+    let (folder, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = keeping(folder.path(), "first", Some(kept.path()));
+    let snapshot = folder.path().join("snapshot");
+    until("it publishes", REFRESH * 2, || snapshot.exists()).await;
+    let crawled_at = first.catalog.snapshot().unwrap().crawled_at();
+    first.stop().await;
+    let crawled = Running::start(reassigned(5), None);
+    crawled.crawl().await;
+    let other = encode_snapshot(&crawled.catalog.snapshot().unwrap());
+    crawled.stop().await;
+
+    // Of a publisher that came later, and of a crawl that came before.
+    std::fs::remove_file(&snapshot).unwrap();
+    let store = SharedStore::open(&url(folder.path()), &Authorities::default()).unwrap();
+    let mut publisher = Elector::new(store.clone(), "publisher", LEASE).unwrap();
+    let Standing::Leading(lease) = publisher.acquire_or_renew(Now::read()).await.unwrap() else {
+        panic!("the lease was not given back");
+    };
+    publish(&store, &lease, &other, crawled_at - 100).await;
+    let again = keeping(folder.path(), "again", Some(kept.path()));
+    until("it has what it kept", POLL, || again.catalog.snapshot().is_some()).await;
+    sleep(POLL + POLL / 5).await;
+    assert_eq!(role(&again), "follower");
+    assert_eq!(again.owners("component:default/c0"), ["group:default/g0"]);
+
+    // What came later it takes.
+    publish(&store, &lease, &other, crawled_at + 100).await;
+    until("it has what is newer", POLL * 2, || {
+        again.owners("component:default/c0") == ["group:default/g9"]
+    })
+    .await;
+    again.stop().await;
 }

@@ -192,13 +192,16 @@ fn damaged(name: &'static str, setting: Setting, damage: fn(&mut Vec<u8>)) -> Fa
 }
 
 /// A snapshot by which another team was in is put back after the team is out. Nobody goes back
-/// to it.
+/// to it; who is started into it has what it kept itself.
 fn put_back(name: &'static str, setting: Setting) -> Fault {
     fault(FAMILY, name)
-        .only(RUNNING)
         .with(setting)
         .inject(|scene| async move {
             let Scene { world, load, .. } = &scene;
+            if scene.state == State::Cold {
+                world.process.start();
+                load.served(&Window::Nobody).await?;
+            }
             for caller in STRANGERS {
                 load.rule(caller, May::Either);
             }
@@ -218,6 +221,9 @@ fn put_back(name: &'static str, setting: Setting) -> Fault {
             published(&scene).await?;
             for caller in STRANGERS {
                 load.rule(caller, May::No);
+            }
+            if scene.state == State::Cold {
+                world.process.take_down().await;
             }
             replace(world, old);
             Ok(())
