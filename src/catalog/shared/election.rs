@@ -79,6 +79,8 @@ pub struct Elector {
     ttl: Duration,
     heard: Option<Heard>,
     proved: bool,
+    /// The highest epoch that was seen. What stands in the store can be taken away.
+    known: u64,
 }
 
 /// The last news of another's lease.
@@ -106,7 +108,7 @@ impl Elector {
             return Err(SharedError::Ttl { ttl, min, max });
         }
         let holder = format!("{name}/{}", Uuid::now_v7()).into();
-        Ok(Self { store, holder, ttl, heard: None, proved: false })
+        Ok(Self { store, holder, ttl, heard: None, proved: false, known: 0 })
     }
 
     /// The name that stands in the lease when this replica leads.
@@ -128,12 +130,15 @@ impl Elector {
         for _ in 0..ATTEMPTS {
             let (expect, held) = match self.store.lease().await? {
                 None => (Expect::Absent, None),
-                Some((etag, present)) => match self.vacant_at(&etag, &present) {
-                    Some(vacant_at) if now.instant < vacant_at => {
-                        return Ok(Standing::Following { holder: present.holder, vacant_at });
+                Some((etag, present)) => {
+                    self.known = self.known.max(present.epoch);
+                    match self.vacant_at(&etag, &present) {
+                        Some(vacant_at) if now.instant < vacant_at => {
+                            return Ok(Standing::Following { holder: present.holder, vacant_at });
+                        }
+                        _ => (Expect::Is(etag), Some(present)),
                     }
-                    _ => (Expect::Is(etag), Some(present)),
-                },
+                }
             };
             if !self.proved {
                 self.store.prove().await?;
@@ -144,6 +149,7 @@ impl Elector {
             let parts = vec![lease.encode()?];
             if let Written::As(_) = self.store.write(Object::Lease, parts, expect).await? {
                 self.heard = None;
+                self.known = epoch;
                 let until = now.instant + (self.ttl - margin(self.ttl));
                 return Ok(Standing::Leading(Lease { holder: self.holder.clone(), epoch, until }));
             }
@@ -183,17 +189,17 @@ impl Elector {
         Some(at + present.ttl() + margin(present.ttl()))
     }
 
-    /// The epoch to write: ours if the lease is ours and nobody published above it,
-    /// else higher than all there is.
-    async fn next_epoch(&self, held: Option<&Document>) -> Result<u64, SharedError> {
+    /// The epoch to write: ours if the lease is ours and none is known above it, else
+    /// higher than all there is and was.
+    async fn next_epoch(&mut self, held: Option<&Document>) -> Result<u64, SharedError> {
         let published = self.store.header().await?.map_or(0, |(_, header)| header.epoch);
         let leased = held.map_or(0, |present| present.epoch);
+        self.known = self.known.max(published).max(leased);
         let ours = held.is_some_and(|it| *it.holder == *self.holder && !it.released);
-        if ours && published <= leased {
+        if ours && self.known <= leased {
             return Ok(leased);
         }
-        published
-            .max(leased)
+        self.known
             .checked_add(1)
             .ok_or_else(|| SharedError::Lease("has the last epoch there is".to_owned()))
     }

@@ -24,9 +24,10 @@
 //!    clock, and by the same rule a publisher leaves a later crawl where it is; so
 //!    this rests on epochs only where a clock is wrong.
 //!
-//! Epochs come from what stands there. Where somebody takes `lease` and `snapshot`
-//! away, they begin anew, and objects of before that are put back have higher ones:
-//! that is why the third rule goes by the crawl.
+//! Epochs come from what stands there and what a replica remembers of it. Where
+//! somebody takes `lease` and `snapshot` away and nobody remembers, they begin anew,
+//! and objects of before that are put back have higher ones: that is why the third
+//! rule goes by the crawl.
 //!
 //! So with two publishers alive at once, the worst is a crawl too many.
 //!

@@ -109,6 +109,31 @@ async fn epochs_stay_above_what_is_published_when_the_lease_is_deleted() {
 }
 
 #[tokio::test]
+async fn epochs_stay_above_what_was_known_when_everything_is_deleted() {
+    let dir = TempDir::new().unwrap();
+    let store = folder(&dir);
+    let empty = || {
+        for object in ["lease", "snapshot"] {
+            std::fs::remove_file(dir.path().join(object)).unwrap();
+        }
+    };
+    let (mut a, mut b) = (elector(&store, "a"), elector(&store, "b"));
+    let lease = lead(&mut a).await;
+    publish(&store, &lease, "a's", CRAWLED).await;
+    follow(&mut b).await;
+    empty();
+    let lease = lead(&mut b).await;
+    assert_eq!(lease.epoch(), 2, "it has seen the first");
+    publish(&store, &lease, "b's", CRAWLED).await;
+    follow(&mut a).await;
+    empty();
+    assert_eq!(lead(&mut a).await.epoch(), 3);
+    // Who has seen nothing can't know.
+    std::fs::remove_file(dir.path().join("lease")).unwrap();
+    assert_eq!(lead(&mut elector(&store, "c")).await.epoch(), 1);
+}
+
+#[tokio::test]
 async fn nobody_leads_over_what_is_no_lease_of_this_version() {
     let good = Document::new("x", u64::MAX, TTL, CRAWLED).released().encode().unwrap();
     for (bytes, want) in [
