@@ -186,7 +186,7 @@ impl Refresh {
         // Also before the first crawl of one that leads: what the last one published is
         // what the crawl is judged by.
         let polled = match sharing.poll().await {
-            // What is damaged there, whoever leads makes anew.
+            // What is damaged there, whoever leads makes anew; not what is of a version to come.
             Err(error) if leading => {
                 self.shared.failed(error);
                 None

@@ -30,12 +30,20 @@ impl Bucket {
     }
 
     async fn get(&self, object: Object, ask: Ask) -> Result<Read, SharedError> {
-        let options = GetOptions {
+        let path = self.path(object);
+        let whole = GetOptions {
             if_none_match: ask.unless.map(|etag| etag.as_str().to_owned()),
-            range: ask.head.map(|count| GetRange::Bounded(0..count)),
             ..GetOptions::default()
         };
-        let got = match self.store.get_opts(&self.path(object), options).await {
+        let range = ask.head.map(|count| GetRange::Bounded(0..count));
+        let options = GetOptions { range, ..whole.clone() };
+        let got = match self.store.get_opts(&path, options).await {
+            Err(e) if ask.head.is_some() && is_beyond_end(&e) => {
+                self.store.get_opts(&path, whole).await
+            }
+            got => got,
+        };
+        let got = match got {
             Ok(got) => got,
             Err(Error::NotModified { .. }) => return Ok(Read::Unchanged),
             // A missing bucket is a mistake in the configuration, not an empty one.
@@ -121,6 +129,11 @@ impl Place for Bucket {
 fn is_missing_bucket(source: &dyn std::fmt::Display) -> bool {
     let said = source.to_string();
     said.contains("ContainerNotFound") || said.contains("NoSuchBucket")
+}
+
+/// An empty object has no beginning to be asked for.
+fn is_beyond_end(error: &Error) -> bool {
+    error.to_string().contains("416 Range Not Satisfiable")
 }
 
 fn failed(object: Object, error: &Error) -> SharedError {

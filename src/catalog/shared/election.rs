@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::error::SharedError;
 use super::lease::{Document, is_plain};
 use super::place::{ETag, Expect, Object, Written};
-use super::store::SharedStore;
+use super::store::{Present, SharedStore};
 use crate::clock::Now;
 
 /// How long a lease can run. Shorter than this, a slow answer of the store loses it.
@@ -192,7 +192,15 @@ impl Elector {
     /// The epoch to write: ours if the lease is ours and none is known above it, else
     /// higher than all there is and was.
     async fn next_epoch(&mut self, held: Option<&Document>) -> Result<u64, SharedError> {
-        let published = self.store.header().await?.map_or(0, |(_, header)| header.epoch);
+        let published = match self.store.header().await? {
+            Present::Nothing => 0,
+            Present::Snapshot(_, header) => header.epoch,
+            // No epoch of a snapshot is higher than the lease's. Where there is no lease
+            // either, this may be somebody else's object at an address given by mistake,
+            // and whoever leads replaces it.
+            Present::Unreadable(_, error) if held.is_none() => return Err(error),
+            Present::Unreadable(..) => 0,
+        };
         let leased = held.map_or(0, |present| present.epoch);
         self.known = self.known.max(published).max(leased);
         let ours = held.is_some_and(|it| *it.holder == *self.holder && !it.released);

@@ -85,9 +85,17 @@ pub enum SharedError {
     /// The lease is no lease, or one of a version this program doesn't know.
     #[error("object `lease`: {0}")]
     Lease(String),
-    /// The snapshot is none, or is damaged, or of a version this program doesn't know.
+    /// The snapshot is none, or is damaged.
     #[error("object `snapshot`: {0}")]
     Snapshot(String),
+    /// The snapshot is of a version this program doesn't know.
+    #[error("object `snapshot`: has format version {found}, this program knows {known}")]
+    SnapshotVersion {
+        /// Its version.
+        found: u16,
+        /// The one that is read and written.
+        known: u16,
+    },
     /// Each conditional write met another writer's.
     #[error("object `{object}` changed under each of {attempts} attempts to write it")]
     Contended {

@@ -76,9 +76,7 @@ impl Header {
         }
         let version = u16::from_be_bytes(take(&mut rest)?);
         if version != VERSION {
-            return Err(SharedError::Snapshot(format!(
-                "has format version {version}, this program knows {VERSION}"
-            )));
+            return Err(SharedError::SnapshotVersion { found: version, known: VERSION });
         }
         let header = Self {
             stamp: Uuid::from_bytes(take(&mut rest)?),

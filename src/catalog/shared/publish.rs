@@ -7,7 +7,7 @@ use super::election::Lease;
 use super::error::SharedError;
 use super::frame::Header;
 use super::place::{ETag, Expect, Object, Written};
-use super::store::{Mark, SharedStore, hashing};
+use super::store::{Mark, Present, SharedStore, hashing};
 use crate::clock::Now;
 
 /// Others can write in between only at a change of publisher, so few are needed.
@@ -53,12 +53,13 @@ impl SharedStore {
     /// Publishes a snapshot that was crawled at `crawled_at`, in seconds since 1970.
     ///
     /// Only with a lease that is live and still stands in the store; only over a
-    /// snapshot of the same or a lower epoch and of no later crawl. One exception: a
+    /// snapshot of the same or a lower epoch and of no later crawl, or over what can't be
+    /// read. One exception: a
     /// crawl of a lower epoch that is dated in the future is replaced, or a wrong
     /// clock would silence all that come after it.
     ///
     /// # Errors
-    /// The store can't be asked, or holds what this program doesn't know. The
+    /// The store can't be asked, or holds what is of a version to come. The
     /// snapshot may or may not have been published; publishing again is safe.
     pub async fn publish(
         &self,
@@ -82,19 +83,29 @@ impl SharedStore {
                 return Ok(Published::Lost(lost));
             }
             let expect = match self.header().await? {
-                None => Expect::Absent,
+                Present::Nothing => Expect::Absent,
                 // This very write happened, and its answer was lost.
-                Some((etag, present)) if present.stamp == header.stamp => {
+                Present::Snapshot(etag, present) if present.stamp == header.stamp => {
                     return Ok(Published::Done(etag));
                 }
-                Some((_, present)) if present.epoch > epoch => {
+                Present::Snapshot(_, present) if present.epoch > epoch => {
                     let present = present.epoch;
                     return Ok(Published::Lost(Lost::Overtaken { epoch, present }));
                 }
-                Some((_, present)) if header.mark().is_behind(present.mark(), now) => {
+                Present::Snapshot(_, present) if header.mark().is_behind(present.mark(), now) => {
                     return Ok(Published::Outdated(present.mark()));
                 }
-                Some((etag, _)) => Expect::Is(etag),
+                Present::Snapshot(etag, _) => Expect::Is(etag),
+                Present::Unreadable(etag, error) => {
+                    // It doesn't say whether somebody published later. If the lease stands
+                    // still, nobody had by when it was read, and who does so from now on
+                    // changes it under this write.
+                    if let Some(lost) = self.lost(lease).await? {
+                        return Ok(Published::Lost(lost));
+                    }
+                    tracing::warn!(%error, "the shared snapshot can't be read, and is replaced");
+                    Expect::Is(etag)
+                }
             };
             // The clock is read here and not handed down: the questions above took
             // a time that isn't ours to bound.

@@ -91,6 +91,15 @@ pub enum Polled {
     Snapshot(SharedSnapshot),
 }
 
+/// What stands where the snapshot is to be, by its beginning.
+#[derive(Debug)]
+pub(super) enum Present {
+    Nothing,
+    Snapshot(ETag, Header),
+    /// Something else, or a damaged header. None of a version to come.
+    Unreadable(ETag, SharedError),
+}
+
 impl SharedStore {
     /// Opens the place that a URL names: `file:///folder`, `az://container/prefix`
     /// (and the other spellings for Azure Blob Storage), `s3://bucket/prefix`.
@@ -149,13 +158,17 @@ impl SharedStore {
     }
 
     /// The header of the snapshot that stands there now.
-    pub(super) async fn header(&self) -> Result<Option<(ETag, Header)>, SharedError> {
+    pub(super) async fn header(&self) -> Result<Present, SharedError> {
         let head = frame::HEADER as u64;
         let ask = Ask { unless: None, head: Some(head), limit: head };
         match self.read(Object::Snapshot, ask).await? {
-            Read::Absent => Ok(None),
+            Read::Absent => Ok(Present::Nothing),
             Read::Unchanged => Err(unasked(Object::Snapshot)),
-            Read::Found { etag, bytes } => Ok(Some((etag, Header::decode(&bytes)?))),
+            Read::Found { etag, bytes } => match Header::decode(&bytes) {
+                Ok(header) => Ok(Present::Snapshot(etag, header)),
+                Err(error @ SharedError::Snapshot(_)) => Ok(Present::Unreadable(etag, error)),
+                Err(error) => Err(error),
+            },
         }
     }
 

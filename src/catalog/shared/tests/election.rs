@@ -153,7 +153,7 @@ async fn nobody_leads_over_what_is_no_lease_of_this_version() {
 }
 
 #[tokio::test]
-async fn nobody_leads_over_a_snapshot_it_does_not_know() {
+async fn nobody_leads_over_somebody_elses_object() {
     let store = memory();
     put(&store, Object::Snapshot, "somebody's holiday pictures").await;
     let said = elector(&store, "a").acquire_or_renew(now()).await.unwrap_err().to_string();

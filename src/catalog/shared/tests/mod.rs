@@ -43,6 +43,23 @@ fn folder(dir: &TempDir) -> SharedStore {
     SharedStore::over(Arc::new(Folder::open(dir.path().to_owned()).unwrap()))
 }
 
+/// The real client of S3, and a store that speaks it.
+async fn over_s3() -> (devtenant::bucket::Bucket, SharedStore) {
+    let bucket = devtenant::bucket::Bucket::start().await.unwrap();
+    let store = over_s3_at(bucket.address());
+    (bucket, store)
+}
+
+fn over_s3_at(address: std::net::SocketAddr) -> SharedStore {
+    let url = url::Url::parse("s3://snapshots/some/prefix").unwrap();
+    let environment = object_store::aws::AmazonS3Builder::new()
+        .with_endpoint(format!("http://{address}"))
+        .with_region("test")
+        .with_access_key_id("test")
+        .with_secret_access_key("test");
+    SharedStore::over(super::open::s3(&url, environment).unwrap())
+}
+
 fn elector(store: &SharedStore, name: &str) -> Elector {
     Elector::new(store.clone(), name, TTL).unwrap()
 }

@@ -193,3 +193,62 @@ async fn what_is_too_large_is_neither_published_nor_read() {
         assert!(matches!(refused, SharedError::TooLarge { size: 1122, limit: 1000, .. }));
     }
 }
+
+/// Whatever stands there: who holds the lease puts a snapshot in its place.
+#[tokio::test]
+async fn what_cannot_be_read_is_replaced_by_who_leads() {
+    let dir = TempDir::new().unwrap();
+    let (_bucket, over_http) = over_s3().await;
+    for store in [folder(&dir), over_http] {
+        let (mut a, mut b) = (elector(&store, "a"), elector(&store, "b"));
+        let lease = lead(&mut a).await;
+        assert!(done(&publish(&store, &lease, "first", CRAWLED).await));
+        let mut reader = Reader::new(store.clone(), None);
+        assert!(matches!(reader.poll(now()).await.unwrap(), Seen::New(_)));
+        let header = Header::of(b"", 9, CRAWLED).encode();
+        let mut flipped = header.to_vec();
+        flipped[40] ^= 1;
+        let garbage: [Bytes; 4] =
+            [Bytes::new(), "<html>Sign in</html>".into(), header.slice(..60), flipped.into()];
+        for (crawled_at, garbage) in (CRAWLED + 1..).zip(garbage) {
+            put(&store, Object::Snapshot, garbage.clone()).await;
+            reader.poll(now()).await.unwrap_err();
+            assert_eq!(reader.held(), Some(mark(1, crawled_at - 1)), "{garbage:?}");
+            assert_eq!(lead(&mut a).await.epoch(), 1, "{garbage:?}");
+            let lease = lead(&mut a).await;
+            assert!(done(&publish(&store, &lease, "anew", crawled_at).await), "{garbage:?}");
+            let Seen::New(read) = reader.poll(now()).await.unwrap() else { panic!("not read") };
+            assert_eq!((&*read.bytes, read.mark), (&b"anew"[..], mark(1, crawled_at)));
+        }
+
+        // Another comes to lead over it, and not who led before.
+        put(&store, Object::Snapshot, "garbage").await;
+        let old = lease.frozen();
+        a.release().await.unwrap();
+        let lease = lead(&mut b).await;
+        assert_eq!(lease.epoch(), 2);
+        let lost = publish(&store, &old, "a's", CRAWLED + 10).await;
+        assert_eq!(lost, Published::Lost(Lost::Replaced { epoch: 1 }));
+        reader.poll(now()).await.unwrap_err();
+        assert!(done(&publish(&store, &lease, "b's", CRAWLED + 11).await));
+        let Seen::New(read) = reader.poll(now()).await.unwrap() else { panic!("not read") };
+        assert_eq!((&*read.bytes, read.mark), (&b"b's"[..], mark(2, CRAWLED + 11)));
+    }
+}
+
+#[tokio::test]
+async fn what_is_of_a_version_to_come_is_replaced_by_nobody() {
+    let dir = TempDir::new().unwrap();
+    for store in [memory(), folder(&dir)] {
+        let mut a = elector(&store, "a");
+        let lease = lead(&mut a).await;
+        let mut future = Header::of(b"", 1, CRAWLED).encode().to_vec();
+        future[17] = 2;
+        put(&store, Object::Snapshot, future).await;
+        let renewed = a.acquire_or_renew(now()).await.unwrap_err();
+        let published = store.publish(&lease, Bytes::new(), CRAWLED, now()).await.unwrap_err();
+        for error in [renewed, published] {
+            assert!(error.to_string().contains("has format version 2"), "{error}");
+        }
+    }
+}
