@@ -94,6 +94,11 @@ impl Sharing {
                 let message = format!("the shared snapshot is dated {ahead} s in the future");
                 return Err(RefreshError { code: "shared", message });
             }
+            Seen::Gone => {
+                let message =
+                    "the shared snapshot is gone: the place was emptied, or isn't mounted";
+                return Err(RefreshError { code: "shared", message: message.to_owned() });
+            }
             Seen::Unchanged | Seen::Absent => return Ok(None),
         };
         if let Some(held) = held.filter(|held| seen.mark.epoch < held.epoch) {

@@ -156,3 +156,32 @@ async fn a_replica_that_starts_again_does_not_go_back() {
     .await;
     again.stop().await;
 }
+
+/// A folder on which nothing is mounted any more is empty, or isn't there.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_gone_is_a_failure() {
+    for empty in [true, false] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("shared");
+        std::fs::create_dir(&folder).unwrap();
+        let first = replica(&folder, "first");
+        until("the first publishes", REFRESH * 2, || folder.join("snapshot").exists()).await;
+        let second = replica(&folder, "second");
+        until("the second follows", POLL * 3, || second.catalog.snapshot().is_some()).await;
+        let failures = || second.catalog.status(now()).failures.get("shared").copied();
+        assert_eq!(failures(), None);
+
+        first.task.abort();
+        std::fs::rename(&folder, outer.path().join("away")).unwrap();
+        if empty {
+            std::fs::create_dir(&folder).unwrap();
+        }
+        until("it is counted", POLL * 3, || failures().is_some()).await;
+        if empty {
+            // It can't know better than to lead there.
+            until("it publishes", REFRESH * 2, || folder.join("snapshot").exists()).await;
+        }
+        assert!(second.catalog.snapshot().is_some());
+        second.stop().await;
+    }
+}

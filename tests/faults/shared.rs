@@ -154,6 +154,7 @@ fn gone(name: &'static str, setting: Setting) -> Fault {
             let process = &scene.world.process;
             let said = "the lease for publishing snapshots";
             until("nobody can lead", || async { process.log().contains(said) }).await?;
+            goes_wrong(&scene).await?;
             scene.load.more(20).await
         })
         .lift(|scene| async move {

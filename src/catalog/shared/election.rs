@@ -148,6 +148,15 @@ impl Elector {
             let lease = Document::new(&self.holder, epoch, self.ttl, now.unix);
             let parts = vec![lease.encode()?];
             if let Written::As(_) = self.store.write(Object::Lease, parts, expect).await? {
+                if held.is_none() {
+                    // As an empty folder looks on which nothing is mounted; each replica
+                    // would lead in its own.
+                    tracing::warn!(
+                        epoch,
+                        "no lease stood in the shared place: it is new, was emptied, or isn't \
+                         mounted"
+                    );
+                }
                 self.heard = None;
                 self.known = epoch;
                 let until = now.instant + (self.ttl - margin(self.ttl));

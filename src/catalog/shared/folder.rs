@@ -49,6 +49,8 @@ impl Folder {
     fn read_now(&self, object: Object, ask: &Ask) -> Result<Read, SharedError> {
         let path = self.file(object);
         let Some((mut file, size)) = open(&path)? else {
+            // A missing folder is a volume that isn't mounted, not an empty one.
+            fs::metadata(&self.path).map_err(|e| failed(&self.path, &e))?;
             return Ok(Read::Absent);
         };
         let wanted = ask.head.unwrap_or(size).min(size);

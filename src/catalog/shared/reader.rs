@@ -11,6 +11,8 @@ pub struct Reader {
     store: SharedStore,
     held: Option<Mark>,
     known: Option<ETag>,
+    /// Whether there ever was one.
+    found: bool,
 }
 
 /// What a reader found.
@@ -18,8 +20,10 @@ pub struct Reader {
 pub enum Seen {
     /// Nothing new.
     Unchanged,
-    /// Nothing is published.
+    /// Nothing was published yet, as far as this reader knows.
     Absent,
+    /// What was published is gone: the place was emptied, or is not mounted any more.
+    Gone,
     /// A snapshot, no older than any this reader has seen.
     New(SharedSnapshot),
     /// The store went back: what is there is older than what this reader holds. Said
@@ -39,7 +43,7 @@ impl Reader {
     /// A reader that holds a snapshot of `held` already (from its own disk), or none.
     #[must_use]
     pub const fn new(store: SharedStore, held: Option<Mark>) -> Self {
-        Self { store, held, known: None }
+        Self { store, held, known: None, found: false }
     }
 
     /// How far this reader is.
@@ -52,6 +56,7 @@ impl Reader {
     /// older is taken from now on.
     pub fn holds(&mut self, etag: ETag, mark: Mark) {
         self.known = Some(etag);
+        self.found = true;
         self.held = self.held.max(Some(mark));
     }
 
@@ -64,10 +69,11 @@ impl Reader {
             Polled::Unchanged => Ok(Seen::Unchanged),
             Polled::Absent => {
                 self.known = None;
-                Ok(Seen::Absent)
+                Ok(if self.found { Seen::Gone } else { Seen::Absent })
             }
             Polled::Snapshot(snapshot) => {
                 let mark = snapshot.mark;
+                self.found = true;
                 self.known = Some(snapshot.etag.clone());
                 if mark.is_ahead(now) {
                     return Ok(Seen::Ahead(mark));

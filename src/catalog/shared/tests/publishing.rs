@@ -167,6 +167,48 @@ async fn a_reader_never_goes_back() {
 }
 
 #[tokio::test]
+async fn what_is_gone_is_not_what_never_was() {
+    let dir = TempDir::new().unwrap();
+    let (path, away) = (dir.path().join("shared"), dir.path().join("away"));
+    std::fs::create_dir(&path).unwrap();
+    let store = SharedStore::over(Arc::new(Folder::open(path.clone()).unwrap()));
+    let mut newcomer = Reader::new(store.clone(), Some(mark(0, CRAWLED)));
+    let mut follower = Reader::new(store.clone(), None);
+    let mut publisher = Reader::new(store.clone(), None);
+    for reader in [&mut newcomer, &mut follower, &mut publisher] {
+        assert_eq!(reader.poll(now()).await.unwrap(), Seen::Absent);
+    }
+    let lease = lead(&mut elector(&store, "a")).await;
+    let Published::Done(etag) = publish(&store, &lease, "x", CRAWLED).await else {
+        panic!("not published");
+    };
+    publisher.holds(etag, mark(1, CRAWLED));
+    assert!(matches!(follower.poll(now()).await.unwrap(), Seen::New(_)));
+
+    // The folder itself.
+    std::fs::rename(&path, &away).unwrap();
+    for reader in [&mut newcomer, &mut follower, &mut publisher] {
+        let said = reader.poll(now()).await.unwrap_err().to_string();
+        assert!(said.contains("shared`: No such file"), "{said}");
+    }
+    // What is left where nothing is mounted.
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(newcomer.poll(now()).await.unwrap(), Seen::Absent);
+    for reader in [&mut follower, &mut publisher] {
+        for _ in 0..2 {
+            assert_eq!(reader.poll(now()).await.unwrap(), Seen::Gone);
+        }
+    }
+    // And it is there again.
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    for reader in [&mut newcomer, &mut follower, &mut publisher] {
+        assert!(matches!(reader.poll(now()).await.unwrap(), Seen::New(_)));
+        assert_eq!(reader.held(), Some(mark(1, CRAWLED)));
+    }
+}
+
+#[tokio::test]
 async fn a_publisher_does_not_read_its_own() {
     let store = memory();
     let lease = lead(&mut elector(&store, "a")).await;

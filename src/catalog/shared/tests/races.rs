@@ -106,6 +106,7 @@ async fn read_on(store: SharedStore, seed: u64, done: Rc<RefCell<bool>>) -> usiz
             }
             Ok(Seen::Older { found, held }) => panic!("went back from {held:?} to {found:?}"),
             Ok(Seen::Ahead(mark)) => panic!("{mark:?} is ahead"),
+            Ok(Seen::Gone) => panic!("it is gone"),
             Ok(Seen::Unchanged | Seen::Absent) | Err(_) => {}
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..9_000))).await;
