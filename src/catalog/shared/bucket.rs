@@ -9,6 +9,7 @@ use object_store::path::Path;
 use object_store::{
     Error, GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
+use tokio::time::timeout;
 
 use super::error::{SharedError, cause};
 use super::place::{Ask, ETag, Expect, Object, Place, Read, Written};
@@ -37,13 +38,16 @@ impl Bucket {
         };
         let range = ask.head.map(|count| GetRange::Bounded(0..count));
         let options = GetOptions { range, ..whole.clone() };
-        let got = match self.store.get_opts(&path, options).await {
-            Err(e) if ask.head.is_some() && is_beyond_end(&e) => {
-                self.store.get_opts(&path, whole).await
+        let got = async {
+            match self.store.get_opts(&path, options).await {
+                Err(e) if ask.head.is_some() && is_beyond_end(&e) => {
+                    self.store.get_opts(&path, whole).await
+                }
+                got => got,
             }
-            got => got,
         };
-        let got = match got {
+        let silent = |_| SharedError::Timeout { object: object.name(), after: ask.patience };
+        let got = match timeout(ask.patience, got).await.map_err(silent)? {
             Ok(got) => got,
             Err(Error::NotModified { .. }) => return Ok(Read::Unchanged),
             // A missing bucket is a mistake in the configuration, not an empty one.
@@ -63,7 +67,7 @@ impl Bucket {
         }
         let mut body = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
         let mut stream = got.into_stream();
-        while let Some(chunk) = stream.next().await {
+        while let Some(chunk) = timeout(ask.patience, stream.next()).await.map_err(silent)? {
             let chunk = chunk.map_err(|e| failed(object, &e))?;
             // The size was the store's word.
             let size = (body.len() as u64).saturating_add(chunk.len() as u64);

@@ -1,6 +1,7 @@
 //! What a shared place must be able to do: read, and write on a condition.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -58,6 +59,8 @@ pub(super) struct Ask {
     pub(super) head: Option<u64>,
     /// More bytes than this are refused.
     pub(super) limit: u64,
+    /// A store that says nothing for so long is given up.
+    pub(super) patience: Duration,
 }
 
 /// What a read found.

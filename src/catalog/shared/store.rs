@@ -20,7 +20,7 @@ const CLOCKS_APART: i64 = 300;
 /// Bounds of the calls to a shared place.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedLimits {
-    /// For a call that carries a lease or a header.
+    /// For a call that carries a lease or a header, and for silence in a longer one.
     pub small_timeout: Duration,
     /// For a call that carries a snapshot.
     pub bulk_timeout: Duration,
@@ -132,10 +132,20 @@ impl SharedStore {
     /// The store can't be read in time, or what is there is no whole snapshot of a
     /// known version.
     pub async fn poll(&self, known: Option<&ETag>) -> Result<Polled, SharedError> {
-        let ask = Ask { unless: known.cloned(), head: None, limit: self.limits.max_bytes };
+        // The beginning comes soon or not at all. Only who has seen that there is something
+        // new waits for as long as a snapshot takes.
+        let ask = Ask { unless: known.cloned(), ..self.ask_for_header() };
+        match self.read(Object::Snapshot, ask).await? {
+            Read::Absent => return Ok(Polled::Absent),
+            Read::Unchanged => return Ok(Polled::Unchanged),
+            Read::Found { bytes, .. } => {
+                Header::decode(&bytes)?;
+            }
+        }
+        let ask = Ask { head: None, limit: self.limits.max_bytes, ..self.ask_for_header() };
         match self.read(Object::Snapshot, ask).await? {
             Read::Absent => Ok(Polled::Absent),
-            Read::Unchanged => Ok(Polled::Unchanged),
+            Read::Unchanged => Err(unasked(Object::Snapshot)),
             Read::Found { etag, bytes } => {
                 let (header, bytes) = hashing(bytes.len(), move || frame::decode(&bytes)).await??;
                 Ok(Polled::Snapshot(SharedSnapshot { bytes, etag, mark: header.mark() }))
@@ -149,7 +159,7 @@ impl SharedStore {
 
     /// The lease that stands there now.
     pub(super) async fn lease(&self) -> Result<Option<(ETag, Document)>, SharedError> {
-        let ask = Ask { unless: None, head: None, limit: lease::MAX_BYTES };
+        let ask = Ask { head: None, limit: lease::MAX_BYTES, ..self.ask_for_header() };
         match self.read(Object::Lease, ask).await? {
             Read::Absent => Ok(None),
             Read::Unchanged => Err(unasked(Object::Lease)),
@@ -159,9 +169,7 @@ impl SharedStore {
 
     /// The header of the snapshot that stands there now.
     pub(super) async fn header(&self) -> Result<Present, SharedError> {
-        let head = frame::HEADER as u64;
-        let ask = Ask { unless: None, head: Some(head), limit: head };
-        match self.read(Object::Snapshot, ask).await? {
+        match self.read(Object::Snapshot, self.ask_for_header()).await? {
             Read::Absent => Ok(Present::Nothing),
             Read::Unchanged => Err(unasked(Object::Snapshot)),
             Read::Found { etag, bytes } => match Header::decode(&bytes) {
@@ -170,6 +178,11 @@ impl SharedStore {
                 Err(error) => Err(error),
             },
         }
+    }
+
+    const fn ask_for_header(&self) -> Ask {
+        let head = frame::HEADER as u64;
+        Ask { unless: None, head: Some(head), limit: head, patience: self.limits.small_timeout }
     }
 
     async fn read(&self, object: Object, ask: Ask) -> Result<Read, SharedError> {

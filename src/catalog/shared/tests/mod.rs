@@ -1,4 +1,4 @@
-//! The shared place, over an in-memory store and over real folders.
+//! The shared place, over an in-memory store, real folders, and a store that speaks S3.
 
 mod addresses;
 mod crash;

@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::catalog::shared::frame::{HEADER, Header};
 use crate::catalog::shared::place::{Ask, Read};
 use crate::catalog::shared::{Lost, Polled, SharedError, SharedLimits};
 
@@ -75,10 +76,66 @@ async fn every_call_ends() {
     assert!(timeout(a.acquire_or_renew(now()).await.unwrap_err()));
     assert!(timeout(a.release().await.unwrap_err()));
     assert_eq!(start.elapsed(), 2 * limits.small_timeout);
+    // Who leads asks before it crawls, and must not wait for as long as a snapshot may take.
     assert!(timeout(store.poll(None).await.unwrap_err()));
-    assert_eq!(start.elapsed(), 2 * limits.small_timeout + limits.bulk_timeout);
+    assert_eq!(start.elapsed(), 3 * limits.small_timeout);
     let write = store.write(Object::Snapshot, vec![Bytes::from("x")], Expect::Absent).await;
     assert!(timeout(write.unwrap_err()));
+}
+
+/// Answers one request with the beginning of an object, and the next with half of it.
+async fn half(listener: tokio::net::TcpListener, object: Vec<u8>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut silent = Vec::new();
+    while let Ok((mut connection, _)) = listener.accept().await {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(connection.read_u8().await.unwrap());
+        }
+        let ranged = String::from_utf8_lossy(&request).to_lowercase().contains("\r\nrange:");
+        let size = object.len();
+        let (first, range, sent) = if ranged {
+            (
+                "206 Partial Content",
+                format!("content-range: bytes 0-{}/{size}\r\n", HEADER - 1),
+                HEADER,
+            )
+        } else {
+            ("200 OK", String::new(), size / 2)
+        };
+        let length = if ranged { HEADER } else { size };
+        let head = format!(
+            "HTTP/1.1 {first}\r\netag: \"x\"\r\n{range}content-length: {length}\r\n\
+             connection: close\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        connection.write_all(&object[..sent]).await.unwrap();
+        if !ranged {
+            silent.push(connection);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_falls_silent_is_given_up_soon() {
+    let limits = SharedLimits { small_timeout: Duration::from_secs(1), ..SharedLimits::default() };
+    let start = Instant::now();
+    // At once.
+    let (bucket, store) = over_s3().await;
+    bucket.set_fault(Some(devtenant::bucket::Fault::Hang));
+    let error = store.with_limits(limits).poll(None).await.unwrap_err();
+    assert!(matches!(error, SharedError::Timeout { .. }), "{error}");
+    // In the middle.
+    let content = vec![b'x'; 100_000];
+    let mut object = Header::of(&content, 1, CRAWLED).encode().to_vec();
+    object.extend_from_slice(&content);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = over_s3_at(listener.local_addr().unwrap()).with_limits(limits);
+    let server = tokio::spawn(half(listener, object));
+    let error = store.poll(None).await.unwrap_err();
+    assert!(matches!(error, SharedError::Timeout { after, .. } if after == limits.small_timeout));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    server.abort();
 }
 
 /// Holds up the first write of a snapshot until it is let go.
