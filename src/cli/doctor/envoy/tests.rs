@@ -25,9 +25,17 @@ const HOST: &str = "                      domains: [\"*\"]\n";
 const REST: &str = "                          match: { prefix: / }\n";
 const ADMIN: &str = "                              check_settings:\n";
 const CLUSTER: &str = "    - name: stagedoor\n      type: STATIC\n";
+const UPSTREAM: &str = "          explicit_http_config:\n";
 const LUA: &str = "                  - name: rewrite\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua\n";
 const OFF: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } }\n";
 const OFF_FOR_ANY: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }\n";
+/// The same in a wrapper that any filter has.
+const OFF_WITHIN: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } } }\n";
+const GRPC: &str = "envoy_grpc: { cluster_name: stagedoor }";
+const NEAR: &str = "address: 127.0.0.1, port_value: 9191";
+const FAR: &str = "address: 10.0.0.9, port_value: 9191";
+const TLS: &str =
+    "\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
 const NAMED: &str =
     "request_headers_to_add: [{ header: { key: X-Stagedoor-Subject, value: root } }]\n";
 const LOOK_ALIKE: &str =
@@ -71,7 +79,9 @@ fn behind(text: &str, line: &str, depth: usize, member: &str) -> String {
 fn each_rule_finds_what_it_is_for() {
     let filter = |member: &str| behind(TCP, FILTER, 22, &format!("{member}\n"));
     let cluster = |member: &str| behind(TCP, CLUSTER, 6, &format!("{member}\n"));
-    let tls = "transport_socket: { name: tls, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext } }";
+    let tls =
+        |more: &str| format!("transport_socket: {{ name: tls, typed_config: {{ {TLS}{more} }} }}");
+    let plain = "transport_socket: { name: raw, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }";
     let mut rows: Vec<Row> = vec![
         (
             "failure_mode_allow",
@@ -88,6 +98,16 @@ fn each_rule_finds_what_it_is_for() {
             "filters[0].typed_config.http_filters",
             with(TCP, &format!("ext_authz.v3.ExtAuthz\n{FILTER}"), "rbac.v3.RBAC\n"),
         ),
+        // A matcher around nothing.
+        (
+            "filter_missing",
+            "filters[0].typed_config.http_filters",
+            with(
+                TCP,
+                "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz\n",
+                "envoy.extensions.common.matching.v3.ExtensionWithMatcher\n",
+            ),
+        ),
         ("filter_disabled", "http_filters[0].disabled", behind(TCP, AUTHZ, 20, "disabled: true\n")),
         (
             "filter_disabled_on_route",
@@ -100,6 +120,23 @@ fn each_rule_finds_what_it_is_for() {
             behind(TCP, HOST, 22, OFF_FOR_ANY),
         ),
         (
+            "filter_disabled_on_route",
+            "ext_authz\"].config.disabled",
+            behind(TCP, HOST, 22, OFF_WITHIN),
+        ),
+        (
+            "filter_disabled_on_route",
+            "route.weighted_clusters.clusters[0].typed_per_filter_config",
+            with(
+                TCP,
+                &format!("{REST}                          route: {{ cluster: service }}\n"),
+                &format!(
+                    "{REST}                          route: {{ weighted_clusters: {{ clusters: [{{ name: service, {} }}] }} }}\n",
+                    OFF.trim_end()
+                ),
+            ),
+        ),
+        (
             "filter_fraction",
             "filter_enabled",
             filter(
@@ -107,6 +144,19 @@ fn each_rule_finds_what_it_is_for() {
             ),
         ),
         ("filter_fraction", "filter_enabled", filter("filter_enabled: { runtime_key: authz }")),
+        (
+            "filter_fraction",
+            "filter_enabled",
+            filter(
+                "filter_enabled: { default_value: { numerator: 9999, denominator: TEN_THOUSAND } }",
+            ),
+        ),
+        // Of how many it is can't be told.
+        (
+            "filter_fraction",
+            "filter_enabled",
+            filter("filter_enabled: { default_value: { numerator: 100, denominator: DOZEN } }"),
+        ),
         (
             "filter_conditional",
             "filter_enabled",
@@ -122,6 +172,18 @@ fn each_rule_finds_what_it_is_for() {
         ("shadow_mode", "shadow_mode", filter("shadow_mode: true")),
         ("filter_before", "http_filters[0]", with(TCP, AUTHZ, &format!("{LUA}{AUTHZ}"))),
         ("filter_after", "http_filters[2]", with(TCP, ROUTER, &format!("{LUA}{ROUTER}"))),
+        // The filters of a cluster come last of all.
+        (
+            "filter_after",
+            "http_filters[0]",
+            with(
+                TCP,
+                UPSTREAM,
+                &format!(
+                    "          http_filters: [{{ name: envoy.filters.http.lua }}]\n{UPSTREAM}"
+                ),
+            ),
+        ),
         // What takes trailers away may do nothing else.
         (
             "filter_after",
@@ -175,6 +237,16 @@ fn each_rule_finds_what_it_is_for() {
             filter("decoder_header_mutation_rules: { disallow_all: true }"),
         ),
         (
+            "identity_headers_not_covered",
+            "check_settings.http_service",
+            behind(
+                TCP,
+                ADMIN,
+                32,
+                "http_service: { server_uri: { uri: a, cluster: stagedoor, timeout: 0.2s } }\n",
+            ),
+        ),
+        (
             "identity_header_added",
             "routes[1].request_headers_to_add[0].header.key",
             behind(TCP, REST, 26, NAMED),
@@ -195,11 +267,26 @@ fn each_rule_finds_what_it_is_for() {
             filter("disallowed_headers: { patterns: [{ prefix: AUTH, ignore_case: true }] }"),
         ),
         (
+            "authorization_not_sent",
+            "disallowed_headers",
+            filter("disallowed_headers: { patterns: [{ exact: a }, { contains: oriza }] }"),
+        ),
+        (
+            "authorization_not_sent",
+            "allowed_headers",
+            with(TCP, "- exact: authorization\n", "- suffix: -authorization\n"),
+        ),
+        (
             "timeout_too_short",
             "grpc_service.timeout",
             with(TCP, "timeout: 0.2s", "timeout: 0.150s"),
         ),
         ("timeout_too_short", "grpc_service.timeout", with(TCP, "timeout: 0.2s", "timeout: soon")),
+        (
+            "timeout_too_short",
+            "check_settings.grpc_service.timeout",
+            behind(TCP, ADMIN, 32, &format!("grpc_service: {{ {GRPC}, timeout: 0.1s }}\n")),
+        ),
         (
             "status_on_error",
             "http_filters[0].typed_config",
@@ -216,6 +303,11 @@ fn each_rule_finds_what_it_is_for() {
             with(TCP, "validate_mutations: true", "validate_mutations: false"),
         ),
         (
+            "validate_mutations",
+            "http_filters[0].typed_config",
+            with(TCP, "validate_mutations: true", ""),
+        ),
+        (
             "encode_raw_headers",
             "encode_raw_headers",
             with(TCP, "encode_raw_headers: true", "encode_raw_headers: false"),
@@ -230,25 +322,45 @@ fn each_rule_finds_what_it_is_for() {
             "check_settings.with_request_body",
             behind(TCP, ADMIN, 32, "with_request_body: { max_request_bytes: 8192 }\n"),
         ),
+        ("plaintext", "static_resources.clusters[1].load_assignment", with(TCP, NEAR, FAR)),
         (
             "plaintext",
             "static_resources.clusters[1].load_assignment",
-            with(
-                TCP,
-                "address: 127.0.0.1, port_value: 9191",
-                "address: 10.0.0.9, port_value: 9191",
-            ),
+            with(&cluster(plain), NEAR, FAR),
         ),
-        ("tls_unverified", "clusters[1].transport_socket.typed_config", cluster(tls)),
+        (
+            "plaintext",
+            "grpc_service.google_grpc",
+            with(TCP, GRPC, "google_grpc: { target_uri: \"stagedoor.example.com:9191\" }"),
+        ),
+        ("tls_unverified", "clusters[1].transport_socket.typed_config", cluster(&tls(""))),
+        (
+            "tls_unverified",
+            "transport_socket.typed_config.common_tls_context",
+            cluster(&tls(", common_tls_context: { tls_certificates: [] }")),
+        ),
         (
             "not_seen",
             "envoy_grpc.cluster_name",
+            with(TCP, GRPC, "envoy_grpc: { cluster_name: other }"),
+        ),
+        ("not_seen", "typed_config.grpc_service", with(TCP, GRPC, "initial_metadata: []")),
+        ("not_seen", "http_filters[0].typed_config", with(TCP, " grpc_service:\n", " service:\n")),
+        (
+            "not_seen",
+            "filter_chains[0].filters[0]",
             with(
                 TCP,
-                "envoy_grpc: { cluster_name: stagedoor }",
-                "envoy_grpc: { cluster_name: other }",
+                "        - filters:\n",
+                "        - filters:\n            - { name: a, config_discovery: { config_source: { ads: {} } } }\n",
             ),
         ),
+        (
+            "not_seen",
+            "route_config.vhds",
+            behind(TCP, "                route_config:\n", 18, "vhds: { config_source: {} }\n"),
+        ),
+        ("not_seen", "virtual_hosts[0].matcher", behind(TCP, HOST, 22, "matcher: {}\n")),
         (
             "not_seen",
             "dynamic_resources.lds_config",
@@ -275,7 +387,44 @@ fn what_is_as_it_should_be_yields_nothing() {
         assert_nothing(&found(text));
     }
     let filter = |member: &str| behind(TCP, FILTER, 22, &format!("{member}\n"));
+    let cluster = |member: &str| behind(TCP, CLUSTER, 6, &format!("{member}\n"));
+    let google = |said: &str| with(TCP, GRPC, &format!("google_grpc: {{ {said} }}"));
     for text in [
+        // All of the requests, however it is said.
+        filter("filter_enabled: { default_value: { numerator: 100, denominator: HUNDRED } }"),
+        filter("filter_enabled: { default_value: { numerator: 10000, denominator: 1 } }"),
+        filter(
+            "decoder_header_mutation_rules: { disallow_all: false, disallow_expression: false }",
+        ),
+        filter("disallowed_headers: { patterns: [{ exact: cookie }, { contains: secret }] }"),
+        with(TCP, "- exact: authorization\n", "- suffix: ization\n"),
+        // No limit at all.
+        with(TCP, "timeout: 0.2s", "timeout: 0s"),
+        // Google's client, near or with TLS.
+        google("target_uri: \"127.0.0.1:9191\""),
+        google("target_uri: \"[::1]:9191\""),
+        google("target_uri: \"unix:/run/stagedoor.sock\""),
+        google(
+            "target_uri: stagedoor.example.com, channel_credentials: { ssl_credentials: { root_certs: { filename: ca.crt } } }",
+        ),
+        // Far away, and verified.
+        with(
+            &cluster(&format!(
+                "transport_socket: {{ name: tls, typed_config: {{ {TLS}, common_tls_context: {{ validation_context: {{ trusted_ca: {{ filename: ca.crt }} }} }} }} }}"
+            )),
+            NEAR,
+            FAR,
+        ),
+        // What the filters of every cluster end with.
+        with(
+            TCP,
+            UPSTREAM,
+            &format!(
+                "          http_filters: [{{ name: envoy.filters.http.upstream_codec }}]\n{UPSTREAM}"
+            ),
+        ),
+        // Another filter's override.
+        behind(TCP, HOST, 22, &OFF_FOR_ANY.replace("http.ext_authz", "http.cors")),
         // Istio's own condition, and Envoy's other names for the same.
         filter("filter_enabled_metadata: { filter: envoy.filters.http.rbac }"),
         filter(
@@ -285,7 +434,8 @@ fn what_is_as_it_should_be_yields_nothing() {
         with(TCP, "slashes_action: REJECT_REQUEST", "slashes_action: 2"),
         with(TCP, "underscores_action: REJECT_REQUEST", "underscores_action: DROP_HEADER"),
         with(TCP, "exact: authorization\n", "safe_regex: { regex: \"auth.*\" }\n"),
-        with(TCP, "address: 127.0.0.1, port_value: 9191", "address: \"::1\", port_value: 9191"),
+        with(TCP, NEAR, "address: \"::1\", port_value: 9191"),
+        with(TCP, NEAR, "address: localhost, port_value: 9191"),
         with(TCP, "normalize_path: true", "normalizePath: true"),
         // Filters that only refuse.
         with(TCP, AUTHZ, &format!("{}{AUTHZ}", LUA.replace("lua.v3.Lua", "rbac.v3.RBAC"))),
@@ -374,6 +524,26 @@ fn what_an_envoy_has_from_elsewhere() {
     }
 }
 
+/// Where a matcher decides, some requests may not be asked about.
+#[test]
+fn a_matcher_around_the_filter_is_told() {
+    let (before, filter) = DUMP.split_once("      name: authz\n").unwrap();
+    let within: String = filter.lines().map(|line| format!("    {line}\n")).collect();
+    let text = format!(
+        "{before}      name: authz\n      typed_config:\n        \"@type\": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher\n        extension_config:\n          name: authz\n{within}"
+    );
+    let found = found(&text);
+    assert!(
+        matches!(found.as_slice(), [("filter_conditional", _, at)] if at.ends_with("http_filters[0]")),
+        "{found:?}"
+    );
+    // What is wrong within is seen as well.
+    let open = with(&text, "validate_mutations: true", "failure_mode_allow: true");
+    let codes: BTreeSet<&str> = self::found(&open).into_iter().map(|(code, ..)| code).collect();
+    let expected = ["failure_mode_allow", "filter_conditional", "validate_mutations"];
+    assert_eq!(codes, BTreeSet::from(expected));
+}
+
 /// A connection manager that asks nobody is fine where it sends everybody to https.
 #[test]
 fn redirects_need_no_filter() {
@@ -388,6 +558,16 @@ fn redirects_need_no_filter() {
     let outbound =
         format!("{}      traffic_direction: OUTBOUND\n", manager("route: { cluster: a }"));
     assert_nothing(&found(&outbound));
+    // What is fetched from elsewhere is not known to be a redirect.
+    let redirects = manager("redirect: { https_redirect: true }");
+    for (place, more) in [("route_config: { ", "vhds: {}, "), ("hosts: [{ ", "matcher: {}, ")] {
+        let codes = found(&with(&redirects, place, &format!("{place}{more}")));
+        assert!(matches!(codes.as_slice(), [("filter_missing", ..)]), "{codes:?}");
+    }
+    // Envoy Mobile's listener has no filter chains.
+    let api = "static_resources: { listeners: [{ api_listener: { api_listener: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager } } }] }\n";
+    let codes = found(api);
+    assert!(matches!(codes.as_slice(), [("filter_missing", ..)]), "{codes:?}");
 }
 
 #[test]
@@ -405,6 +585,25 @@ fn what_is_asked_over_http_must_cover_the_identity_headers() {
     assert!(matches!(some.as_slice(), [("identity_headers_not_covered", ..)]), "{some:?}");
 }
 
+/// Somebody who isn't named is somebody who isn't seen.
+#[test]
+fn who_is_asked_over_http_must_be_named() {
+    let grpc = "grpc_service:\n                        envoy_grpc: { cluster_name: stagedoor }\n";
+    let covered = "authorization_response: { allowed_upstream_headers: { patterns: [{ prefix: x-stagedoor- }] } }";
+    for (server, place) in [
+        ("", "http_service"),
+        (", server_uri: { uri: a, timeout: 0.2s }", "http_service.server_uri"),
+        (", server_uri: { uri: a, cluster: other, timeout: 0.2s }", "server_uri.cluster"),
+    ] {
+        let text = with(TCP, grpc, &format!("http_service: {{ {covered}{server} }}\n"));
+        let found = found(&with(&text, "                        timeout: 0.2s\n", ""));
+        assert!(
+            matches!(found.as_slice(), [("not_seen", _, at)] if at.ends_with(place)),
+            "{place}: {found:?}"
+        );
+    }
+}
+
 /// What Stagedoor is configured with is what Envoy's side is judged by.
 #[test]
 fn the_own_configuration_counts() {
@@ -414,6 +613,63 @@ fn the_own_configuration_counts() {
     look(&input(&text), own, &mut report).unwrap();
     let codes: Vec<&str> = report.codes().into_iter().map(|(code, ..)| code).collect();
     assert_eq!(codes, ["timeout_too_short", "identity_header_added"]);
+
+    // So does what Envoy does where nothing is written.
+    let silent = with(TCP, "                        timeout: 0.2s\n", "");
+    for (deadline, expected) in [(199, &[][..]), (200, &["timeout_too_short"][..])] {
+        let own = Own { deadline: Duration::from_millis(deadline), ..self::own() };
+        let mut report = Report::default();
+        look(&input(&silent), own, &mut report).unwrap();
+        let codes: Vec<&str> = report.codes().into_iter().map(|(code, ..)| code).collect();
+        assert_eq!(codes, expected, "{deadline} ms");
+    }
+}
+
+/// Envoy's own form is JSON, and some of that is none of YAML.
+#[test]
+fn a_file_in_json_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.json");
+    let json = yaml::parse(DUMP).unwrap().remove(0).to_json().to_string();
+    let found = |shadow: &str| {
+        let json = with(&json, "{\"configs\":", "{\"note\":\"\\ud83d\\ude00\",\"configs\":");
+        let mode = format!("\"shadow_mode\":{shadow},\"validate_mutations\":true");
+        std::fs::write(&file, with(&json, "\"validate_mutations\":true", &mode)).unwrap();
+        let mut report = Report::default();
+        look(&Input::read(file.to_str().unwrap()).unwrap(), own(), &mut report).unwrap();
+        report.codes()
+    };
+    // What is null is not there. Lines can't be told.
+    assert_nothing(&found("null"));
+    assert_nothing(&found("false"));
+    let shadow = found("true");
+    assert!(matches!(shadow.as_slice(), [("shadow_mode", None, _)]), "{shadow:?}");
+    std::fs::write(&file, "{\"configs\": [}").unwrap();
+    assert!(Input::read(file.to_str().unwrap()).is_err());
+}
+
+/// Whoever leads to the same place twice hears of it once, and of many the first.
+#[test]
+fn findings_are_told_once_and_not_by_the_hundred() {
+    // Two ways to one endpoint.
+    let service = format!("grpc_service: {{ {GRPC}, timeout: 0.2s }}\n");
+    let twice = with(&behind(TCP, ADMIN, 32, &service), NEAR, FAR);
+    assert!(matches!(found(&twice).as_slice(), [("plaintext", ..)]), "{:?}", found(&twice));
+    let routes: String = (0..12)
+        .map(|at| format!("                        - {{ match: {{ prefix: /{at} }}, route: {{ cluster: service }}, {} }}\n", OFF.trim_end()))
+        .collect();
+    let text = with(
+        TCP,
+        "                      routes:\n",
+        &format!("                      routes:\n{routes}"),
+    );
+    let mut report = Report::default();
+    look(&input(&text), own(), &mut report).unwrap();
+    assert_eq!(report.codes().len(), 12);
+    let said = report.text();
+    assert_eq!(said.matches("ERROR").count(), 10, "{said}");
+    assert!(said.contains("… and 2 more; `--json` shows all"), "{said}");
+    assert_eq!(report.json().unwrap().matches("\"code\"").count(), 12);
 }
 
 #[test]

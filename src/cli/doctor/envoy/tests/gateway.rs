@@ -51,6 +51,8 @@ fn ordered(name: &str, side: &str, other: &str) -> String {
     )
 }
 
+const GRPC: &str = "    grpc:\n      backendRefs: [{ name: stagedoor, port: 9191 }]\n";
+
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -124,6 +126,40 @@ pub(super) fn rows() -> Vec<Row> {
             "spec.extAuth.grpc.backendRefs[0]",
             with(GATEWAY, "kind: Service, name: stagedoor", "kind: Service, name: another"),
         ),
+        // One without a specification rejects nothing.
+        (
+            "escaped_slashes",
+            "ClientTrafficPolicy edge/edge",
+            format!(
+                "{}metadata: {{ name: edge, namespace: edge }}\n",
+                GATEWAY.rsplit_once("metadata: { name: edge, namespace: edge }\n").unwrap().0
+            ),
+        ),
+        (
+            "with_request_body",
+            "spec.extAuth.bodyToExtAuth",
+            with(GATEWAY, "failOpen: false", "bodyToExtAuth: { maxRequestBytes: 8192 }"),
+        ),
+        (
+            "timeout_too_short",
+            "spec.extAuth.timeout",
+            with(GATEWAY, "failOpen: false", "timeout: 150ms"),
+        ),
+        (
+            "status_on_error",
+            "spec.extAuth.statusOnError",
+            with(GATEWAY, "failOpen: false", "statusOnError: 403"),
+        ),
+        (
+            "identity_headers_not_covered",
+            "spec.extAuth.http.headersToBackend",
+            with(
+                GATEWAY,
+                "    grpc:\n",
+                "    http:\n      headersToBackend: [x-stagedoor-subject]\n",
+            ),
+        ),
+        ("not_seen", "SecurityPolicy edge/stagedoor spec.extAuth", with(GATEWAY, GRPC, "")),
         (
             "not_asked",
             "SecurityPolicy edge/stagedoor",
@@ -147,6 +183,71 @@ pub(super) fn rows() -> Vec<Row> {
 fn the_shipped_files_of_envoy_gateway_belong_together() {
     assert_nothing(&found(GATEWAY));
     assert_nothing(&found(&GATEWAY_FILES.join("\n---\n")));
+    // As `kubectl get -o json` has several of them.
+    let items: Vec<serde_json::Value> =
+        yaml::parse(GATEWAY).unwrap().iter().map(yaml::Document::to_json).collect();
+    let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    let list = serde_json::to_string_pretty(&list).unwrap();
+    assert_nothing(&found(&list));
+    let open = with(&list, "\"failOpen\": false", "\"failOpen\": true");
+    assert!(matches!(found(&open).as_slice(), [("failure_mode_allow", ..)]), "{:?}", found(&open));
+}
+
+/// Over HTTP each identity header must be taken over, by its name or by a part of it.
+#[test]
+fn what_covers_the_identity_headers() {
+    for (headers, covers) in [
+        ("\"x-stagedoor-*\"", true),
+        ("\"X-Stagedoor-*\"", true),
+        ("\"*\"", true),
+        ("\"*-subject\", \"*-tenant\", \"*-kind\", \"*-entity\", \"*-id\"", true),
+        ("\"*-subject\", \"*-tenant\", \"*-kind\", \"*-entity\"", false),
+        ("\"x-stagedoor-s*\"", false),
+    ] {
+        let http = format!("    http:\n      headersToBackend: [{headers}]\n");
+        let found = found(&with(GATEWAY, "    grpc:\n", &http));
+        let codes: Vec<&str> = found.iter().map(|(code, ..)| *code).collect();
+        let expected: &[&str] = if covers { &[] } else { &["identity_headers_not_covered"] };
+        assert_eq!(codes, expected, "{headers}");
+    }
+}
+
+/// The way to a `Backend` is private where all of it is near, or where it has TLS.
+#[test]
+fn what_a_backend_says_of_the_way_to_it() {
+    let to_backend =
+        with(GATEWAY, "kind: Service, name: stagedoor", "kind: Service, name: another");
+    let to_backend = with(&to_backend, "[{ name: stagedoor,", "[{ kind: Backend, name: stagedoor,");
+    let beside = |name: &str, spec: &str| {
+        format!(
+            "{to_backend}---\napiVersion: gateway.envoyproxy.io/v1alpha1\nkind: Backend\nmetadata: {{ name: {name}, namespace: edge }}\nspec: {{ {spec} }}\n"
+        )
+    };
+    let (near, far) =
+        ("{ ip: { address: \"::1\", port: 9 } }", "{ ip: { address: 10.0.0.9, port: 9 } }");
+    let unix = "{ unix: { path: /run/stagedoor.sock } }";
+    for spec in [
+        format!("endpoints: [{near}, {unix}]"),
+        format!("endpoints: [{far}], tls: {{ wellKnownCACertificates: System }}"),
+    ] {
+        assert_nothing(&found(&beside("stagedoor", &spec)));
+        let other = found(&beside("other", &spec));
+        assert!(matches!(other.as_slice(), [("plaintext", ..)]), "{spec}: {other:?}");
+    }
+    for spec in [
+        format!("endpoints: [{near}, {far}]"),
+        "endpoints: [{ fqdn: { hostname: localhost, port: 9 } }]".to_owned(),
+        "endpoints: []".to_owned(),
+        "type: Endpoints".to_owned(),
+    ] {
+        let found = found(&beside("stagedoor", &spec));
+        assert!(
+            matches!(found.as_slice(), [("plaintext", _, at)] if at.ends_with("backendRefs[0]")),
+            "{spec}: {found:?}"
+        );
+    }
+    // Who isn't in here is not known to be near.
+    assert!(matches!(found(&to_backend).as_slice(), [("plaintext", ..)]));
 }
 
 /// A policy of a route takes the place of its gateway's, unless it is merged into that.

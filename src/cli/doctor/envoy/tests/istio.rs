@@ -140,6 +140,23 @@ metadata: { name: bare, namespace: payments }
 spec: { template: { metadata: { labels: { app: bare, sidecar.istio.io/inject: \"false\" } } } }
 ";
 
+const MERGED: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.ext_authz } } } }";
+const BESIDE_ROUTER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.router } } } }";
+
+/// The good mesh with one more patch.
+fn patched(target: &str, matched: &str, operation: &str, value: &str) -> String {
+    format!(
+        "{ISTIO}    - applyTo: {target}\n      match: {{ {matched} }}\n      patch: {{ operation: {operation}, value: {{ {value} }} }}\n"
+    )
+}
+
+/// A connection manager that is given whole.
+fn manager(filter: &str) -> String {
+    format!(
+        "typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, normalize_path: true, merge_slashes: true, use_remote_address: true, path_with_escaped_slashes_action: REJECT_REQUEST, common_http_protocol_options: {{ headers_with_underscores_action: REJECT_REQUEST }}, http_filters: [{{ name: envoy.filters.http.{filter} }}, {{ name: envoy.filters.http.router }}] }}"
+    )
+}
+
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
     let provider = |old: &str, new: &str| with(ISTIO, old, new);
@@ -162,6 +179,62 @@ pub(super) fn rows() -> Vec<Row> {
             format!(
                 "{ISTIO}    - applyTo: HTTP_FILTER\n      match: {{ listener: {{ filterChain: {{ filter: {{ subFilter: {{ name: envoy.filters.http.ext_authz }} }} }} }} }}\n      patch: {{ operation: REMOVE }}\n"
             ),
+        ),
+        (
+            "filter_disabled",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("HTTP_FILTER", MERGED, "REPLACE", "name: envoy.filters.http.lua"),
+        ),
+        // Without a name it takes the place of every filter.
+        (
+            "filter_disabled",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("HTTP_FILTER", "context: ANY", "REPLACE", "name: envoy.filters.http.lua"),
+        ),
+        (
+            "filter_disabled",
+            "configPatches[2].patch.value.disabled",
+            patched(
+                "HTTP_FILTER",
+                MERGED,
+                "MERGE",
+                "name: envoy.filters.http.ext_authz, disabled: true",
+            ),
+        ),
+        (
+            "filter_disabled_on_route",
+            "configPatches[2].patch.value.typed_per_filter_config",
+            patched("HTTP_ROUTE", "context: SIDECAR_INBOUND", "MERGE", OFF.trim_end()),
+        ),
+        (
+            "filter_missing",
+            "configPatches[2].patch.value.typed_config.http_filters",
+            patched("NETWORK_FILTER", "context: SIDECAR_INBOUND", "REPLACE", &manager("lua")),
+        ),
+        (
+            "filter_before",
+            "configPatches[2].patch.value",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_FIRST", "name: envoy.filters.http.lua"),
+        ),
+        (
+            "filter_before",
+            "configPatches[2].patch.value",
+            patched("HTTP_FILTER", MERGED, "INSERT_BEFORE", "name: envoy.filters.http.lua"),
+        ),
+        (
+            "filter_after",
+            "configPatches[2].patch.value",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", "name: envoy.filters.http.lua"),
+        ),
+        (
+            "filter_after",
+            "configPatches[2].patch.value",
+            patched("HTTP_FILTER", MERGED, "INSERT_AFTER", "name: envoy.filters.http.lua"),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("LISTENER", "context: SIDECAR_INBOUND", "MERGE", "name: a"),
         ),
         (
             "filter_before",
@@ -249,6 +322,26 @@ fn what_is_as_it_should_be_yields_nothing() {
     assert_nothing(&found(ISTIO));
     let plain = with(ISTIO, "    pathNormalization", "    other: 1\n    pathNormalization");
     assert_nothing(&found(&plain));
+    // A provider that is asked for something else.
+    let traces = "      - name: traces\n        zipkin: { service: zipkin, port: 9411 }\n";
+    assert_nothing(&found(&behind(ISTIO, "    extensionProviders:\n", 0, traces)));
+    // Patches of something else, and those of what leaves a service.
+    let lua = "name: envoy.filters.http.lua";
+    let other = MERGED.replace("ext_authz", "cors");
+    for text in [
+        patched("HTTP_FILTER", &other, "REPLACE", lua),
+        patched("HTTP_FILTER", &MERGED.replace("INBOUND", "OUTBOUND"), "INSERT_FIRST", lua),
+        patched(
+            "HTTP_FILTER",
+            "context: SIDECAR_INBOUND",
+            "INSERT_FIRST",
+            "name: envoy.filters.http.rbac",
+        ),
+        patched("CLUSTER", "context: SIDECAR_INBOUND", "MERGE", "name: a"),
+        patched("NETWORK_FILTER", "context: SIDECAR_INBOUND", "REPLACE", &manager("ext_authz")),
+    ] {
+        assert_nothing(&found(&text));
+    }
 }
 
 #[test]
@@ -295,6 +388,14 @@ fn whom_a_patch_reaches() {
         with(&provider(policy, selected), strict, &selector)
     };
     let context = |text: &str, context: &str| text.replace("SIDECAR_INBOUND", context);
+    // By the one listener that all comes in by.
+    let inbound = |text: &str| {
+        text.replace("{ context: SIDECAR_INBOUND }", "{ listener: { name: virtualInbound } }")
+            .replace(
+                "{ context: SIDECAR_INBOUND, listener: { ",
+                "{ listener: { name: virtualInbound, ",
+            )
+    };
     let gateway = with(
         ISTIO,
         policy,
@@ -319,6 +420,8 @@ fn whom_a_patch_reaches() {
         context(&known, "GATEWAY"),
         context(&targeted, "ANY"),
         context(&targeted, "GATEWAY"),
+        context(&targeted, "WAYPOINT"),
+        inbound(ISTIO),
         context(
             &with(
                 &targeted,
@@ -335,6 +438,9 @@ fn whom_a_patch_reaches() {
         patched("app: orders"),
         patched("app: payments, tier: front"),
         context(ISTIO, "GATEWAY"),
+        context(ISTIO, "WAYPOINT"),
+        inbound(&gateway),
+        inbound(&targeted),
         gateway.clone(),
         known.clone(),
         // A sidecar's patch is none of a gateway.
@@ -394,6 +500,12 @@ fn patches_speak_for_the_mesh() {
     assert_eq!(about(&both), BTreeSet::from([("headers_with_underscores", own.clone())]));
     let unseen = [("headers_with_underscores", own.clone()), ("not_seen", own)];
     assert_eq!(about(BROUGHT), BTreeSet::from(unseen));
+    // One that asks over HTTP must have the headers taken over; the cluster is Istio's.
+    let grpc = "grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }";
+    let http = "http_service: { server_uri: { uri: a, cluster: stagedoor, timeout: 0.2s } }";
+    let mut expected = about(BROUGHT);
+    expected.insert(("identity_headers_not_covered", "EnvoyFilter istio-system/own".to_owned()));
+    assert_eq!(about(&with(BROUGHT, grpc, http)), expected);
     let (_, strict) = ISTIO.rsplit_once("---\n").unwrap();
     let strict = strict.replace("SIDECAR_INBOUND", "GATEWAY");
     let strict = strict.replace("namespace: payments", "namespace: istio-system");
