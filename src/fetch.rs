@@ -355,4 +355,44 @@ mod tests {
             assert_eq!(is_secure(&url.parse().unwrap()), want, "{url}");
         }
     }
+
+    /// Plain http leaves this machine for the link's own addresses only, where identities are
+    /// handed out, and for no document.
+    #[tokio::test]
+    async fn nothing_is_sent_in_clear() {
+        for (url, want) in [
+            ("http://169.254.169.254/metadata", true),
+            ("http://169.254.1.1:42356/msi", true),
+            ("https://169.254.169.254/metadata", false),
+            ("http://169.253.169.254/metadata", false),
+            ("http://169.254.169.254.example.com/", false),
+            ("http://[fe80::1]/", false),
+        ] {
+            assert_eq!(is_link_local(&url.parse().unwrap()), want, "{url}");
+        }
+        let client = HttpClient::new().unwrap();
+        let limits = Limits { timeout: Duration::from_secs(1), max_bytes: 1 };
+        let refused = |error| matches!(error, FetchError::Insecure(_));
+        for url in ["http://192.0.2.1/", "ftp://127.0.0.1/", "http://localhost.example.com/"] {
+            let url = url.parse().unwrap();
+            let request = Outgoing { url: &url, headers: Vec::new(), body: None };
+            assert!(client.exchange(request, limits).await.is_err_and(refused), "{url}");
+        }
+        for url in ["http://192.0.2.1/", "http://169.254.169.254/"] {
+            let url = url.parse().unwrap();
+            assert!(client.get(&url, None, limits).await.is_err_and(refused), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_posted_is_never_shown() {
+        let form = Body::Form(vec![("client_secret", "abc".to_owned())]);
+        let json = Body::Json(serde_json::json!({ "groupIds": ["abc"] }));
+        let url = "https://a.example.com".parse().unwrap();
+        for body in [form, json] {
+            let request = Outgoing { url: &url, headers: Vec::new(), body: Some(body) };
+            let shown = format!("{request:?}");
+            assert!(shown.contains("[redacted]") && !shown.contains("abc"), "{shown}");
+        }
+    }
 }

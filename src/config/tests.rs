@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::{AuditSink, Member, PseudonymSettings, RotateSettings};
 use crate::catalog::SourceSettings;
+use crate::entra::CredentialSettings;
 use crate::ext_authz::MetadataFields;
 use crate::serve::ListenAddress;
 use crate::telemetry::OtlpProtocol;
@@ -1247,6 +1248,56 @@ fn how_graph_is_asked() {
     entra(
         &format!("overage: graph, graph: {{{client}, client_secret: x}}"),
         "1:82: entra.graph: unknown key `client_secret`: a secret is never written here; `secret_file` names its file (known here: `client_id`, `secret_file`, `certificate_file`, `federated_token_file`, `workload_identity`, `managed_identity`, `wait`, `timeout`, `ttl`, `failure_ttl`, `max_calls`, `max_entries`, `max_bytes`, `only_catalog_groups`)",
+    );
+    for kind in ["certificate_file", "federated_token_file"] {
+        entra(
+            &format!("overage: graph, graph: {{{kind}: graph-secret}}"),
+            &format!("1:32: entra.graph: `{kind}` requires `client_id`"),
+        );
+    }
+    entra(
+        &format!("overage: graph, graph: {{{client}, certificate_file: no.pem}}"),
+        "1:100: entra.graph.certificate_file: the file `DIR/no.pem` can't be read: No such file or directory (os error 2)",
+    );
+    entra(
+        &format!("overage: graph, graph: {{{client}, federated_token_file: catalog}}"),
+        "1:104: entra.graph.federated_token_file: `DIR/catalog` is a folder, not a file",
+    );
+    // A machine's identity is of one tenant.
+    for tenants in [
+        format!("{{audiences: [a], id: {TENANT}}}, {{audiences: [b], id: {OTHER}}}"),
+        format!("{{audiences: [a], allowed_tenants: [{TENANT}]}}"),
+    ] {
+        check_section(
+            "entra",
+            &format!("{{overage: graph, graph: {{managed_identity: true}}, tenants: [{tenants}]}}"),
+            "1:51: entra.graph.managed_identity: a managed identity is at home in one tenant, and can ask no other's Graph",
+        );
+    }
+}
+
+#[test]
+fn how_stagedoor_proves_itself_to_graph() {
+    let folder = folder();
+    let credential = |said: &str| {
+        let tenants = format!("tenants: [{{audiences: [a], id: {TENANT}}}]");
+        let body = format!("{{overage: graph, graph: {{client_id: {OTHER}, {said}}}, {tenants}}}");
+        let config = Config::parse(&with("entra", &body), folder.path());
+        let config = config.unwrap_or_else(|problems| panic!("{said}: {problems}"));
+        config.entra.graph.expect("given").credential
+    };
+    let (client, file) = (OTHER.parse().expect("an id"), folder.path().join("graph-secret"));
+    assert_eq!(
+        credential("secret_file: graph-secret"),
+        CredentialSettings::Secret { client, file: file.clone() }
+    );
+    assert_eq!(
+        credential("certificate_file: graph-secret"),
+        CredentialSettings::Certificate { client, file: file.clone() }
+    );
+    assert_eq!(
+        credential("federated_token_file: graph-secret"),
+        CredentialSettings::Federated { client, file }
     );
 }
 

@@ -394,6 +394,10 @@ struct FakeGraph {
     /// What it answers callers with; nothing is their group.
     answer: Mutex<Option<(u16, Option<u64>)>>,
     calls: AtomicUsize,
+    /// Where it was asked.
+    hosts: Mutex<Vec<String>>,
+    /// How long it takes; nothing is a moment.
+    takes: Mutex<Option<Duration>>,
     at_a_time: AtomicUsize,
     most: AtomicUsize,
 }
@@ -416,7 +420,9 @@ impl Exchange for FakeGraph {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let now = self.at_a_time.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.hosts.lock().unwrap().push(request.url.host_str().unwrap_or_default().to_owned());
+        let takes = *self.takes.lock().unwrap();
+        tokio::time::sleep(takes.unwrap_or(Duration::from_millis(10))).await;
         self.at_a_time.fetch_sub(1, Ordering::SeqCst);
         let fault = *self.answer.lock().unwrap();
         Ok(match fault {
@@ -436,18 +442,25 @@ const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 fn fake(
     change: impl FnOnce(GraphSettings) -> GraphSettings,
 ) -> (GroupResolver, Arc<FakeGraph>, ShutdownHandle, TempDir) {
+    fake_of(vec![(Tenants::One(TENANT.parse().unwrap()), "https://graph.example.com")], change)
+}
+
+/// The same with these tenants, each with a Graph of its own.
+fn fake_of(
+    tenants: Vec<(Tenants, &str)>,
+    change: impl FnOnce(GraphSettings) -> GraphSettings,
+) -> (GroupResolver, Arc<FakeGraph>, ShutdownHandle, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, "secret").unwrap();
     let secret = CredentialSettings::Secret { client: APP.parse().unwrap(), file };
+    let tenant = |(tenants, graph): (Tenants, &str)| {
+        let login = "https://login.example.com".parse().unwrap();
+        TenantSettings::new(tenants, login, graph.parse().unwrap(), vec!["api://p".to_owned()])
+    };
     let settings = EntraSettings {
         graph: Some(change(patient(GraphSettings::new(secret)))),
-        ..EntraSettings::new(vec![TenantSettings::new(
-            Tenants::One(TENANT.parse().unwrap()),
-            "https://login.example.com".parse().unwrap(),
-            "https://graph.example.com".parse().unwrap(),
-            vec!["api://payments".to_owned()],
-        )])
+        ..EntraSettings::new(tenants.into_iter().map(tenant).collect())
     };
     let resolver = GroupResolver::new(&settings).unwrap();
     let graph = Arc::new(FakeGraph::default());
@@ -470,8 +483,11 @@ async fn of(resolver: &GroupResolver, number: usize) -> Result<Vec<GroupId>, Rea
 async fn throttling_is_respected_and_ends() {
     let (resolver, graph, _handle, _folder) = fake(|settings| settings);
     assert_eq!(of(&resolver, 1).await, Ok(ids([1])));
+    assert_eq!((resolver.is_throttled(Now::read()), resolver.last_error()), (false, None));
     *graph.answer.lock().unwrap() = Some((429, Some(30)));
     assert_eq!(of(&resolver, 2).await, Err(Reason::GroupsUnavailable));
+    assert!(resolver.is_throttled(Now::read()));
+    assert!(resolver.last_error().is_some_and(|error| error.starts_with("throttled for ")));
     let asked = graph.calls.load(Ordering::SeqCst);
     let began = tokio::time::Instant::now();
     for number in 3..60 {
@@ -486,6 +502,58 @@ async fn throttling_is_respected_and_ends() {
     for number in 2..60 {
         assert_eq!(of(&resolver, number).await, Ok(ids([1])), "caller {number}");
     }
+    assert_eq!((resolver.is_throttled(Now::read()), resolver.last_error()), (false, None));
+}
+
+/// The entry that names a tenant most closely says which Graph is asked, wherever it stands.
+#[tokio::test(start_paused = true)]
+async fn the_closest_entry_of_a_tenant_says_which_graph_is_asked() {
+    let other = "22222222-2222-3333-4444-555555555555";
+    let third = "33333333-2222-3333-4444-555555555555";
+    let tenants = vec![
+        (Tenants::Any, "https://any.example.com"),
+        (
+            Tenants::Listed(vec![other.parse().unwrap(), TENANT.parse().unwrap()]),
+            "https://listed.example.com",
+        ),
+        (Tenants::One(TENANT.parse().unwrap()), "https://one.example.com"),
+    ];
+    let (resolver, graph, _handle, _folder) = fake_of(tenants, |settings| settings);
+    for (tenant, host) in
+        [(TENANT, "one.example.com"), (other, "listed.example.com"), (third, "any.example.com")]
+    {
+        let identity = identity(tenant, &caller(1), true);
+        let known = ids(1000..1100).into();
+        let groups = resolver.groups(&identity, &known, Now::read(), &mut Vec::new()).await;
+        assert_eq!(groups.map(|groups| groups.to_vec()).ok(), Some(ids([1])), "{tenant}");
+        assert_eq!(graph.hosts.lock().unwrap().last().map(String::as_str), Some(host));
+    }
+}
+
+/// A lookup ends when it must, and one that waited too long for its turn is none any more:
+/// those who come later wait for no others' that nobody needs.
+#[tokio::test(start_paused = true)]
+async fn lookups_that_nobody_waits_for_are_not_made() {
+    let (resolver, graph, _handle, _folder) = fake(|settings| GraphSettings {
+        max_calls: 1,
+        timeout: Duration::from_secs(2),
+        wait: Duration::from_secs(3),
+        ..settings
+    });
+    *graph.takes.lock().unwrap() = Some(Duration::from_secs(3600));
+    let began = tokio::time::Instant::now();
+    for answer in join_all((0..20).map(|number| of(&resolver, number))).await {
+        assert_eq!(answer, Err(Reason::GroupsUnavailable));
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let error = resolver.last_error();
+    assert_eq!(error.as_deref(), Some("it took longer than a lookup may"));
+    *graph.takes.lock().unwrap() = None;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = graph.calls.load(Ordering::SeqCst);
+    assert!(calls <= 4, "{calls} calls, one every two seconds");
+    assert_eq!(of(&resolver, 100).await, Ok(ids([1])));
+    assert_eq!(graph.calls.load(Ordering::SeqCst), calls + 1, "at once");
 }
 
 /// Kept for a while, refreshed before it ends, and never beyond.

@@ -325,6 +325,85 @@ async fn config_check_tells_of_a_proxy_that_is_not_used() {
     }
 }
 
+/// What AKS, a virtual machine or a platform gives by the environment is checked like a file.
+#[tokio::test]
+async fn config_check_of_an_identity_from_the_environment() {
+    const ENDPOINT: &str = "IDENTITY_ENDPOINT";
+    const HEADER: &str = "IDENTITY_HEADER";
+    const CLIENT: &str = "AZURE_CLIENT_ID";
+    const TOKEN: &str = "AZURE_FEDERATED_TOKEN_FILE";
+    const APP: &str = "eeeeeeee-0000-0000-0000-000000000001";
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "a token").unwrap();
+    let check = |graph: &str, environment: &[(&str, &str)]| {
+        let options = Options {
+            entra: format!("  overage: graph\n  graph: {{ {graph} }}\n"),
+            ..Options::default()
+        };
+        let config = write_config(&folder, &tenant, &options).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stagedoor"));
+        for name in [ENDPOINT, HEADER, CLIENT, TOKEN] {
+            command.env_remove(name);
+        }
+        command.args(["config", "check"]).arg(config).envs(environment.iter().copied());
+        let output = command.output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let (aks, by_client) = ("workload_identity: true", format!("client_id: {APP}"));
+    let named = format!("{by_client}, {aks}");
+    let named = named.as_str();
+    let machine = "managed_identity: true";
+    let local = "http://169.254.130.2:8081/msi/token";
+    for (graph, environment) in [
+        (aks, &[(CLIENT, APP), (TOKEN, "token")][..]),
+        (named, &[(TOKEN, "token")]),
+        (machine, &[]),
+        (machine, &[(ENDPOINT, local), (HEADER, "secret")]),
+        (machine, &[(ENDPOINT, "http://localhost:42356/msi/token"), (HEADER, "secret")]),
+        (machine, &[(ENDPOINT, "https://identity.example.com/token"), (HEADER, "secret")]),
+    ] {
+        assert_eq!(check(graph, environment).0, Some(0), "{graph} {environment:?}");
+    }
+    for (graph, environment, words) in [
+        (
+            aks,
+            &[][..],
+            &["the environment's `AZURE_CLIENT_ID`", "`AZURE_FEDERATED_TOKEN_FILE`"][..],
+        ),
+        (named, &[], &["the environment's `AZURE_FEDERATED_TOKEN_FILE`"]),
+        (
+            aks,
+            &[(CLIENT, "me"), (TOKEN, "token")],
+            &["the environment's `AZURE_CLIENT_ID`: expected a GUID"],
+        ),
+        (aks, &[(CLIENT, APP), (TOKEN, "none")], &["none` can't be read"]),
+        (
+            machine,
+            &[(ENDPOINT, "http://10.0.0.1/msi/token"), (HEADER, "secret")],
+            &["is neither https, nor on loopback, nor link-local"],
+        ),
+        (machine, &[(ENDPOINT, "somewhere"), (HEADER, "secret")], &["expected an address"]),
+        (machine, &[(ENDPOINT, local)], &["the environment's `IDENTITY_HEADER`"]),
+        (
+            machine,
+            &[(ENDPOINT, local), (HEADER, "secret\nx: y")],
+            &["the environment's `IDENTITY_HEADER` is no header"],
+        ),
+    ] {
+        let (code, said) = check(graph, environment);
+        assert_eq!(code, Some(3), "{graph} {environment:?}");
+        for part in words {
+            assert!(said.contains(part), "{graph} {environment:?}: {said}");
+        }
+        assert_eq!(said.lines().count(), words.len(), "{said}");
+        let (_, setting) = graph.rsplit_once(", ").unwrap_or(("", graph));
+        let place = format!("entra.graph.{}: ", setting.split(':').next().unwrap());
+        assert!(said.lines().all(|line| line.contains(&place)), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
 /// Asserts that each setting below `schema` has its row; counts them.
 fn documented(schema: &Value, prefix: &str, text: &str) -> usize {
     let mut count = 0;

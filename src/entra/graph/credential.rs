@@ -419,3 +419,6 @@ fn refusal(status: StatusCode, json: &Value) -> Refusal {
         remedy,
     }
 }
+
+#[cfg(test)]
+mod tests;

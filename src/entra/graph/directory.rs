@@ -89,3 +89,76 @@ fn first(graph: &Url) -> Url {
     url.query_pairs_mut().append_pair("$select", "id,displayName").append_pair("$top", "999");
     url
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::entra::graph::fake::Answers;
+    use crate::entra::{CredentialSettings, GraphSettings, TenantSettings};
+
+    const TENANT: &str = "11111111-2222-3333-4444-555555555555";
+
+    fn settings(folder: &tempfile::TempDir, tenants: Tenants) -> EntraSettings {
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "secret").expect("written");
+        let client = TENANT.parse().expect("an id");
+        let tenant = TenantSettings::new(
+            tenants,
+            "https://login.example.com".parse().expect("an address"),
+            "https://graph.example.com".parse().expect("an address"),
+            vec!["api://payments".to_owned()],
+        );
+        let graph = GraphSettings::new(CredentialSettings::Secret { client, file });
+        EntraSettings { graph: Some(graph), ..EntraSettings::new(vec![tenant]) }
+    }
+
+    fn page(id: &str, next: Option<&str>) -> (u16, Value) {
+        let group = json!({ "id": id, "displayName": "A team" });
+        (200, json!({ "value": [group, { "id": "no id" }], "@odata.nextLink": next }))
+    }
+
+    /// A directory with a few pages of groups, to the last of them and nowhere else.
+    #[tokio::test]
+    async fn a_directory_is_listed_page_by_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let one = settings(&folder, Tenants::One(TENANT.parse().expect("an id")));
+        let token = || (200, json!({ "access_token": "t", "expires_in": 60 }));
+        let next = "https://graph.example.com/v1.0/groups?$skiptoken=a";
+        let ids = ["aaaaaaaa-0000-0000-0000-000000000001", "aaaaaaaa-0000-0000-0000-000000000002"];
+        let answers = Answers::of([token(), page(ids[0], Some(next)), page(ids[1], None)]);
+        let groups = directory_groups(&one, &answers).await.expect("listed").expect("asked");
+        let named =
+            |id: &str| DirectoryGroup { id: id.parse().expect("an id"), name: "A team".to_owned() };
+        assert_eq!(groups, ids.map(named));
+        assert_eq!(answers.asked()[2], next);
+
+        for (next, cause) in [
+            ("https://evil.example.com/v1.0/groups", "the next page is elsewhere"),
+            ("http://graph.example.com/v1.0/groups", "the next page is elsewhere"),
+            ("groups", "the next page's address is none"),
+        ] {
+            let answers = Answers::of([token(), page(ids[0], Some(next))]);
+            let error = directory_groups(&one, &answers).await.expect_err(next);
+            assert_eq!(error, cause);
+            assert_eq!(answers.asked().len(), 2, "the token goes nowhere else");
+        }
+        let refused = Answers::of([token(), (403, Value::Null)]);
+        let error = directory_groups(&one, &refused).await.expect_err("refused");
+        assert_eq!(error, "`/v1.0/groups` answered 403 Forbidden");
+        let endless = Answers::of([token()]);
+        (0..200).map(|_| page(ids[0], Some(next))).for_each(|(status, page)| {
+            endless.add(status, page);
+        });
+        let error = directory_groups(&one, &endless).await.expect_err("endless");
+        assert_eq!(error, "more than 100 pages");
+
+        // Of several tenants none is the one to compare with.
+        for tenants in [Tenants::Any, Tenants::Listed(vec![TENANT.parse().expect("an id")])] {
+            let answers = Answers::default();
+            assert_eq!(directory_groups(&settings(&folder, tenants), &answers).await, Ok(None));
+            assert!(answers.asked().is_empty());
+        }
+    }
+}

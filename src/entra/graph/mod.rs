@@ -7,6 +7,8 @@ mod calls;
 mod client;
 mod credential;
 mod directory;
+#[cfg(test)]
+mod fake;
 mod resolver;
 mod settings;
 
