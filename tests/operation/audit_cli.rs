@@ -1,11 +1,11 @@
 //! `stagedoor audit`, as an auditor runs it.
 
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use stagedoor::audit::{AuditRecord, AuditSettings, AuditSink, AuditWriter, RotateSettings};
@@ -293,6 +293,99 @@ fn a_sum_of_known_records() {
     assert_eq!(sum.get("policies_that_never_decided"), None);
 }
 
+/// What became of a configuration and of a catalog is no decision, and is told as well.
+#[test]
+fn changes_of_configuration_and_catalog() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let event = |minute: u32, event: &str, more: Value| {
+        let time = format!("2026-03-01T12:{minute:02}:00.000Z");
+        let mut record = json!({ "version": 1, "time": time, "event": event });
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        record.to_string()
+    };
+    let warned = json!({
+        "warnings": [{ "policy": "late", "text": "soon over" }], "justification": "on call",
+    });
+    let records = [
+        event(0, "config_applied", json!({ "config_before": "c1", "config_version": "c2" })),
+        event(1, "config_refused", json!({ "detail": "stagedoor.yaml:1:\u{1b}1: no" })),
+        event(2, "catalog_adopted", json!({ "snapshot_before": "s1", "snapshot_version": "s2" })),
+        event(3, "catalog_held", json!({ "detail": "2 of 3 groups are gone" })),
+        decision("d1", 4, warned).to_string(),
+    ];
+    fs::write(&file, records.join("\n") + "\n").unwrap();
+    let file = file.display().to_string();
+    let output = text(&stagedoor(&["show", &file]).stdout);
+    let lines: Vec<&str> = output.lines().collect();
+    for (line, words) in lines.iter().zip([
+        "CONFIG  config_applied  c1  c2",
+        "CONFIG  config_refused  stagedoor.yaml:1:\\u{1b}1: no",
+        "CATALOG  catalog_adopted",
+        "CATALOG  catalog_held  2 of 3 groups are gone",
+        "because \"on call\"",
+    ]) {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    assert_eq!(lines.len(), 5, "{output}");
+
+    // Who asks for decisions, or for an entity, asks for none of these.
+    for (filter, want) in [
+        (
+            &["--since", "2026-03-01T12:01:00Z"][..],
+            "config_refused catalog_adopted catalog_held d1",
+        ),
+        (&["--denied"], "d1"),
+        (&["--entity", "component:default/payments"], "d1"),
+        (&["--policy", "late"], "d1"),
+    ] {
+        let want: Vec<&str> = want.split(' ').collect();
+        let found = shown(&stagedoor(&[&["show", &file, "--json"], filter].concat()));
+        assert_eq!(found, want, "{filter:?}");
+    }
+    let output = stagedoor(&["sum", &file, "--json"]);
+    let sum: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let each = json!({
+        "config_applied": 1, "config_refused": 1, "catalog_adopted": 1, "catalog_held": 1,
+    });
+    assert_eq!(sum["catalog"], each);
+    assert_eq!(sum["policies"][0]["policy"], "late");
+    assert_eq!(sum["policies"][0]["warned"], 1);
+
+    // Nothing is said where there is nothing, and none of the policies was silent.
+    let policies = folder.path().join("late.cedar");
+    fs::write(&policies, "@id(\"late\") permit (principal, action, resource);").unwrap();
+    let policies = policies.display().to_string();
+    let sum = |more: &[&str]| {
+        let args = [&["sum", &file, "--policies", &policies], more].concat();
+        text(&stagedoor(&args).stdout)
+    };
+    let all = sum(&[]);
+    assert!(all.contains("policies that never decided\n  none\n"), "{all}");
+    let events = sum(&["--until", "2026-03-01T12:04:00Z"]);
+    assert!(!events.contains("denied most") && events.contains("1 config_refused"), "{events}");
+    assert_eq!(sum(&["--since", "2026-03-02"]), "no records\n");
+}
+
+/// Of many lines that are none the first are named; one of any length is one.
+#[test]
+fn lines_without_end_are_no_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit");
+    let good = decision("d1", 0, json!({})).to_string();
+    let bad = "x\n".repeat(50);
+    fs::write(&file, format!("{}\n{good}\n{bad}", "y".repeat(5 << 20))).unwrap();
+    let file = file.display().to_string();
+    let output = stagedoor(&["show", &file, "--json"]);
+    assert_eq!(text(&output.stdout), format!("{good}\n"));
+    let said = text(&output.stderr);
+    assert!(said.starts_with(&format!("51 lines are no records: {file}:1, {file}:3, ")), "{said}");
+    assert!(said.ends_with(" and more\n"), "{said}");
+    fs::write(&file, format!("{good}\nx\n")).unwrap();
+    let output = stagedoor(&["show", &file]);
+    assert_eq!(text(&output.stderr), format!("1 line is no record: {file}:2\n"));
+}
+
 #[test]
 fn records_come_from_standard_input_too() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_stagedoor"))
@@ -332,7 +425,9 @@ impl Following {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {
-                let _ = sender.send(name(&line));
+                if sender.send(name(&line)).is_err() {
+                    break;
+                }
             }
         });
         Self { child, lines }
@@ -340,6 +435,25 @@ impl Following {
 
     fn expect(&self, want: &str) {
         assert_eq!(self.lines.recv_timeout(SOON).expect("a line"), want);
+    }
+
+    /// Nobody reads on, as after `head`: with the next record it ends, and well. What it said
+    /// beside the records.
+    fn ends_without_a_reader(mut self, file: &Written) -> String {
+        self.lines = channel().1;
+        let begun = Instant::now();
+        let status = loop {
+            file.record("unread");
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < SOON, "it goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.success(), "{status}: {said}");
+        said
     }
 }
 
@@ -401,6 +515,11 @@ fn following_survives_rotation_and_truncation() {
     // Shorter than what was there, so that it shows whenever it is looked at.
     file.record("a");
     following.expect("a");
+    let said = following.ends_without_a_reader(&file);
+    assert!(said.contains(&format!("{}:2 is no record", file.0.display())), "{said}");
+    let output = stagedoor(&["show", "-", "--follow"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("standard input cannot be followed"));
 }
 
 /// Whoever follows a file that is begun anew again and again reads every decision once, in

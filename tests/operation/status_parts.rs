@@ -216,6 +216,13 @@ async fn the_certificate_for_graph() {
     assert_eq!(shown["file"], file.path().display().to_string());
     assert_eq!((&shown["not_after"], &shown["age_seconds"]), (&Value::Null, &Value::Null));
     assert_eq!((&shown["current"], &shown["handshake_failures"]), (&json!(true), &Value::Null));
+    let graph = async || {
+        let (_, text) = stagedoor.get("/status").await.unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["graph"].take()
+    };
+    let nothing = graph().await;
+    assert_eq!((&nothing["state"], &nothing["last_error"]), (&json!("fresh"), &Value::Null));
+    assert_eq!((&nothing["lookups"], &nothing["failures"]), (&json!(0), &json!(0)));
 
     let token = |oid: &str| stagedoor.tenant.token().audience(AUDIENCE).oid(oid).overage().sign();
     decide(&stagedoor, &token(&callers[0]), HOST, "/v1").await;
@@ -223,6 +230,10 @@ async fn the_certificate_for_graph() {
     let shown = certificate(&stagedoor, "is refused", is_refused).await;
     let error = shown["last_error"].as_str().unwrap();
     assert!(error.contains("it holds no certificate"), "{error}");
+    let failing = graph().await;
+    assert_eq!(failing["state"], "failing");
+    assert!(failing["last_error"].as_str().unwrap().contains("it holds no certificate"));
+    assert!(failing["failures"].as_u64().unwrap() >= 1, "{failing}");
     assert_eq!((&shown["state"], &shown["age_seconds"]), (&json!("unread"), &Value::Null));
 
     std::fs::write(file.path(), format!("{}{}", pair.cert_pem(), pair.key_pem())).unwrap();
@@ -240,6 +251,8 @@ async fn the_certificate_for_graph() {
     assert_eq!((&shown["state"], &shown["last_error"]), (&json!("good"), &Value::Null));
     assert_eq!(shown["subject"], "CN=stagedoor");
     assert!(shown["age_seconds"].as_u64().unwrap() < 60, "{shown}");
+    let well = graph().await;
+    assert_eq!((&well["state"], &well["last_error"]), (&json!("fresh"), &Value::Null));
 }
 
 fn caller(number: usize) -> String {

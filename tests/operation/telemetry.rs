@@ -585,7 +585,7 @@ async fn what_is_logged_changes_while_it_runs() {
     let options = Options { unix: true, ..telemetry("log: info, log_format: json") };
     let config = crate::support::stack::write_config(&folder, &tenant, &options).unwrap();
     let file = folder.path().join("log");
-    let _process = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_stagedoor"))
         .args(["serve", "--config"])
         .arg(&config)
         .stdout(std::process::Stdio::null())
@@ -642,6 +642,10 @@ async fn what_is_logged_changes_while_it_runs() {
     let mut odd = tokio::net::UnixStream::connect(socket).await.unwrap();
     odd.write_all(&[b'x'; 100]).await.unwrap();
     line(&debug).await;
+    drop(odd);
+    let pid = process.id().unwrap().to_string();
+    std::process::Command::new("kill").arg(pid).status().unwrap();
+    assert!(process.wait().await.unwrap().success());
 }
 
 /// In a process whose log is somebody else's there is none to change.
