@@ -305,7 +305,7 @@ fn changes_of_configuration_and_catalog() {
         record.to_string()
     };
     let warned = json!({
-        "warnings": [{ "policy": "late", "text": "soon over" }], "justification": "on call",
+        "policies": ["late"], "warnings": [{ "policy": "late", "text": "soon over" }], "justification": "on call",
     });
     let records = [
         event(0, "config_applied", json!({ "config_before": "c1", "config_version": "c2" })),

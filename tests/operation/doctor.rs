@@ -278,6 +278,233 @@ async fn questions_of_a_snapshot() {
     assert!(err.contains("`after`: not a snapshot"), "{err}");
 }
 
+/// Somebody who owns something in person, somebody who is nearly there, and what of the catalog
+/// is not believed.
+#[tokio::test]
+async fn questions_of_people() {
+    let person = |number: usize, name: &str, teams: &str| {
+        let id = format!("bbbbbbbb-0000-0000-0000-{number:012}");
+        format!(
+            "---\nkind: User\nmetadata: {{ name: {name}, annotations: {{ graph.microsoft.com/user-id: {id} }} }}\nspec: {{ memberOf: [{teams}] }}\n"
+        )
+    };
+    let mut more = person(1, "ada", "orders-team") + &person(2, "bob", "refunds-desk");
+    more.push_str(
+        "---\nkind: User\nmetadata: { name: eve }\nspec: { memberOf: [payments-team] }\n",
+    );
+    more.push_str("---\nkind: Group\nmetadata: { name: refunds-desk }\nspec: { type: team, parent: payments-team, children: [] }\n");
+    more.push_str("---\nkind: Group\nmetadata: { name: alone }\nspec: { type: team, children: [], members: [zoe] }\n");
+    more.push_str(&person(3, "zoe", ""));
+    more.push_str("---\nkind: Component\nmetadata: { name: notes }\nspec: { owner: 'user:ada' }\n");
+    more.push_str("---\nkind: Component\nmetadata:\n  name: shop\n  annotations: { stagedoor.dev/hosts: shop.example.com }\nspec: { owner: refunds }\n");
+    more.push_str(
+        "---\nkind: Component\nmetadata: { name: desk }\nspec: { owner: refunds-desk }\n",
+    );
+    for number in 0..25 {
+        more.push_str(&format!(
+            "---\nkind: Component\nmetadata: {{ name: lost-{number} }}\nspec: {{ owner: nobody }}\n"
+        ));
+    }
+    for number in 1000..1205 {
+        more.push_str(&person(number, &format!("p{number}"), "orders-team"));
+    }
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    write_config(&directory, &tenant, &Options::default()).unwrap();
+    let folder = directory.path();
+    std::fs::write(folder.join("catalog/more.yaml"), more).unwrap();
+    let fetch = ["snapshot", "fetch", "--config", "stagedoor.yaml", "--out", "now"];
+    let (code, _, err) = run(folder, &fetch).await;
+    assert_eq!(code, Some(0), "{err}");
+
+    let (code, out, _) = run(folder, &["snapshot", "show", "now"]).await;
+    assert_eq!(code, Some(0));
+    assert!(out.contains("findings   25\n  25 dangling\n"), "{out}");
+    assert!(out.contains("  dangling  component:default/lost-0: "), "{out}");
+    assert_eq!(out.matches("component:default/lost-").count(), 20, "{out}");
+    assert!(out.ends_with("  …  `--json` shows all\n"), "{out}");
+    let (_, out, _) = run(folder, &["snapshot", "show", "now", "--json"]).await;
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    let findings = shown["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 25);
+    assert_eq!(findings[0]["entity"], "component:default/lost-0");
+    assert_eq!(findings[0]["kind"], "dangling");
+    let entities = shown["entities"].as_array().unwrap();
+    let shop = entities.iter().find(|one| one["ref"] == "component:default/shop").unwrap();
+    assert_eq!(shop["claim"]["hosts"], "shop.example.com");
+
+    let why = async |more: &[&str], who: &str, entity: &str| {
+        let all = [&["snapshot", "why"], more, &[who, entity]].concat();
+        let (code, out, err) = run(folder, &all).await;
+        (code, out + &err)
+    };
+    let now = ["--snapshot", "now"];
+    let both = ["--snapshot", "now", "--config", "stagedoor.yaml"];
+    let (code, out) = why(&both, "user:default/ada", "component:default/notes").await;
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("owns it in person"), "{out}");
+    assert!(out.contains("by the policies they may "), "{out}");
+    assert!(!out.contains("bound to no user"), "{out}");
+    // Up and down again.
+    let (code, out) = why(&both, "user:default/bob", "component:default/shop").await;
+    assert_eq!(code, Some(1), "{out}");
+    let way = "nearest: group:default/refunds-desk – group:default/payments-team – group:default/refunds\n";
+    assert!(out.contains(way), "{out}");
+    let (_, out) = why(&now, "user:default/zoe", "component:default/shop").await;
+    assert!(out.contains("none of their groups is anywhere near"), "{out}");
+    let (_, out) = why(&now, "user:default/ada", "component:default/lost-7").await;
+    assert!(out.contains("owned by nobody"), "{out}");
+    assert!(out.contains("not believed: component:default/lost-7: "), "{out}");
+    assert!(!out.contains("lost-8"), "{out}");
+    let (code, out) = why(&both, "user:default/eve", "component:default/payments").await;
+    assert_eq!(code, Some(0), "{out}");
+    let unbound = "they may nothing: they are bound to no user of the directory";
+    assert!(out.contains(unbound), "{out}");
+    let (_, out) = why(&now, "user:default/ada", "system:elsewhere/xyzzyplugh").await;
+    assert!(out.contains("`system:elsewhere/xyzzyplugh` is not in the snapshot"), "{out}");
+    assert!(!out.contains("did you mean"), "nothing is like it: {out}");
+
+    let who = async |more: &[&str], entity: &str| {
+        let (code, out, err) = run(folder, &[&["snapshot", "who"], more, &[entity]].concat()).await;
+        assert_eq!(code, Some(0), "{out}{err}");
+        out
+    };
+    let out = who(&now, "component:default/orders").await;
+    assert!(out.contains("people, as the catalog has them: 206"), "{out}");
+    assert!(out.ends_with("  … and 6 more\n"), "{out}");
+    let out = who(&now, "component:default/desk").await;
+    assert!(out.contains("refunds-desk (bound to no group of the directory)"), "{out}");
+    assert!(!out.contains("may "), "no policies were named: {out}");
+    assert!(who(&now, "component:default/lost-7").await.contains("owned by nobody"));
+
+    std::fs::write(folder.join("catalog/more.yaml"), person(1, "ada", "orders-team")).unwrap();
+    let fetch = ["snapshot", "fetch", "--config", "stagedoor.yaml", "--out", "later"];
+    let (code, _, err) = run(folder, &fetch).await;
+    assert_eq!(code, Some(0), "{err}");
+    let (code, out, _) = run(folder, &["snapshot", "diff", "now", "later", "--json"]).await;
+    assert_eq!(code, Some(1));
+    let changes: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |change: &str, entity: &str| {
+        changes.iter().any(|one| one["change"] == change && one["entity"] == entity)
+    };
+    assert!(of("removed", "component:default/shop"), "{out}");
+    assert!(!changes.iter().any(|one| one["entity"] == "component:default/orders"), "{out}");
+    let (code, out, _) = run(folder, &["snapshot", "diff", "now", "now", "--json"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+}
+
+/// What is accepted of tenants that nobody listed, and a directory of a kind of its own.
+#[tokio::test]
+async fn what_the_doctor_finds_of_tenants() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let other = "99999999-2222-3333-4444-555555555555";
+    let several = |which: &str, name: &str| {
+        let authority = tenant.authority();
+        format!(
+            "    - {which}\n      authority: {authority}\n      issuer_v1: \"{authority}/{name}/{{tenantid}}/\"\n      versions: [v1]\n      audiences: [\"api://{name}\"]\n"
+        )
+    };
+    let more = [
+        "      dangerously_accept_tokens_without_scope_or_role: true\n".to_owned(),
+        several(&format!("allowed_tenants: [{other}]"), "listed"),
+        several("dangerously_allow_any_tenant: true", "any"),
+    ]
+    .concat();
+    let options = Options { tenant: more, ..Options::default() };
+    let file = write_config(&folder, &tenant, &options).unwrap();
+    let (_, found) = doctor(folder.path()).await;
+    let about = |code: &str| -> Vec<String> {
+        found.iter().filter(|found| found.1 == code).map(|found| found.2.clone()).collect()
+    };
+    let own = tenant.id().to_string();
+    assert_eq!(about("any_tenant"), ["any tenant"], "{found:?}");
+    assert_eq!(about("no_grant_required"), [own.as_str()]);
+    // Tokens of v1.0 carry what was asked for.
+    assert_eq!(about("audience_not_a_client"), [own.as_str()]);
+    assert_eq!(about("overage_denied"), ["entra.overage"]);
+    // Who is in a group the catalog says, and no token has to.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let catalog = text.replace("catalog: { folder", "catalog: { membership: catalog, folder");
+    assert_ne!(catalog, text);
+    std::fs::write(&file, catalog).unwrap();
+    let (_, found) = doctor(folder.path()).await;
+    assert!(!found.iter().any(|found| found.1 == "overage_denied"), "{found:?}");
+}
+
+/// Each kind of thing in a catalog that grants nothing has its name; a catalog that can't be
+/// read is an error.
+#[tokio::test]
+async fn what_the_doctor_finds_of_a_folder() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    write_config(&folder, &tenant, &Options::default()).unwrap();
+    let claims = "a".repeat(70_000);
+    let text = format!(
+        "kind: User\nmetadata: {{ name: ada, annotations: {{ graph.microsoft.com/user-id: someone }} }}\nspec: {{}}\n\
+         ---\nkind: Group\nmetadata: {{ name: double, annotations: {{ graph.microsoft.com/group-id: {TEAM} }} }}\nspec: {{ type: team, children: [] }}\n\
+         ---\nkind: Component\nmetadata: {{ name: payments }}\nspec: {{ owner: orders-team }}\n\
+         ---\nkind: Component\nmetadata: {{ name: wide, annotations: {{ stagedoor.dev/hosts: {claims} }} }}\nspec: {{ owner: orders-team }}\n"
+    );
+    let file = folder.path().join("catalog/bad.yaml");
+    std::fs::write(&file, text).unwrap();
+    let (_, found) = doctor(folder.path()).await;
+    for (code, subject) in [
+        ("invalid_id", "user:default/ada"),
+        ("repeated", "component:default/payments"),
+        ("route", "component:default/wide"),
+    ] {
+        let one = ("warning".to_owned(), code.to_owned(), subject.to_owned());
+        assert!(found.contains(&one), "{one:?} {found:#?}");
+    }
+    assert!(found.iter().any(|found| found.1 == "ambiguous"), "{found:#?}");
+
+    let unreadable = async |why: &str| {
+        let (code, found) = doctor(folder.path()).await;
+        assert_eq!(code, Some(1), "{why}: {found:?}");
+        assert!(found.iter().any(|found| found.1 == "catalog_unreadable"), "{why}: {found:?}");
+    };
+    std::fs::write(&file, "kind: [").unwrap();
+    unreadable("no YAML").await;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(folder.path().join("catalog/catalog-info.yaml"), "# nothing\n").unwrap();
+    unreadable("no group").await;
+}
+
+/// What Stagedoor is configured with is what its proxy is judged by.
+#[tokio::test]
+async fn a_proxy_is_judged_by_the_configuration() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        more: "check: { deadline: 1s }\nanswer: { headers: { subject: x-user } }\n".to_owned(),
+        ..Options::default()
+    };
+    write_config(&folder, &tenant, &options).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy/tcp.yaml");
+    let text = std::fs::read_to_string(shipped).unwrap();
+    let host = "                      domains: [\"*\"]\n";
+    let added = "                      request_headers_to_add: [{ header: { key: x-user, value: root } }]\n";
+    let text = text.replace(host, &format!("{host}{added}"));
+    assert!(text.contains(added));
+    std::fs::write(folder.path().join("envoy.yaml"), text).unwrap();
+    let judged = async |more: &[&str]| {
+        let all = [&["doctor", "--envoy", "envoy.yaml", "--json"], more].concat();
+        let (code, out, err) = run(folder.path(), &all).await;
+        let found: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+        let codes = found.as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap());
+        (code, codes.map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(judged(&[]).await, (Some(0), vec![]));
+    let (code, found) = judged(&["--config", "stagedoor.yaml"]).await;
+    assert_eq!(
+        (code, found.as_slice()),
+        (Some(1), &["identity_header_added".to_owned(), "timeout_too_short".to_owned()][..])
+    );
+    let (code, _, _) = run(folder.path(), &["doctor"]).await;
+    assert_eq!(code, Some(2), "there is nothing to look at");
+}
+
 /// A running server says what it holds back, and adopts it when it is told to.
 #[tokio::test]
 async fn held_and_confirmed() {

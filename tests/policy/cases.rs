@@ -311,7 +311,10 @@ fn wrong_files() {
             "the policy `ownrs` is not known; did you mean `owners`?",
         ),
         (format!("{ADA}, {READ_B}, expect: deny, reason: forbiden"), "did you mean `forbidden`?"),
+        (format!("{ADA}, {READ_B}, expect: deny, reason: xyzzy"), "`xyzzy` is not known\n"),
         (format!("{good}, challenge: c1"), "only who is denied is challenged"),
+        (format!("{ADA}, request: [a], expect: allow"), "expected a mapping with keys of `"),
+        (format!("as: {{ user: [] }}, {READ_B}, expect: allow"), "expected a text"),
     ] {
         let (code, out, err) = files.test(&case(&rest));
         assert_eq!(code, Some(3), "{rest}: {out}{err}");
@@ -324,6 +327,9 @@ fn wrong_files() {
     for (text, said) in [
         ("cases: []".to_owned(), "expected `policies`"),
         (format!("{HEAD}cases: []\n"), "expected `cases`"),
+        (format!("{HEAD}cases: {{ a: b }}\n"), "`cases`: expected a list"),
+        (format!("{HEAD}cases: [a]\n"), "expected a mapping with keys of `"),
+        ("cases\n".to_owned(), "expected a mapping with keys of `"),
         (format!("{HEAD}polices: x\ncases:\n{}", case(&good)), "did you mean `policies`?"),
         (
             format!("{HEAD}cases:\n{}{}", case(&good), case(&good)),
