@@ -192,3 +192,6 @@ fn failed(error: SharedError) -> RefreshError {
 fn named(code: &'static str, error: &dyn std::error::Error) -> RefreshError {
     RefreshError { code, message: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,17 +37,6 @@ struct AsWritten;
 
 impl Transform for AsWritten {
     fn transform(&mut self, schema: &mut Schema) {
-        if let Some(Value::Array(alternatives)) = schema.get("anyOf").cloned() {
-            let mut given = alternatives.into_iter().filter(|s| !is_null_type(s));
-            if let (Some(Value::Object(only)), None) = (given.next(), given.next()) {
-                schema.remove("anyOf");
-                for (keyword, value) in only {
-                    if schema.get(&keyword).is_none() {
-                        schema.insert(keyword, value);
-                    }
-                }
-            }
-        }
         if let Some(Value::Array(types)) = schema.get_mut("type") {
             types.retain(|kind| kind != "null");
             if let [only] = types.as_slice() {
@@ -77,10 +66,6 @@ impl Transform for AsWritten {
         }
         transform_subschemas(self, schema);
     }
-}
-
-fn is_null_type(schema: &Value) -> bool {
-    schema.get("type").is_some_and(|kind| kind == "null")
 }
 
 /// The schema of the value that a JSON pointer leads to.

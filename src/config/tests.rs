@@ -1019,6 +1019,9 @@ fn files() {
     assert_eq!(problems.as_slice().len(), 3);
     fs::write(&file, FULL).expect("file");
     Config::load(&file).expect("good");
+    fs::write(&file, vec![b'\n'; (32 << 20) + 1]).expect("file");
+    let problems = Config::load(&file).expect_err("too large");
+    assert!(problems.to_string().ends_with("is larger than 33554432 bytes"), "{problems}");
     fs::write(&file, [0xFF]).expect("file");
     assert!(Config::load(&file).expect_err("not text").to_string().contains("valid UTF-8"));
 }
@@ -1210,6 +1213,36 @@ fn several_tenants_and_what_they_ask_for() {
     assert_eq!(config.entra.tenants[1].tenants, crate::entra::Tenants::Any);
 }
 
+/// Any tenant is a tenant that two entries can name as well.
+#[test]
+fn any_tenant_is_named_once() {
+    let any =
+        |audience: &str| format!("{{audiences: [{audience}], dangerously_allow_any_tenant: true}}");
+    check_section(
+        "entra",
+        &format!("{{tenants: [{}, {}]}}", any("a"), any("b")),
+        "1:120: entra.tenants[1].dangerously_allow_any_tenant: any tenant is given twice: also `tenants[0]`",
+    );
+}
+
+/// New tokens leave room for known ones, and are answered in time.
+#[test]
+fn turns_of_new_tokens() {
+    let verification = |said: &str, expected: &[&str]| {
+        let tenants = format!("tenants: [{{audiences: [a], id: {TENANT}}}]");
+        check(&with("entra", &format!("{{verification: {{{said}}}, {tenants}}}")), expected);
+    };
+    verification("queue: 999, max_wait: 149ms", &[]);
+    verification(
+        "queue: 1000, max_wait: 149ms",
+        &["1:31: entra.verification.queue: must be less than `check.max_concurrent` (`1000`)"],
+    );
+    verification(
+        "queue: 999, max_wait: 150ms",
+        &["1:46: entra.verification.max_wait: must be less than `check.deadline` (`150ms`)"],
+    );
+}
+
 #[test]
 fn how_graph_is_asked() {
     let entra = |rest: &str, expected: &str| {
@@ -1322,4 +1355,13 @@ fn what_routes_ask_of_callers() {
         "[{name: r, hosts: [h], gate: authenticated, kinds: [agent], auth_context: c1}]",
     );
     assert_eq!(config.routes[0].demands.kinds, [crate::domain::IdentityKind::Agent]);
+    for (word, action) in [
+        ("read", crate::domain::Action::Read),
+        ("write", crate::domain::Action::Write),
+        ("admin", crate::domain::Action::Admin),
+    ] {
+        let route = "name: r, hosts: [h], gate: policy, entity: 'component:a/b'";
+        let config = good("routes", &format!("[{{{route}, action: {word}}}]"));
+        assert_eq!(config.routes[0].action, Some(action));
+    }
 }

@@ -95,4 +95,10 @@ fn what_the_catalog_may_say() {
     assert!(config.delegations.may_cover(&host("pay.apps.example.com"), None));
     assert!(!config.delegations.may_cover(&host("apps.example.com"), None));
     assert!(good("routes", "[]").delegations.is_empty());
+    let config = good(
+        "catalog_routes",
+        "{delegations: [{hosts: [pay.example.com], dangerously_to_any_entity: true}]}",
+    );
+    assert!(config.delegations.may_cover(&host("pay.example.com"), None));
+    assert!(!config.delegations.may_cover(&host("apps.example.com"), None));
 }

@@ -136,6 +136,22 @@ fn languages_and_templates_are_read() {
     );
 }
 
+/// Nothing is read that nobody would have written.
+#[test]
+fn languages_and_templates_have_a_largest_size() {
+    let (language, page) = ("# a\n".repeat(70_000), "<!-- -->\n".repeat(8_000));
+    check_with(
+        &[("de.yaml", &language)],
+        "{languages: {de: de.yaml}}",
+        &["1:26: denial.languages.de: DIR/de.yaml: is larger than 262144 bytes"],
+    );
+    check_with(
+        &[("page.html", &page)],
+        "{template: page.html}",
+        &["1:20: denial.template: DIR/page.html: is larger than 65536 bytes"],
+    );
+}
+
 /// What is in the documentation is a whole language.
 #[test]
 fn german() {

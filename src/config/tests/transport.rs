@@ -45,6 +45,25 @@ fn files_of_listeners() {
     );
 }
 
+/// Nobody has so many certificates; what else it is isn't read.
+#[test]
+fn files_of_certificates_have_a_largest_size() {
+    let file = tempfile::NamedTempFile::new().expect("file");
+    std::fs::write(file.path(), vec![b'\n'; (1 << 20) + 1]).expect("written");
+    let path = file.path().display();
+    bad(
+        &format!("{{certificate_file: '{path}', key_file: tls.key}}"),
+        &format!(
+            "1:55: listen.tls.certificate_file: the file `{path}` can't be read: it is larger than 1048576 bytes"
+        ),
+    );
+    check_section(
+        "outgoing",
+        &format!("{{ca_files: ['{path}']}}"),
+        &format!("1:23: outgoing.ca_files[0]: the file `{path}` is larger than 1048576 bytes"),
+    );
+}
+
 /// A start with one would only be noticed by those who connect.
 #[test]
 fn certificates_that_are_not_good_now() {
