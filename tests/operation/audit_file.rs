@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::support::process::Process;
+use crate::support::stack::Options;
 use serde_json::Value;
 use stagedoor::audit::{
     AuditRecord, AuditSettings, AuditSink, AuditStats, AuditWriter, RotateSettings,
@@ -164,4 +166,42 @@ async fn a_key_that_is_not_there_is_an_error_at_the_start() {
     });
     let error = AuditWriter::start(&settings).expect_err("no key").to_string();
     assert!(error.starts_with("pseudonyms cannot be made: the key file `"), "{error}");
+}
+
+/// Records on standard output are all that is there, and stay there when files are begun anew.
+#[tokio::test]
+async fn records_on_standard_output() {
+    let mut process = Process::begin(&Options::default(), |command, folder| {
+        let file = folder.join("stagedoor.yaml");
+        let text = fs::read_to_string(&file).unwrap();
+        let to_file = format!("file:{}", folder.join("audit.jsonl").display());
+        assert!(text.contains(&to_file));
+        fs::write(&file, text.replace(&to_file, "stdout")).unwrap();
+        command.stdout(fs::File::create(folder.join("out")).unwrap());
+    })
+    .await;
+    let out = process.folder.path().join("out");
+    let begun = Instant::now();
+    while !fs::read_to_string(&out).unwrap().contains("catalog_adopted") {
+        assert!(begun.elapsed() < SOON, "no snapshot was adopted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    process.address().await;
+    process.signal("HUP");
+    process.said("that it begins anew", |line| line.contains("opening the audit file anew")).await;
+    process.edit(|text| format!("{text}# changed\n"));
+    process.signal("HUP");
+    while !fs::read_to_string(&out).unwrap().contains("config_applied") {
+        assert!(begun.elapsed() < SOON * 2, "the change is on no record");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    process.signal("TERM");
+    assert!(process.child.wait().await.unwrap().success());
+    let text = fs::read_to_string(&out).unwrap();
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(record["event"].is_string(), "{line}");
+    }
+    assert!(!process.folder.path().join("audit.jsonl").exists());
 }
