@@ -26,7 +26,11 @@ fn snapshot() -> Arc<Snapshot> {
     let team = json!({
         "kind": "Group", "metadata": { "name": "team" }, "spec": { "type": "team", "children": [] },
     });
-    Arc::new(load_entities(Path::new("test"), vec![(1, team)]).expect("a snapshot"))
+    let service = json!({
+        "kind": "Component", "metadata": { "name": "ledger" },
+        "spec": { "type": "service", "lifecycle": "production", "owner": "team" },
+    });
+    Arc::new(load_entities(Path::new("test"), vec![(1, team), (2, service)]).expect("a snapshot"))
 }
 
 /// One that leads.
