@@ -408,3 +408,27 @@ impl Issuer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entra::EntraSettings;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_since_somebody_looked_is_not_waited_for() {
+        let authority = Url::parse("https://login.example.com").unwrap();
+        let issuer = Issuer::new("issuer".to_owned(), Version::V2, "tenant".to_owned(), authority);
+        let settings = EntraSettings::new(Vec::new()).keys;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let seen = issuer.attempts();
+        issuer.begin();
+        issuer.end();
+        let awaited = issuer.await_fetch(seen, &settings, deadline).await;
+        assert_eq!(awaited, Awaited { came: true, waited: false });
+        // Nor was another ordered.
+        assert!(!issuer.in_flight.load(Ordering::Acquire));
+        let awaited = issuer.await_fetch(seen + 1, &settings, deadline).await;
+        assert_eq!(awaited, Awaited { came: false, waited: true });
+        assert!(Instant::now() >= deadline);
+    }
+}

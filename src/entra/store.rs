@@ -151,6 +151,34 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file");
     }
 
+    /// What can't be kept leaves nothing behind that somebody would have to clear away.
+    #[test]
+    fn what_cannot_be_kept_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = save(&missing, ISSUER, NOW, &body()).unwrap_err().to_string();
+        assert!(error.contains(&missing.display().to_string()), "{error}");
+        // No file can take the place of a folder.
+        let path = file(folder.path(), ISSUER);
+        std::fs::create_dir(&path).unwrap();
+        assert!(save(folder.path(), ISSUER, NOW, &body()).is_err());
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [path]);
+    }
+
+    /// Only where there is no file was nothing kept.
+    #[test]
+    fn what_cannot_be_looked_at_is_no_clean_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), ISSUER);
+        std::fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let error = load(folder.path(), ISSUER, NOW).unwrap_err().to_string();
+        assert!(error.contains("larger than 4194304 bytes"), "{error}");
+        // The folder is a file.
+        assert!(load(&path, ISSUER, NOW).is_err());
+    }
+
     /// Whatever becomes of the file: what was written, or an error, or a clean nothing.
     #[test]
     fn no_damage_is_taken_for_keys() {

@@ -194,6 +194,48 @@ async fn the_entry_that_names_a_tenant_decides() {
     }
 }
 
+/// As an entry that lists a tenant decides before one that takes any.
+#[tokio::test]
+async fn the_entry_that_lists_a_tenant_decides() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let listed = Tenants::Listed(vec![PARTNER.parse().unwrap()]);
+    let listed = TenantSettings { issuer_v1: None, ..entry(&tenant, listed) };
+    let any = TenantSettings { issuer_v2: None, ..entry(&tenant, Tenants::Any) };
+    for entries in [vec![listed.clone(), any.clone()], vec![any, listed]] {
+        let running = Running::ready(EntraSettings::new(entries)).await;
+        let ask = async |of: &str, version: &str| {
+            let token = tenant.token_of(id(of));
+            let token = if version == "1.0" { token.v1("api://payments") } else { token };
+            running.ask(&token).await.map(|identity| identity.tenant.to_string())
+        };
+        assert_eq!(ask(PARTNER, "2.0").await.as_deref(), Ok(PARTNER));
+        assert_eq!(ask(STRANGER, "1.0").await.as_deref(), Ok(STRANGER));
+        // Each of these only the other entry would take.
+        assert_eq!(ask(PARTNER, "1.0").await, Err(Reason::TokenIssuer));
+        assert_eq!(ask(STRANGER, "2.0").await, Err(Reason::TokenTenantNotAllowed));
+    }
+}
+
+/// Whoever tries policies out is told what the entry says by which a token would be judged.
+#[tokio::test]
+async fn claims_that_nobody_vouches_for_are_read_by_the_entry_that_decides() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let own = TenantSettings { required_scopes: vec!["Own".to_owned()], ..one(&tenant) };
+    let any = entry(&tenant, Tenants::Any);
+    for entries in [vec![own.clone(), any.clone()], vec![any, own]] {
+        let authenticator = Authenticator::new(EntraSettings::new(entries)).unwrap();
+        let suppose = |token: TokenBuilder| {
+            let identity = authenticator.suppose(token.claims());
+            identity.map(|identity| identity.tenant).map_err(|denial| denial.reason)
+        };
+        assert_eq!(suppose(tenant.token()), Err(Reason::TokenScopeMissing));
+        let scoped = suppose(tenant.token().claim("scp", json!("Own")));
+        assert_eq!(scoped.map(|tenant| tenant.to_string()), Ok(tenant.id().to_string()));
+        assert_eq!(suppose(tenant.token_of(id(STRANGER))), Ok(STRANGER.parse().unwrap()));
+        assert_eq!(suppose(tenant.token_of(id(PERSONAL))), Err(Reason::TokenTenantNotAllowed));
+    }
+}
+
 /// What a token lists beside the marks of an overage is not even kept.
 #[tokio::test]
 async fn groups_beside_an_overage_are_nobodys() {
@@ -265,6 +307,18 @@ async fn kinds_grants_and_agents() {
     assert_eq!(kind(facet).await, Ok(IdentityKind::Agent));
     let client = user().claim("azp", json!("cccccccc-0000-0000-0000-0000000000aa"));
     assert_eq!(kind(client).await, Ok(IdentityKind::Agent));
+
+    // Without any grant only where the operator says so, and not past what is required.
+    let settings = TenantSettings {
+        accept_tokens_without_grant: true,
+        required_roles: vec!["Read".to_owned()],
+        ..one(&tenant)
+    };
+    let running = Running::ready(EntraSettings::new(vec![settings])).await;
+    let ungranted = running.ask(&user().without("scp")).await.unwrap();
+    assert!(ungranted.delegated && ungranted.scopes.is_empty());
+    let ungranted = tenant.token().app_only(&[]);
+    assert_eq!(running.ask(&ungranted).await.unwrap_err(), Reason::TokenRoleMissing);
 }
 
 #[tokio::test]
@@ -297,6 +351,14 @@ async fn what_else_a_token_says() {
         let facts = running.ask(&member).await.unwrap().facts.clone();
         assert!(!facts.guest && facts.home_tenant.is_none(), "{idp}");
     }
+    // Some tokens say it as text.
+    for (account, guest) in [("0", false), ("1", true)] {
+        let token = tenant.token().claim("acct", json!(account));
+        assert_eq!(running.ask(&token).await.unwrap().facts.guest, guest, "{account}");
+    }
+    // A way to prove the client that came after this was written is none of those known.
+    let unheard = tenant.token().claim("azpacr", json!("3"));
+    assert_eq!(running.ask(&unheard).await.unwrap().facts.client_auth, None);
     for idp in ["live.com", "https://sts.windows.net/x/"] {
         let guest = tenant.token().claim("idp", json!(idp));
         assert!(running.ask(&guest).await.unwrap().facts.guest, "{idp}");
@@ -432,6 +494,7 @@ fn revocations_that_say_nothing() {
         ("object ada", 1, "expected a GUID"),
         ("object 00000000-0000-0000-0000-000000000000", 1, "the zero GUID"),
         ("issued-before yesterday", 1, "expected a time"),
+        ("key schlüssel", 1, "`schlüssel` is no key id"),
     ] {
         std::fs::write(&file, text).unwrap();
         let error = Authenticator::new(settings(&file)).unwrap_err();
@@ -443,6 +506,11 @@ fn revocations_that_say_nothing() {
         assert!(cause.contains(want), "{text}: {cause}");
     }
     assert!(Authenticator::new(settings(&folder.path().join("missing"))).is_err());
+    // Whatever is this large was not written to revoke anything. It need not be read for that.
+    let large = folder.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+    let error = Authenticator::new(settings(&large)).unwrap_err().to_string();
+    assert!(error.contains("larger than 16777216 bytes"), "{error}");
 
     // Keys are added behind what stands there.
     std::fs::write(&file, "# an incident\nobject bbbbbbbb-0000-0000-0000-000000000005").unwrap();
@@ -458,6 +526,10 @@ fn revocations_that_say_nothing() {
     assert!(distrust_key(&new, "no key").is_err());
     std::fs::write(&new, "tenants:\n- id: x\n").unwrap();
     assert!(distrust_key(&new, "AbC").is_err(), "not a file of revocations");
+    // Nor is what can't be read taken for an empty one.
+    std::fs::write(&new, b"\xff\n").unwrap();
+    assert!(distrust_key(&new, "AbC").is_err());
+    assert_eq!(std::fs::read(&new).unwrap(), b"\xff\n");
 }
 
 /// A start while the tenant is down, with the keys of the last run.

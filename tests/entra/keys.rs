@@ -322,9 +322,11 @@ async fn bad_documents_change_nothing_until_the_keys_are_too_old() {
         assert_eq!(running.ask(&key).await, Ok(()));
     }
     assert_eq!(running.state(), KeyState::Stale);
+    assert_eq!(running.state().to_string(), "stale");
     sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(running.ask(&key).await, Err(Reason::KeysExpired), "cached or not");
     assert_eq!(running.state(), KeyState::Expired);
+    assert_eq!(running.state().to_string(), "expired");
     running.set(Answer::Keys(vec![key.clone()]));
     // The longest pause, and a fetch that hangs before it.
     sleep(Duration::from_secs(40)).await;

@@ -4,7 +4,9 @@
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "as above")]
 
 mod callers;
+mod changes;
 mod graph_groups;
+mod inspection;
 mod keys;
 mod tokens;
 mod verification;

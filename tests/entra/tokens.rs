@@ -419,6 +419,25 @@ fn the_cache_keeps_its_bounds() {
     }
 }
 
+/// Verifiers are printed by whoever prints what holds one.
+#[test]
+fn what_is_printed_of_a_verifier_says_nothing_of_callers() {
+    let authenticator = authenticator(100);
+    let token = good().groups(&["aaaaaaaa-0000-0000-0000-00000000000a"]).sign();
+    let identity = ask(&authenticator, &format!("Bearer {token}"), NOW).unwrap();
+    assert_eq!(authenticator.cache_stats().entries, 1);
+    let printed = format!("{authenticator:?}");
+    assert!(printed.contains("TokenCache") && printed.contains(TENANT), "{printed}");
+    for secret in [
+        "Payments.Use",
+        &identity.object.to_string(),
+        &identity.groups()[0].to_string(),
+        token.rsplit_once('.').unwrap().1,
+    ] {
+        assert!(!printed.contains(secret), "{secret}: {printed}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -458,6 +458,14 @@ pub(crate) fn refused(w: &World) -> Vec<(&'static str, String, Reason)> {
             R::TokenKind,
         ),
         (
+            "a scope, and the subject of an application",
+            {
+                let object = good().claims()["oid"].clone();
+                good().claim("sub", object).sign()
+            },
+            R::TokenKind,
+        ),
+        (
             "another client",
             good().claim("azp", json!("cccccccc-0000-0000-0000-000000000009")).sign(),
             R::TokenClient,
@@ -531,6 +539,28 @@ pub(crate) fn refused(w: &World) -> Vec<(&'static str, String, Reason)> {
         ("idp as a list", good().claim("idp", json!([])).sign(), R::TokenClaimInvalid),
         ("acct as a list", good().claim("acct", json!([])).sign(), R::TokenClaimInvalid),
         ("azpacr as a number", good().claim("azpacr", json!(1)).sign(), R::TokenClaimInvalid),
+        (
+            "a managed identity's resource as a list",
+            good().app_only(&["A"]).claim("xms_mirid", json!(["/subscriptions/x"])).sign(),
+            R::TokenClaimInvalid,
+        ),
+        (
+            "an agent's parent as a number",
+            good().claim("xms_par_app_azp", json!(1)).sign(),
+            R::TokenClaimInvalid,
+        ),
+        ("hasgroups as a number", good().claim("hasgroups", json!(1)).sign(), R::TokenClaimInvalid),
+        ("a sid of 257", good().claim("sid", json!("s".repeat(257))).sign(), R::TokenClaimInvalid),
+        (
+            "a scope of 4097",
+            good().claim("scp", json!("s".repeat(4097))).sign(),
+            R::TokenClaimInvalid,
+        ),
+        (
+            "an idp of 4097",
+            good().claim("idp", json!("i".repeat(4097))).sign(),
+            R::TokenClaimInvalid,
+        ),
         (
             "a user without a scope, with a role",
             good().without("scp").claim("roles", json!(["A"])).sign(),
