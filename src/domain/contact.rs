@@ -128,6 +128,10 @@ mod tests {
             assert_eq!(Email::parse(good).unwrap().as_str(), good);
         }
         let long = format!("{}@example.com", "a".repeat(65));
+        // No name of a domain is longer than 253, whatever it is made of.
+        let domain = format!("{}abcd.co", "abcdefgh.".repeat(27));
+        assert!(domain.len() == 250 && Email::parse(&format!("a@{domain}")).is_some());
+        let far = format!("a@{domain}.abc");
         for bad in [
             "",
             "@",
@@ -154,6 +158,7 @@ mod tests {
             "\u{202e}a@example.com",
             "mailto:a@example.com",
             &long,
+            &far,
         ] {
             assert!(Email::parse(bad).is_none(), "{bad:?}");
         }

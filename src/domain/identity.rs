@@ -402,6 +402,8 @@ mod tests {
         let (kept, plain) = (shelf.identity(given.clone()), Identity::from(given.clone()));
         assert_eq!(kept, plain);
         assert_eq!(format!("{kept:?}"), format!("{plain:?}"));
+        // As its plain form does, but for the name.
+        assert_eq!(format!("{plain:?}").replacen("Identity", "Holder", 1), format!("{given:?}"));
         assert_eq!(kept.holder(), given);
         assert_eq!(*kept.groups(), *given.groups);
         assert_eq!((kept.group_count(), &*kept.roles), (3, &["Reader".into()][..]));
@@ -410,6 +412,7 @@ mod tests {
             holder(1, &[1, 5]),
             holder(2, &[1, 5, 9]),
             Holder { issued_at: 0, ..given.clone() },
+            Holder { group_names: ["sales".into()].into(), ..given.clone() },
             Holder { facts: TokenFacts { session: None, ..given.facts.clone() }, ..given.clone() },
         ] {
             assert_ne!(shelf.identity(other), plain);

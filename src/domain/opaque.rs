@@ -87,6 +87,7 @@ mod tests {
         ];
         for (at, text) in texts.iter().enumerate() {
             assert_eq!(OpaqueId::of(text).text(), *text);
+            assert_eq!(format!("{:?}", OpaqueId::of(text)), format!("{text:?}"));
             for (other_at, other) in texts.iter().enumerate() {
                 assert_eq!(OpaqueId::of(text) == OpaqueId::of(other), at == other_at);
             }

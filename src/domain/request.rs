@@ -127,6 +127,22 @@ impl<'a> RequestLine<'a> {
 mod tests {
     use super::*;
 
+    /// Whatever holds a request may be printed; a credential never is.
+    #[test]
+    fn credentials_are_not_shown() {
+        for (credentials, shown) in [
+            (Credentials::Absent, "Absent"),
+            (Credentials::One("Bearer the.secret.token".into()), "One([redacted])"),
+            (Credentials::Repeated, "Repeated"),
+            (Credentials::NotText, "NotText"),
+        ] {
+            assert_eq!(format!("{credentials:?}"), shown);
+            let request = format!("{:?}", Request { credentials, ..Request::default() });
+            assert!(request.contains(&format!("credentials: {shown},")), "{request}");
+            assert!(!request.contains("secret"), "{request}");
+        }
+    }
+
     #[test]
     fn grpc_as_envoy_tells_it() {
         for (content_type, want) in [

@@ -66,3 +66,46 @@ pub(crate) fn is_spiffe(principal: &str) -> bool {
 fn is_mark(byte: u8) -> bool {
     matches!(byte, b'-' | b'_' | b'.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let long = format!("spiffe://a/{}", "b".repeat(MAX_LENGTH - 11));
+        for good in [
+            "spiffe://cluster.local/ns/payments/sa/api",
+            "spiffe://10.0.0.1/a",
+            "spiffe://td-1_x/A.b-c_D",
+            "spiffe://a/...",
+            &long,
+        ] {
+            assert_eq!(SpiffeId::parse(good).map(SpiffeId::as_str), Ok(good));
+        }
+        let longer = format!("{long}b");
+        for (bad, want) in [
+            ("", "expected a workload identity"),
+            ("https://a/b", "expected a workload identity"),
+            ("SPIFFE://a/b", "expected a workload identity"),
+            ("spiffe://cluster.local", "expected a path"),
+            ("spiffe:///ns/a", "a trust domain is"),
+            ("spiffe://Cluster.local/a", "a trust domain is"),
+            ("spiffe://user@a/b", "a trust domain is"),
+            ("spiffe://a:8443/b", "a trust domain is"),
+            ("spiffe://a/", "no empty segment"),
+            ("spiffe://a//b", "no empty segment"),
+            ("spiffe://a/b/", "no empty segment"),
+            ("spiffe://a/./b", "no empty segment"),
+            ("spiffe://a/../b", "no empty segment"),
+            ("spiffe://a/%2e%2e", "is of letters"),
+            ("spiffe://a/b?c", "is of letters"),
+            ("spiffe://a/b#c", "is of letters"),
+            ("spiffe://a/ä", "is of letters"),
+            (&longer, "at most 2048 bytes"),
+        ] {
+            let error = SpiffeId::parse(bad).unwrap_err();
+            assert!(error.contains(want), "{bad}: {error}");
+        }
+    }
+}

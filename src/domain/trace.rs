@@ -130,6 +130,7 @@ mod tests {
             (format!("01-{TRACE}-{SPAN}-01more"), None),
             (format!("00-{TRACE}-{SPAN}-01-more"), None),
             (format!("ff-{TRACE}-{SPAN}-01"), None),
+            (format!("0G-{TRACE}-{SPAN}-01"), None),
             (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), None),
             (format!("00-{}-{SPAN}-01", "0".repeat(32)), None),
             (format!("00-{TRACE}-{}-01", "0".repeat(16)), None),
