@@ -115,3 +115,69 @@ impl Authorizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::load_folder;
+    use crate::entra::{CredentialSettings, EntraSettings, GraphSettings, TenantSettings, Tenants};
+    use crate::policy::PolicySource;
+
+    const BOUND: &str = "aaaaaaaa-0000-0000-0000-000000000001";
+    const NAMED: &str = "aaaaaaaa-0000-0000-0000-000000000002";
+    const OTHER: &str = "aaaaaaaa-0000-0000-0000-000000000003";
+
+    fn snapshot(id: &str) -> Snapshot {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "kind: Group\nmetadata:\n  name: team\n  annotations: {{ graph.microsoft.com/group-id: \
+             {id} }}\nspec: {{ type: team, children: [] }}\n---\nkind: Component\nmetadata: \
+             {{ name: a }}\nspec: {{ type: service, lifecycle: production, owner: team }}\n"
+        );
+        std::fs::write(folder.path().join("catalog.yaml"), text).unwrap();
+        load_folder(folder.path(), false).unwrap()
+    }
+
+    fn policy(id: &str) -> PolicySet {
+        let text = format!("permit (principal in EntraGroup::\"{id}\", action, resource);");
+        PolicySet::of(&[PolicySource { file: "p.cedar".into(), text }]).unwrap()
+    }
+
+    fn source() -> GraphSource {
+        let tenants = Tenants::One("11111111-2222-3333-4444-555555555555".parse().unwrap());
+        let authority = "https://login.example.com".parse().unwrap();
+        let graph = "https://graph.example.com".parse().unwrap();
+        let tenant = TenantSettings::new(tenants, authority, graph, vec!["a".to_owned()]);
+        let client = "cccccccc-0000-0000-0000-000000000001".parse().unwrap();
+        let credential = CredentialSettings::Secret { client, file: "secret".into() };
+        let settings = EntraSettings {
+            graph: Some(GraphSettings::new(credential)),
+            ..EntraSettings::new(vec![tenant])
+        };
+        let resolver = GroupResolver::new(&settings).unwrap();
+        GraphSource { resolver, matter: ArcSwapOption::empty() }
+    }
+
+    /// A group that nobody asked about would be one that nobody is in.
+    #[test]
+    fn groups_are_asked_about_by_the_catalog_and_the_policies_in_force() {
+        let ids =
+            |ids: &[&str]| -> Vec<GroupId> { ids.iter().map(|id| id.parse().unwrap()).collect() };
+        let source = source();
+        let (catalog, other_catalog) = (snapshot(BOUND), snapshot(OTHER));
+        let (policies, other_policies) = (policy(NAMED), policy(OTHER));
+        for (snapshot, policy, want) in [
+            (&catalog, &policies, ids(&[BOUND, NAMED])),
+            (&catalog, &policies, ids(&[BOUND, NAMED])),
+            (&catalog, &other_policies, ids(&[BOUND, OTHER])),
+            // One that both name is asked about once.
+            (&other_catalog, &other_policies, ids(&[OTHER])),
+            (&other_catalog, &policies, ids(&[NAMED, OTHER])),
+        ] {
+            assert_eq!(*source.matter(snapshot, policy), *want);
+        }
+        // It is worked out once.
+        let (one, again) = (source.matter(&catalog, &policies), source.matter(&catalog, &policies));
+        assert!(Arc::ptr_eq(&one, &again));
+    }
+}

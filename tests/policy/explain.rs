@@ -12,10 +12,11 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
-use stagedoor::authorizer::explain::{Explainer, Explanation};
-use stagedoor::authorizer::{Authorizer, Decide as _, Offline};
+use stagedoor::authorizer::explain::{Explainer, Explanation, Tone};
+use stagedoor::authorizer::{Authorizer, Decide, Offline};
+use stagedoor::catalog::Catalog;
 use stagedoor::clock::Now;
-use stagedoor::domain::{Credentials, Request, TenantId};
+use stagedoor::domain::{Credentials, EntityRef, Request, TenantId};
 
 /// Beside the stack's own: one of each kind that policies can be.
 const POLICIES: &str = r#"
@@ -73,7 +74,10 @@ impl World {
     async fn start() -> Self {
         let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
         let catalog = Some("catalog: { folder: catalog, membership: either }\n".to_owned());
-        let options = Options { policy: POLICIES.to_owned(), catalog, ..Options::default() };
+        let routes = "  - { name: strong, hosts: [payments.example.com], paths: [/strong], gate: \
+                      policy, entity: \"component:default/payments\", auth_context: c1 }\n";
+        let (policy, routes) = (POLICIES.to_owned(), routes.to_owned());
+        let options = Options { policy, routes, catalog, ..Options::default() };
         let issued = tenant.token().claims()["iat"].as_i64().unwrap();
         let now = Now::at(issued + 60);
         let Deciding { authorizer, routes, .. } = Deciding::new(&tenant, now, &options, ENTITIES);
@@ -91,6 +95,12 @@ impl World {
         let request = request(method, host, path, token, None);
         self.explainer.explain(&request, self.now).await
     }
+}
+
+/// The lines below one heading.
+fn section(explanation: &Explanation, title: &str) -> Vec<(Tone, String, String)> {
+    let mut sections = explanation.sections().into_iter();
+    sections.find(|section| section.title == title).map(|section| section.lines).unwrap_or_default()
 }
 
 /// A token that was good an hour ago.
@@ -157,9 +167,18 @@ async fn what_is_explained_is_what_was_answered() {
         ]
         .choose(&mut rng)
         .unwrap();
-        let path = ["/", "/v1/orders?x=1", "/healthz", "/whoami", "/odd", "/a/../b", "/%2e%2e/x"]
-            .choose(&mut rng)
-            .unwrap();
+        let path = [
+            "/",
+            "/v1/orders?x=1",
+            "/healthz",
+            "/whoami",
+            "/odd",
+            "/strong",
+            "/a/../b",
+            "/%2e%2e/x",
+        ]
+        .choose(&mut rng)
+        .unwrap();
         let token = tokens.choose(&mut rng).unwrap();
         let justification = rng.random_ratio(1, 3).then_some("INC-1");
         let request = request(method, host, path, token.as_deref(), justification);
@@ -185,6 +204,7 @@ async fn what_is_explained_is_what_was_answered() {
         "not_permitted",
         "forbidden",
         "insufficient_claims",
+        "caller_kind",
         "policy_error",
         "no_route",
         "entity_unknown",
@@ -249,6 +269,29 @@ async fn an_explanation_says_what_would_help() {
     assert_eq!(near.conclusion.reason, "no_route");
     assert!(near.route.near.iter().any(|near| near.route == "whoami" && near.but_for == "host"));
 
+    let orphan = world.explain("POST", "orphan.apps.example.com", "/", Some(&stranger)).await;
+    let lines = section(&orphan, "ownership");
+    assert!(lines.contains(&(Tone::Bad, "owner".to_owned(), "nobody".to_owned())), "{lines:?}");
+    let wanted = "it has no owner: give it one in the catalog (`owners`)".to_owned();
+    assert!(orphan.to_allow.contains(&wanted), "{:?}", orphan.to_allow);
+
+    let robot = token().app_only(&["Other.Role"]).sign();
+    let failed = world.explain("POST", ledger, "/", Some(&robot)).await;
+    assert_eq!(failed.conclusion.policies, ["overflow"]);
+    let lines = section(&failed, "policies");
+    let overflow = lines.iter().find(|(_, policy, _)| policy == "overflow").unwrap();
+    assert!(overflow.0 == Tone::Bad && overflow.2.contains("can't be evaluated"), "{overflow:?}");
+
+    // What fails is told apart from what could not be asked.
+    let garbage = world.explain("GET", ledger, "/", Some("no.token.atall")).await;
+    let lines = section(&garbage, "token");
+    let tone = |rule: &str| lines.iter().find(|(_, label, _)| label == rule).unwrap().0;
+    assert_eq!(
+        (tone("size"), tone("form and header"), tone("issuer")),
+        (Tone::Good, Tone::Bad, Tone::Plain)
+    );
+    assert!(lines.iter().all(|(_, label, _)| label != "caller"), "nobody is said to ask");
+
     let expired = expired(token());
     let json =
         serde_json::to_value(world.explain("GET", ledger, "/", Some(&expired)).await).unwrap();
@@ -256,6 +299,85 @@ async fn an_explanation_says_what_would_help() {
     assert!(rules.iter().any(|rule| rule["outcome"] == "token_expired"), "{json}");
     assert_eq!(json["token"]["accepted"], false);
     assert!(json["to_allow"][0].as_str().is_some_and(|text| !text.is_empty()), "{json}");
+}
+
+/// What somebody lacks is told in their words, where it is one thing that they could have.
+#[tokio::test]
+async fn what_a_caller_could_have_is_told() {
+    let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
+    let token = tenant.token().audience(AUDIENCE);
+    let now = Now::at(token.claims()["iat"].as_i64().unwrap() + 60);
+    let bearer = token.sign();
+    let person = format!("{}/{ADA}", tenant.id());
+    for (policy, want) in [
+        (
+            format!(r#"permit (principal == User::"{person}", action, resource);"#),
+            format!(r#"be User::"{person}" (`p`)"#),
+        ),
+        (
+            r#"permit (principal, action, resource) when { principal.scopes.contains("Pay.All") };"#
+                .to_owned(),
+            "have a token with the scope `Pay.All` (`p`)".to_owned(),
+        ),
+        (
+            r#"permit (principal, action, resource) when { principal.auth_contexts.contains("c7") };"#
+                .to_owned(),
+            "sign in so that the authentication context `c7` is satisfied (`p`)".to_owned(),
+        ),
+        // Two things at once are not near.
+        (
+            r#"permit (principal in Group::"group:default/refunds", action, resource)
+               when { context has justification };"#
+                .to_owned(),
+            "no policy comes near to permitting this: one would have to be written".to_owned(),
+        ),
+    ] {
+        let policies = Some(format!("@id(\"p\") {policy}"));
+        let options = Options { policies, ..Options::default() };
+        let Deciding { authorizer, .. } = Deciding::new(&tenant, now, &options, ENTITIES);
+        let explainer = Explainer::new(authorizer, Vec::new(), Vec::new());
+        let request = request("GET", "payments.example.com", "/v1", Some(&bearer), None);
+        let explanation = explainer.explain(&request, now).await;
+        assert_eq!(explanation.conclusion.reason, "not_permitted", "{policy}");
+        assert_eq!(explanation.to_allow, [want], "{policy}");
+    }
+}
+
+/// An explanation goes with the answer only where somebody asks who may see it.
+#[tokio::test]
+async fn explanations_are_for_members_who_ask() {
+    let world = World::start().await;
+    let groups = vec![EntityRef::parse("group:default/payments-team").unwrap()];
+    let explainer = Explainer::new(world.authorizer.clone(), Vec::new(), groups);
+    let token = || world.tenant.token().audience(AUDIENCE);
+    let explained = async |explainer: &Explainer, token: Option<TokenBuilder>, debug: bool| {
+        let token = token.map(|token| token.sign());
+        let asked = request("GET", "payments.example.com", "/v1", token.as_deref(), None);
+        let asked = Request { debug, ..asked };
+        let decision = Offline(world.authorizer.clone()).decide(&asked, world.now).await;
+        let explanation = Decide::explain(explainer, &asked, &decision, world.now).await;
+        explanation.map(|explanation| explanation.conclusion.reason)
+    };
+    let owner = || Some(token().groups(&[OWNERS]));
+    assert_eq!(explained(&explainer, owner(), true).await, Some("permitted"));
+    let child = Some(token().groups(&[CHILD]));
+    assert_eq!(explained(&explainer, child, true).await, Some("permitted"), "a group below");
+    assert_eq!(explained(&explainer, owner(), false).await, None, "nobody asked");
+    let other = Some(token().groups(&[OTHERS]));
+    assert_eq!(explained(&explainer, other, true).await, None);
+    assert_eq!(explained(&explainer, None, true).await, None);
+    // Nobody's word for it but the catalog's: without one there are no members.
+    let catalog = Catalog::new((*world.authorizer.catalog.settings()).clone());
+    let authorizer = Authorizer { catalog, ..world.authorizer.clone() };
+    let groups = vec![EntityRef::parse("group:default/payments-team").unwrap()];
+    let blind = Explainer::new(authorizer, Vec::new(), groups);
+    assert_eq!(explained(&blind, owner(), true).await, None);
+    assert_eq!(explained(&world.explainer, owner(), true).await, None, "no group was named");
+    // Whoever only decides has nothing to say beside the answer.
+    let asked = Request { debug: true, ..Request::default() };
+    let offline = Offline(world.authorizer.clone());
+    let decision = offline.decide(&asked, world.now).await;
+    assert!(Decide::explain(&offline, &asked, &decision, world.now).await.is_none());
 }
 
 /// What others wrote stays text.

@@ -8,6 +8,7 @@ mod diff;
 mod differential;
 mod explain;
 mod verdicts;
+mod way;
 
 #[path = "../support/mod.rs"]
 mod support;

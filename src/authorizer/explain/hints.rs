@@ -49,8 +49,8 @@ fn lift(explanation: &Explanation) -> Vec<String> {
 }
 
 fn permit(explanation: &Explanation) -> Vec<String> {
-    let near = enforced(explanation)
-        .filter(|policy| policy.effect == "permit" && policy.applies == Applies::No);
+    // Of a `forbid` that doesn't apply there is no trace.
+    let near = enforced(explanation).filter(|policy| policy.applies == Applies::No);
     let mut hints: Vec<String> = near
         .flat_map(|policy| policy.lacks.iter().map(move |lack| (policy, lack)))
         .map(|(policy, lack)| match &lack.hint {
