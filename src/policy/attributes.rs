@@ -111,6 +111,8 @@ mod tests {
     fn what_cannot_be_told_is_everything() {
         let odd = serde_json::json!([{ "body": { ".": { "left": {}, "attr": 7 } } }]);
         assert_eq!(Attributes::of(&odd), Attributes::EVERY);
+        let odd = serde_json::json!([{ "body": { "has": { "left": {}, "attr": ["tags", 7] } } }]);
+        assert_eq!(Attributes::of(&odd), Attributes::EVERY);
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod names;
 mod openness;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -146,16 +145,6 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some((line, column)) = self.place {
-            write!(f, ":{line}:{column}")?;
-        }
-        write!(f, ": {}: `{}`: {}", self.severity.as_str(), self.policy, self.message)
-    }
-}
-
 /// Everything that is found in a set, in the order of its files; of a policy, the worst
 /// first.
 #[must_use]
@@ -260,5 +249,161 @@ fn oddity(
     found.add(subject, Severity::Warning, Kind::Odd, odd.message.clone());
     if let Some(last) = found.0.last_mut() {
         last.place = odd.place.or(last.place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PolicySource;
+
+    fn found(text: &str, surroundings: &Surroundings<'_>) -> Vec<Finding> {
+        let source = PolicySource { file: "p.cedar".into(), text: text.to_owned() };
+        let set = PolicySet::of(&[source]).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+        lint(&set, surroundings)
+    }
+
+    fn has(found: &[Finding], kind: Kind, said: &str) -> bool {
+        found.iter().any(|finding| finding.kind == kind && finding.message.contains(said))
+    }
+
+    const IDS: &str = "11111111-2222-3333-4444-55555555555a/bbbbbbbb-0000-0000-0000-00000000000b";
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        let all = |condition: &str| {
+            format!("permit (principal, action, resource) when {{ {condition} }};")
+        };
+        for (policy, kind, said) in [
+            (
+                all(r#"principal.kind == "automaton""#),
+                Kind::NeverApplies,
+                "`principal.kind` never is `automaton`, but one of `user`, ",
+            ),
+            (
+                all(r#"principal has client_auth && principal.client_auth == "a handshake""#),
+                Kind::NeverApplies,
+                "but one of `public`, `secret`, `certificate`",
+            ),
+            (
+                all(r#"principal.tenant == "contoso""#),
+                Kind::NeverApplies,
+                "`principal.tenant` never is `contoso`: ",
+            ),
+            (
+                all(r#"context.host == "a b""#),
+                Kind::NeverApplies,
+                "`context.host` never is `a b`: ",
+            ),
+            // Whatever is unlike what can't be is everything.
+            (
+                all(r#"principal.kind != "usr""#),
+                Kind::NamesNothing,
+                "`principal.kind` never is `usr`; did you mean `user`?",
+            ),
+            (
+                all(r#"principal.kind != "usr" || principal.guest"#),
+                Kind::NamesNothing,
+                "did you mean `user`?",
+            ),
+            (all("!true || false"), Kind::NeverApplies, "stands there"),
+            (
+                all("(principal.guest && false) || false"),
+                Kind::NeverApplies,
+                "`false` stands there",
+            ),
+            (
+                format!(
+                    r#"permit (principal == User::"{}", action, resource);"#,
+                    IDS.to_uppercase()
+                ),
+                Kind::NeverApplies,
+                &format!("write `{IDS}`"),
+            ),
+            (
+                "permit (principal is Workload, action, resource);".to_owned(),
+                Kind::LetsEverybodyIn,
+                "all automation",
+            ),
+            (
+                all(r#"["GET", "HEAD"].contains(context.method)"#),
+                Kind::LetsEverybodyIn,
+                "everybody",
+            ),
+        ] {
+            let found = found(&policy, &Surroundings::default());
+            assert!(has(&found, kind, said), "{policy}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_is_left_alone() {
+        for policy in [
+            "permit (principal, action, resource) when { principal.guest && context.token_age > 5 };",
+            "permit (principal, action, resource) when { principal.guest && principal.guest };",
+            r#"permit (principal, action, resource) when { principal.kind == "user" && resource.kind == "api" };"#,
+            r#"permit (principal, action, resource)
+               when { ["user", "agent"].contains(principal.kind) && principal.kind == "user" };"#,
+            r#"permit (principal, action, resource) when { context has source && context.source == "spiffe://a/b" };"#,
+            r#"permit (principal in EntraGroup::"aaaaaaaa-0000-0000-0000-00000000000b", action, resource);"#,
+            // Without a catalog nobody knows whether there is one.
+            r#"permit (principal in Group::"group:default/a", action, resource);"#,
+            &format!(r#"permit (principal == User::"{IDS}", action, resource);"#),
+        ] {
+            let found = found(policy, &Surroundings::default());
+            let worst = found.iter().map(|finding| finding.severity).max();
+            assert!(worst <= Some(Severity::Info), "{policy}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_once() {
+        let catalog = Known {
+            groups: BTreeSet::from(["group:default/a".to_owned()]),
+            resources: BTreeSet::new(),
+        };
+        let serves: &dyn Fn(&str) -> bool = &|host| host == "a.example.com";
+        let surroundings = Surroundings {
+            catalog: Some(catalog),
+            serves_host: Some(serves),
+            public: vec![("open".to_owned(), EntityRef::parse("component:default/pay").unwrap())],
+        };
+        let text = r#"
+            @id("named") permit (principal in Group::"group:default/a", action, resource)
+            when { resource == Component::"component:default/pay" || resource in System::"system:default/s"
+                || resource == Component::"component:default/pay" };
+            @id("host") permit (principal in Group::"group:default/a", action, resource)
+            when { ["a.example.com", "b.example.com"].contains(context.host) };
+            @id("tried") @mode("shadow") permit (principal in Group::"group:default/a", action,
+                resource == Component::"component:default/pay");"#;
+        let found = found(text, &surroundings);
+        let of = |policy: &str, kind: Kind| -> Vec<String> {
+            let of = found.iter().filter(|one| one.kind == kind && &*one.policy == policy);
+            of.map(|one| one.message.clone()).collect()
+        };
+        let mut named = of("named", Kind::NamesNothing);
+        named.sort_unstable();
+        assert_eq!(
+            named,
+            [
+                "`component:default/pay` is not in the catalog",
+                "`system:default/s` is not in the catalog"
+            ]
+        );
+        assert_eq!(of("host", Kind::NamesNothing), ["no route is for the host `b.example.com`"]);
+        assert_eq!(of("named", Kind::Bypassed).len(), 1);
+        // What is only tried out leads past nothing.
+        assert!(of("tried", Kind::Bypassed).is_empty());
+    }
+
+    #[test]
+    fn of_two_that_say_the_same_the_second_is_too_many() {
+        let policy = r#"permit (principal in Group::"group:default/a", action, resource)
+            when { principal.guest };"#;
+        let text = format!("@id(\"first\") {policy} @id(\"second\") {policy}");
+        let found = found(&text, &Surroundings::default());
+        let covered: Vec<_> = found.iter().filter(|one| one.kind == Kind::Covered).collect();
+        assert_eq!(covered.len(), 1, "{found:?}");
+        assert_eq!(&*covered[0].policy, "second");
     }
 }

@@ -273,3 +273,115 @@ fn say_odd(set: &PolicySet) {
         tracing::warn!(%odd, "a policy can't be meant like this");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::path::Path;
+
+    use super::*;
+    use crate::policy::PolicySource;
+
+    const ONE: &str = "@id(\"one\") permit (principal, action, resource);\n";
+    const MORE: &str = "@id(\"two\") permit (principal, action, resource);\n\
+                        @id(\"three\") permit (principal, action, resource);\n";
+
+    fn settings(file: &Path) -> PolicySettings {
+        PolicySettings { files: vec![file.to_owned()], ..PolicySettings::default() }
+    }
+
+    /// Where a test's log goes.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Said {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is said in the log meanwhile.
+    fn said(act: impl FnOnce()) -> String {
+        let said = Said::default();
+        let to = said.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone());
+        tracing::subscriber::with_default(log.finish(), act);
+        let bytes = said.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_mistake_that_is_taken_back_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.cedar");
+        std::fs::write(&file, ONE).unwrap();
+        let policies = Policies::load(settings(&file)).unwrap();
+        let before = policies.current();
+        std::fs::write(&file, "permit (").unwrap();
+        policies.shared.look();
+        let status = policies.status();
+        assert_eq!((status.adopted, status.refused), (0, 1));
+        assert!(status.last_error.unwrap().contains("p.cedar:1:"));
+        std::fs::write(&file, ONE).unwrap();
+        policies.shared.look();
+        let status = policies.status();
+        assert_eq!((status.adopted, status.refused, status.last_error), (0, 1, None));
+        assert!(Arc::ptr_eq(&before, &policies.current()), "with all that is remembered");
+    }
+
+    #[test]
+    fn what_is_lost_and_what_is_odd_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.cedar");
+        std::fs::write(&file, format!("{ONE}{MORE}")).unwrap();
+        let policies = Policies::load(settings(&file)).unwrap();
+        let lost = "more than half of the policies are gone";
+        let odd = "a policy can't be meant like this";
+        std::fs::write(&file, MORE).unwrap();
+        let text = said(|| policies.shared.look());
+        assert!(!text.contains(lost) && !text.contains(odd), "{text}");
+        // Whatever was meant, nobody is in a component.
+        let never = r#"@id("never") permit (principal in Component::"component:default/a", action, resource);"#;
+        std::fs::write(&file, format!("{MORE}{never}")).unwrap();
+        let text = said(|| policies.shared.look());
+        assert!(!text.contains(lost) && text.contains(odd), "{text}");
+        std::fs::write(&file, ONE).unwrap();
+        let text = said(|| policies.shared.look());
+        assert!(text.contains(lost) && text.contains("before=3 after=1"), "{text}");
+        assert_eq!(policies.status().adopted, 3, "it is in force all the same");
+    }
+
+    /// Where no file is configured there is none whose change could be taken over.
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_from_no_file_stays() {
+        let source = PolicySource { file: "given".into(), text: ONE.to_owned() };
+        let fixed = Policies::fixed(PolicySet::of(&[source]).unwrap());
+        let before = fixed.current();
+        let (stop, stopped) = watch::channel(false);
+        let running = fixed.clone();
+        let task = tokio::spawn(async move { running.run(stopped).await });
+        fixed.reload_now();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        fixed.shared.look();
+        assert!(Arc::ptr_eq(&before, &fixed.current()));
+        stop.send_replace(true);
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn other_settings_make_for_another_that_says_the_same() {
+        let policies = Policies::load(PolicySettings::default()).unwrap();
+        let same = policies.following(PolicySettings::default(), false).unwrap();
+        assert!(same.is(&policies));
+        let changed = PolicySettings { shadow_sample: 1, ..PolicySettings::default() };
+        let other = policies.following(changed, false).unwrap();
+        assert!(!other.is(&policies));
+        assert_eq!(other.current().version(), policies.current().version());
+        assert_eq!((other.current().shadow_sample, other.status().adopted), (1, 0));
+    }
+}

@@ -213,6 +213,10 @@ mod tests {
             let names: Vec<_> = reads.context.iter().map(Member::name).collect();
             assert_eq!(names, want, "{condition}");
         }
+        // So does what is not known here.
+        let text = "permit (principal, action, resource) when { context has unheard_of };";
+        let reads = Reads::of(&Policy::parse(None, text).unwrap());
+        assert!(reads.context == Members::EVERY);
     }
 
     #[test]

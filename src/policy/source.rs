@@ -97,3 +97,61 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, errors: &mut Vec<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names below the folder, in their order, or the mistakes without it.
+    fn found(folder: &Path) -> Result<Vec<String>, String> {
+        let name =
+            |source: &PolicySource| source.file.strip_prefix(folder).unwrap().display().to_string();
+        read(&[folder.to_owned()])
+            .map(|sources| sources.iter().map(name).collect())
+            .map_err(|errors| errors.to_string().replace(&folder.display().to_string(), "F"))
+    }
+
+    fn write(folder: &Path, name: &str) -> PathBuf {
+        let file = folder.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "permit (principal, action, resource);").unwrap();
+        file
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_policies_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let none = Err("F: no file in this folder ends in `.cedar`".to_owned());
+        assert_eq!(found(folder), none);
+        for name in ["README.md", "policies.cedar.bak", ".hidden.cedar", ".git/a.cedar"] {
+            write(folder, name);
+            assert_eq!(found(folder), none, "{name}");
+        }
+        for name in ["b.cedar", "a/z.cedar", "c.cedar"] {
+            write(folder, name);
+        }
+        assert_eq!(
+            found(folder),
+            Ok(["a/z.cedar", "b.cedar", "c.cedar"].map(str::to_owned).to_vec())
+        );
+        // One that is named besides is still one.
+        let twice = read(&[folder.to_owned(), folder.join("b.cedar")]).unwrap();
+        assert_eq!(twice.len(), 3);
+    }
+
+    #[test]
+    fn what_nobody_would_review_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.cedar");
+        std::fs::File::create(&file).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let said = "F/large.cedar: 16777217 bytes are more than the 16777216 that are read";
+        assert_eq!(found(folder.path()), Err(said.to_owned()));
+        // A link to the folder that it is in leads on and on.
+        let circle = tempfile::tempdir().unwrap();
+        write(circle.path(), "a.cedar");
+        std::os::unix::fs::symlink(circle.path(), circle.path().join("again")).unwrap();
+        let said = found(circle.path()).unwrap_err();
+        assert!(said.contains("again: folders lie too deep in folders"), "{said}");
+    }
+}

@@ -90,3 +90,19 @@ fn count<K: Eq + std::hash::Hash>(counts: &DashMap<K, u64>, key: K, max: usize, 
         other.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_place_of_its_own_is_counted_together() {
+        let (counts, other) = (DashMap::new(), AtomicU64::new(0));
+        for key in ["a", "b", "c", "a", "c", "d", "b", "a"] {
+            count(&counts, key, 2, &other);
+        }
+        let of = |key: &str| counts.get(key).map(|count| *count);
+        assert_eq!((of("a"), of("b"), of("c")), (Some(3), Some(2), None));
+        assert_eq!(other.load(Ordering::Relaxed), 3);
+    }
+}

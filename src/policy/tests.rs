@@ -135,6 +135,17 @@ fn judge_as(set: &PolicySet, case: &Case, identity: &Identity) -> Judgement {
 }
 
 fn judge_at(set: &PolicySet, case: &Case, identity: &Arc<Identity>, unix_time: i64) -> Judgement {
+    with_question(case, identity, |question| {
+        let request = RequestFacts { unix_time, ..question.request };
+        set.judge(&Question { request, ..*question })
+    })
+}
+
+fn with_question<R>(
+    case: &Case,
+    identity: &Arc<Identity>,
+    ask: impl FnOnce(&Question<'_>) -> R,
+) -> R {
     let shop = Shop {
         groups: case.groups.iter().map(|group| entity(group)).collect(),
         resource: entity(case.resource),
@@ -159,12 +170,37 @@ fn judge_at(set: &PolicySet, case: &Case, identity: &Arc<Identity>, unix_time: i
             destination: None,
             justification: None,
             token_age: 0,
-            unix_time,
+            unix_time: 1_800_000_000,
         },
         facts: &shop,
         version: &version,
     };
-    set.judge(&question)
+    ask(&question)
+}
+
+/// Of what nothing is known.
+struct Unknown;
+
+impl Facts for Unknown {
+    fn groups(&self) -> Vec<&EntityRef> {
+        Vec::new()
+    }
+
+    fn target(&self) -> Option<ResourceFacts<'_>> {
+        None
+    }
+
+    fn resource(&self, _entity: &EntityRef) -> Option<ResourceFacts<'_>> {
+        None
+    }
+
+    fn above(&self, _group: &EntityRef) -> Vec<&EntityRef> {
+        Vec::new()
+    }
+
+    fn bound(&self, _id: &GroupId) -> Option<&EntityRef> {
+        None
+    }
 }
 
 fn permitted(ids: &[&str]) -> Result<Grant, (Reason, Vec<String>)> {
@@ -297,6 +333,26 @@ fn mistakes_are_all_told_with_their_places() {
             "@challenge(\"c1\") permit (principal, action, resource);",
             &["test.cedar:1:1: `test.cedar#policy0`: `@challenge` is for a `forbid`"],
         ),
+        (
+            "@mode(\"warn\") forbid (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@mode(\"warn\")` needs a `@reason`"],
+        ),
+        (
+            "@mode(\"warn\") @reason(\"\") forbid (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@mode(\"warn\")` needs a `@reason`"],
+        ),
+        (
+            "@alert(\"\") permit (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@alert` says what"],
+        ),
+        (
+            "@challenge(\"\") forbid (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@challenge` is an authentication context"],
+        ),
+        (
+            "@challenge(\"c 1\") forbid (principal, action, resource);",
+            &["test.cedar:1:1: `test.cedar#policy0`: `@challenge` is an authentication context"],
+        ),
         ("// nothing", &["test.cedar: no policy in any of the files"]),
     ] {
         let errors = set(text).expect_err(text);
@@ -305,12 +361,51 @@ fn mistakes_are_all_told_with_their_places() {
         for want in want {
             assert!(lines.iter().any(|line| line.starts_with(want)), "{want}: {lines:?}");
         }
+        // As people read them, one a line.
+        assert_eq!(errors.to_string(), lines.join("\n"));
     }
     let missing = PolicySet::load(&PolicySettings {
         files: vec!["no/such.cedar".into()],
         ..PolicySettings::default()
     });
     assert!(missing.expect_err("missing").to_string().starts_with("no/such.cedar: not readable: "));
+}
+
+/// One run tells of both sets, in force and in the shadow, what can be told.
+#[test]
+fn mistakes_of_both_sets_are_told_at_once() {
+    let good = r#"@id("good") permit (principal, action, resource);"#;
+    let source = |file: &str, text: &str| PolicySource { file: file.into(), text: text.to_owned() };
+    let settings = PolicySettings::default();
+    let told = |enforced: &[PolicySource], shadow: &[PolicySource]| {
+        let errors = PolicySet::with_shadow(enforced, shadow, &settings).expect_err("mistakes");
+        errors.0.into_iter().map(|error| error.file.display().to_string()).collect::<Vec<_>>()
+    };
+    let cut_off = |effect: &str| format!("{effect} (principal, action, resource");
+    let (fine, bad) = (source("fine", good), source("bad", &cut_off("permit")));
+    assert_eq!(told(std::slice::from_ref(&fine), std::slice::from_ref(&bad)), ["bad"]);
+    assert_eq!(told(&[bad], &[source("worse", &cut_off("forbid"))]), ["bad", "worse"]);
+    let twice = PolicySet::of(&[fine, source("other", good)]).expect_err("one id").to_string();
+    assert_eq!(twice, "other:1:1: `@id(\"good\")` stands twice, once more in another file");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let missing = folder.path().join("missing.cedar");
+    for (shadow, count) in [
+        (vec![], 1),
+        (vec![file("good.cedar", good)], 1),
+        (vec![file("bad.cedar", &cut_off("permit"))], 2),
+    ] {
+        let files = vec![missing.clone()];
+        let settings = PolicySettings { files, shadow, ..PolicySettings::default() };
+        let errors = PolicySet::load(&settings).expect_err("one is missing").0;
+        assert_eq!(errors.len(), count, "{errors:?}");
+        assert!(errors[0].to_string().contains("missing.cedar: not readable"), "{errors:?}");
+    }
 }
 
 #[test]
@@ -548,6 +643,176 @@ fn a_hash_alone_never_answers() {
     );
 }
 
+/// Everything that a policy reads of a request tells it from another, and so do the groups
+/// that come from elsewhere.
+#[test]
+fn an_answer_is_for_the_very_request() {
+    let text = r#"@id("a") permit (principal in EntraGroup::"aaaaaaaa-0000-0000-0000-00000000000b", action, resource)
+        when { context.method == "GET" && context.host == "a.example.com" && context.path == "/a"
+            && context.route == "one" && context has destination
+            && context.destination == "spiffe://b" && !(context has source)
+            && !(context has justification) };"#;
+    let good = RequestFacts {
+        method: "GET",
+        host: "a.example.com",
+        path: "/a",
+        route: "one",
+        source: None,
+        destination: Some("spiffe://b"),
+        justification: None,
+        unix_time: 0,
+        token_age: 0,
+    };
+    let listed: Arc<[GroupId]> =
+        Arc::new(["aaaaaaaa-0000-0000-0000-00000000000b".parse().unwrap()]);
+    let user: Arc<Identity> = identity(IdentityKind::User, &[]).into();
+    for mask in [0, u64::MAX] {
+        let mut set = set(text).unwrap();
+        set.enforced.memory.mask = mask;
+        let allows = |request: RequestFacts<'_>, listed: Option<&Arc<[GroupId]>>| {
+            with_question(&CASE, &user, |question| {
+                set.judge(&Question { request, listed, ..*question }).verdict.is_ok()
+            })
+        };
+        for other in [
+            RequestFacts { method: "POST", ..good },
+            RequestFacts { host: "b.example.com", ..good },
+            RequestFacts { path: "/b", ..good },
+            RequestFacts { route: "two", ..good },
+            RequestFacts { source: Some("spiffe://a"), ..good },
+            RequestFacts { destination: Some("spiffe://c"), ..good },
+            RequestFacts { destination: None, ..good },
+            RequestFacts { justification: Some("INC-1"), ..good },
+        ] {
+            assert!(allows(good, Some(&listed)), "{other:?}");
+            assert!(!allows(other, Some(&listed)), "{other:?}");
+        }
+        assert!(allows(good, Some(&listed)));
+        assert!(!allows(good, None), "the token's own groups are others");
+    }
+}
+
+/// A question that can't be asked is a denial, whoever puts it.
+#[test]
+fn what_cannot_be_asked_is_denied() {
+    let set = set(r#"@id("a") permit (principal, action, resource)
+        when { context.time > datetime("2026-01-01") };"#)
+    .unwrap();
+    let user: Arc<Identity> = identity(IdentityKind::User, &[]).into();
+    let strange = Case { resource: "location:default/x", ..CASE };
+    let check = |case: &Case, change: fn(&mut Question<'_>), want: Result<(), Reason>| {
+        with_question(case, &user, |question| {
+            let mut question = *question;
+            change(&mut question);
+            let decided = set.decide(&question).map(drop).map_err(|denial| denial.reason);
+            assert_eq!(decided, want);
+            let judged = set.judge(&question).verdict.map(drop).map_err(|denial| denial.reason);
+            assert_eq!(judged, want);
+        });
+    };
+    check(&strange, |_| {}, Err(Reason::RouteMisconfigured));
+    check(&CASE, |question| question.facts = &Unknown, Err(Reason::EntityUnknown));
+    check(&CASE, |_| {}, Ok(()));
+    check(&CASE, |question| question.request.unix_time = i64::MAX, Err(Reason::Internal));
+    // Nor is anything said about it but why.
+    let traces = with_question(&strange, &user, |question| set.explain(question));
+    assert_eq!((traces.policies.len(), traces.others), (0, 1));
+    assert!(traces.answer.contains("`location`"), "{}", traces.answer);
+}
+
+/// What would make the one part hold that doesn't, where a caller could have it.
+#[test]
+fn what_is_lacking_is_told() {
+    let member = |groups: &[&str]| {
+        Some(Hint::MemberOf(groups.iter().map(|group| (*group).to_owned()).collect()))
+    };
+    let when = |condition: &str| format!("(principal, action, resource) when {{ {condition} }}");
+    let unless =
+        |condition: &str| format!("(principal, action, resource) unless {{ {condition} }}");
+    let b = "aaaaaaaa-0000-0000-0000-00000000000b";
+    let nobody = Case { groups: &[], ..CASE };
+    for (policy, part, want) in [
+        (when("principal in resource.owners"), "condition", member(&["group:default/team-a"])),
+        (
+            when("resource has system && principal in resource.system.owners"),
+            "condition",
+            member(&["group:default/team-s"]),
+        ),
+        (
+            when("resource has domain && principal in resource.domain.owners"),
+            "condition",
+            member(&[]),
+        ),
+        (
+            when(r#"principal in Group::"group:default/team-b""#),
+            "condition",
+            member(&["group:default/team-b"]),
+        ),
+        (
+            when(r#"principal in [Group::"group:default/a", Group::"group:default/b"]"#),
+            "condition",
+            member(&["group:default/a", "group:default/b"]),
+        ),
+        (
+            when(&format!(r#"principal in EntraGroup::"{b}""#)),
+            "condition",
+            Some(Hint::MemberOfEntra(vec![b.to_owned()])),
+        ),
+        (when(r#"principal.roles.contains("R")"#), "condition", Some(Hint::Role("R".to_owned()))),
+        (when(r#"principal.scopes.contains("S")"#), "condition", Some(Hint::Scope("S".to_owned()))),
+        (
+            when(r#"principal.auth_contexts.contains("c1")"#),
+            "condition",
+            Some(Hint::AuthContext("c1".to_owned())),
+        ),
+        // Nobody gives themself one of these.
+        (when(r#"principal.directory_roles.contains("reader")"#), "condition", None),
+        (when(r#"resource.tags.contains("open")"#), "condition", None),
+        (when(r#"resource.owners.contains(Group::"group:default/x")"#), "condition", None),
+        (when(r#"Group::"group:default/x" in resource.owners"#), "condition", None),
+        (when("context has justification"), "condition", Some(Hint::Justify)),
+        (when("context has source"), "condition", None),
+        (when(r#"context.path == "/""#), "condition", None),
+        (unless(r#"principal.kind == "user""#), "condition", None),
+        (unless(r#"principal.guest || principal.kind == "user""#), "condition", None),
+        (
+            r#"(principal == User::"t/o", action, resource)"#.to_owned(),
+            "principal",
+            Some(Hint::Be(r#"User::"t/o""#.to_owned())),
+        ),
+        (
+            r#"(principal in Group::"group:default/b", action, resource)"#.to_owned(),
+            "principal",
+            member(&["group:default/b"]),
+        ),
+        (
+            r#"(principal is User in Group::"group:default/b", action, resource)"#.to_owned(),
+            "principal",
+            member(&["group:default/b"]),
+        ),
+        ("(principal is Workload, action, resource)".to_owned(), "principal", None),
+    ] {
+        let set = set(&format!("@id(\"p\") permit {policy};")).unwrap();
+        let user: Arc<Identity> = identity(nobody.kind, nobody.roles).into();
+        let traces = with_question(&nobody, &user, |question| set.explain(question));
+        let [trace] = &traces.policies[..] else { panic!("{policy}: {traces:?}") };
+        assert_eq!((&trace.applies, trace.lacks.len()), (&Applies::No, 1), "{policy}");
+        assert_eq!((trace.lacks[0].part, &trace.lacks[0].hint), (part, &want), "{policy}");
+    }
+    // What is about something else, or lacks more, is nothing that anybody could have.
+    for policy in [
+        r#"(principal, action, resource == Component::"component:default/orders")"#,
+        r#"(principal, action, resource == Component::"component:Default/payments")"#,
+        r#"(principal, action == Action::"read", resource)"#,
+        r#"(principal is Workload, action, resource) when { context has justification }"#,
+    ] {
+        let set = set(&format!("@id(\"p\") permit {policy};")).unwrap();
+        let user: Arc<Identity> = identity(nobody.kind, nobody.roles).into();
+        let traces = with_question(&nobody, &user, |question| set.explain(question));
+        assert_eq!((traces.policies.len(), traces.others), (0, 1), "{policy}: {traces:?}");
+    }
+}
+
 #[test]
 fn the_shadow_decides_nothing() {
     let enforced = r#"@id("owners") permit (principal, action, resource) when { principal in resource.owners };"#;
@@ -590,6 +855,11 @@ fn the_shadow_decides_nothing() {
     let (differences, _) = set.stats().differences();
     assert_eq!(differences.len(), 1);
     assert_eq!((differences[0].0.set, &differences[0].0.policy), ("files", &None));
+    let on_record = PolicySettings { shadow_sample: 100, ..settings };
+    let set = PolicySet::with_shadow(&source(enforced), &source(nothing), &on_record).unwrap();
+    let judgement = judge(&set, &CASE);
+    let shadow = &judgement.notes.shadow[0];
+    assert_eq!((shadow.allow, shadow.reason, shadow.policies.len()), (false, "not_permitted", 0));
 }
 
 #[test]

@@ -124,6 +124,13 @@ mod tests {
         let listed = r#"principal, action in [Action::"read", Action::"write"], resource"#;
         let api = "principal, action, resource is API";
         let one_api = r#"principal, action, resource == API::"api:default/a""#;
+        let part = r#"principal, action, resource in System::"system:default/s""#;
+        let api_part = r#"principal, action, resource is API in System::"system:default/s""#;
+        let other_part =
+            r#"principal, action, resource is Component in System::"system:default/s""#;
+        let system = r#"principal, action, resource == System::"system:default/s""#;
+        let system_part = r#"principal, action, resource is System in System::"system:default/s""#;
+        let other_system = r#"principal, action, resource == System::"system:default/t""#;
         for (wide, narrow, both) in [
             (any, any, true),
             (any, user, false),
@@ -137,12 +144,31 @@ mod tests {
             (write, listed, true),
             (any, api, false),
             (api, one_api, false),
+            (part, api_part, false),
+            (api, api_part, false),
+            (api_part, api_part, true),
+            (system, system, true),
+            // Everything is in itself.
+            (part, system, false),
+            (system_part, system, false),
         ] {
             assert!(of(wide).covers(&of(narrow)), "{wide} / {narrow}");
             assert_eq!(of(narrow).covers(&of(wide)), both, "{narrow} / {wide}");
         }
-        for (one, other) in [(user, group), (read, only_write), (api, user), (group, one)] {
-            assert!(!of(one).covers(&of(other)) && !of(other).covers(&of(one)));
+        for (one, other) in [
+            (user, group),
+            (read, only_write),
+            (api, user),
+            (group, one),
+            (api_part, other_part),
+            (api_part, one_api),
+            (api_part, system),
+            (system_part, other_system),
+            (system, other_system),
+        ] {
+            for (one, other) in [(one, other), (other, one)] {
+                assert!(!of(one).covers(&of(other)), "{one} / {other}");
+            }
         }
     }
 }
