@@ -295,3 +295,104 @@ fn trailers() -> HeaderMap {
     trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
     trailers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A body of these frames. It tells that it has ended with its last frame, or only where
+    /// another one is asked for.
+    struct Frames {
+        frames: VecDeque<Result<Frame<Bytes>, &'static str>>,
+        tells: bool,
+    }
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            Poll::Ready(self.frames.pop_front())
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.tells && self.frames.is_empty()
+        }
+    }
+
+    fn data(piece: &[u8]) -> Result<Frame<Bytes>, &'static str> {
+        Ok(Frame::data(Bytes::copy_from_slice(piece)))
+    }
+
+    /// What is read of these frames, whichever way their end is told.
+    fn read(
+        frames: impl Fn() -> Vec<Result<Frame<Bytes>, &'static str>>,
+    ) -> Result<Bytes, &'static str> {
+        let [one, other] = [true, false].map(|tells| {
+            let body = Frames { frames: frames().into(), tells };
+            message(body, 10).now_or_never().expect("all is there").map_err(|unread| {
+                assert_eq!(unread.reason, Reason::RequestMalformed);
+                unread.cause
+            })
+        });
+        assert_eq!(one, other);
+        one
+    }
+
+    const WHOLE: &[u8] = b"\0\0\0\0\x03abc";
+
+    #[test]
+    fn a_message_is_whole_in_however_many_pieces() {
+        let want = Ok(Bytes::from_static(b"abc"));
+        for at in 0..=WHOLE.len() {
+            let (one, other) = WHOLE.split_at(at);
+            assert_eq!(read(|| vec![data(one), data(other)]), want, "cut at {at}");
+            let trailers = || Ok(Frame::trailers(HeaderMap::new()));
+            assert_eq!(read(|| vec![data(one), data(b""), data(other), trailers()]), want);
+        }
+        assert_eq!(read(|| WHOLE.iter().map(|byte| data(&[*byte])).collect()), want);
+        assert_eq!(read(|| vec![data(b"\0\0\0\0\0")]), Ok(Bytes::new()));
+    }
+
+    #[test]
+    fn what_is_no_message_is_told() {
+        for (bytes, want) in [
+            (&b""[..], "no message"),
+            (b"\0\0\0", "half a message"),
+            (b"\0\0\0\0\x03ab", "half a message"),
+            (b"\0\0\0\0\x03abcd", "more than one message"),
+            (b"\0\0\0\0\x0babc", "the message is too large"),
+            (b"\x01\0\0\0\x03abc", "the message is compressed"),
+            (b"\x02\0\0\0\x03abc", "what came is no gRPC message"),
+        ] {
+            assert_eq!(read(|| vec![data(bytes)]), Err(want), "{bytes:?}");
+            assert_eq!(read(|| bytes.iter().map(|byte| data(&[*byte])).collect()), Err(want));
+        }
+        let (one, _) = WHOLE.split_at(6);
+        assert_eq!(read(|| vec![data(one), Err("reset")]), Err("the message broke off"));
+    }
+
+    #[test]
+    fn a_response_ends_with_its_trailers() {
+        let message = Bytes::from(vec![7; MAX_PIECE + 1]);
+        let mut body = respond(message).into_body();
+        let (mut sizes, mut status) = (Vec::new(), None);
+        while !http_body::Body::is_end_stream(&body) {
+            assert!(status.is_none(), "nothing follows the trailers");
+            let frame = body.frame().now_or_never().unwrap().unwrap().unwrap();
+            match frame.into_data() {
+                Ok(data) => sizes.push(data.len()),
+                Err(frame) => {
+                    status = Some(frame.into_trailers().unwrap()["grpc-status"].clone());
+                }
+            }
+        }
+        assert_eq!((sizes, status), (vec![MAX_PIECE, 1], Some(HeaderValue::from_static("0"))));
+        assert!(body.frame().now_or_never().unwrap().is_none());
+    }
+}

@@ -401,6 +401,35 @@ mod tests {
         }
     }
 
+    /// Nothing that Envoy sends, so nothing that is chosen from.
+    #[test]
+    fn what_stands_there_in_two_ways_is_repeated() {
+        let read = |http: HttpRequest| {
+            let check = check(http);
+            let request = request(&check, REASON).unwrap();
+            (request.credentials == Credentials::Repeated, request.justification.is_some())
+        };
+        let spelled = |names: &[&str]| {
+            let headers = names.iter().map(|name| ((*name).to_owned(), "a".to_owned())).collect();
+            read(HttpRequest { headers, ..Default::default() })
+        };
+        assert_eq!(spelled(&["authorization", "x-reason"]), (false, true));
+        assert_eq!(spelled(&["authorization", "Authorization"]), (true, false));
+        assert_eq!(spelled(&["x-reason", "X-Reason"]), (false, false));
+        let both = |value: &str, raw: &[u8]| {
+            let headers = ["authorization", "x-reason"].map(|key| HeaderValue {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                raw_value: raw.to_vec().into(),
+            });
+            let header_map = Some(HeaderMap { headers: headers.into() });
+            read(HttpRequest { header_map, ..Default::default() })
+        };
+        assert_eq!(both("a", b""), (false, true));
+        assert_eq!(both("", b"a"), (false, true));
+        assert_eq!(both("a", b"a"), (true, false));
+    }
+
     #[test]
     fn without_http_there_is_no_request() {
         assert!(request(&CheckRequest::default(), REASON).is_none());

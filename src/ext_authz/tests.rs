@@ -201,6 +201,37 @@ fn challenges_say_what_to_do() {
     }
 }
 
+/// Envoy refuses headers that are too large: none of an explanation is better than half.
+#[test]
+fn an_explanation_is_told_whole_or_not_at_all() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let decision = Decision {
+        id: DecisionId::new(),
+        verdict: Verdict::Deny(Reason::NotPermitted.into()),
+        principal: Principal::Anonymous,
+        target: None,
+        owners: Owners::new(),
+        versions: Versions::default(),
+        notes: Notes::default(),
+    };
+    let explained = |text: &str| {
+        let message = Reply::explained(&decision, &answer(false), None, text).into_message();
+        assert_eq!(legal(&message), Ok(false));
+        let Some(HttpResponse::DeniedResponse(denied)) = message.http_response else {
+            panic!("a denial")
+        };
+        let mut headers = denied.headers.into_iter().filter_map(|option| option.header);
+        let header = headers.find(|header| header.key == "x-stagedoor-explanation");
+        header.unwrap().value
+    };
+    for length in [100, 18 * 1024] {
+        let text = "x".repeat(length);
+        assert_eq!(explained(&text), STANDARD.encode(&text), "{length}");
+    }
+    assert_eq!(explained(&"x".repeat(18 * 1024 + 1)), "too-long");
+}
+
 /// Names that an operator chose, and a credential that the upstream doesn't get.
 #[test]
 fn an_allow_follows_its_settings() {
@@ -310,6 +341,11 @@ fn envoy_is_told_what_it_is_to_be_told() {
             ..AnswerSettings::new(headers())
         };
         assert!(told(none, &decision).0.is_empty());
+        let one = AnswerSettings {
+            metadata: [MetadataField::Decision].into_iter().collect(),
+            ..AnswerSettings::new(headers())
+        };
+        assert_eq!(told(one, &decision).0, ["decision"]);
     }
     assert!(allows > 0, "some of them were allows");
 }

@@ -358,6 +358,12 @@ fn context_extensions_come_before_the_table() {
     check(&[("gate", "public"), ("route", "")], wrong);
     check(&[("gate", "public"), ("route", "a b")], wrong);
     check(&[("gate", "public"), ("route", "a\n")], wrong);
+    // Of whom nobody knows who they are nothing can be asked.
+    check(&[("gate", "public"), ("kinds", "user")], wrong);
+    check(&[("gate", "public"), ("auth_context", "c1")], wrong);
+    check(&[("gate", "authenticated"), ("auth_context", "")], wrong);
+    let long = "c".repeat(65);
+    check(&[("gate", "authenticated"), ("auth_context", long.as_str())], wrong);
 
     let request =
         Request { context_extensions: vec![("gate", "public")], ..request("GET", "h/x;a") };

@@ -10,6 +10,7 @@ use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options};
 use devtenant::tenant::{Tenant, TenantOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
+use prost::Message as _;
 use stagedoor::authorizer::Offline;
 use stagedoor::clock::Now;
 use stagedoor::ext_authz::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
@@ -186,6 +187,38 @@ fn form_and_order_change_nothing() {
         .unwrap();
     let (allowed, denied) = (allowed.get(), denied.get());
     assert!(allowed > 200 && denied > 200, "{allowed} allowed, {denied} denied");
+}
+
+/// A check in both forms at once is read like any other, by the form that says more.
+#[test]
+fn a_check_in_both_forms() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let tenant = runtime.block_on(Tenant::start(TenantOptions::default())).unwrap();
+    let owner = tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
+    let now = Now::at(owner.claims()["iat"].as_i64().unwrap() + 60);
+    let service = service(&tenant, now, "", "");
+    let of = |headers: Vec<(&'static str, Vec<u8>)>| -> Asked {
+        ("GET", "payments.example.com", "/v1/orders", headers)
+    };
+    let known = of(vec![("authorization", format!("Bearer {}", owner.sign()).into_bytes())]);
+    let unknown = of(vec![("accept", b"*/*".to_vec())]);
+    for (by_raw, by_map, want) in
+        [(&known, &known, true), (&known, &unknown, true), (&unknown, &known, false)]
+    {
+        let mut check = raw(by_raw, false);
+        let http = |check: &mut CheckRequest| {
+            let request = check.attributes.as_mut().unwrap().request.as_mut().unwrap();
+            std::mem::take(request.http.as_mut().unwrap())
+        };
+        let headers = http(&mut map(by_map)).headers;
+        let both = HttpRequest { headers, ..http(&mut check) };
+        check.attributes.as_mut().unwrap().request.as_mut().unwrap().http = Some(both);
+        let frame = runtime.block_on(service.answer(&check.encode_to_vec())).unwrap();
+        let response = CheckResponse::decode(&frame[5..]).unwrap();
+        assert_eq!(legal(&response), Ok(want));
+        let same = runtime.block_on(service.reply(&check, now)).into_message();
+        assert_eq!(verdict(&response), verdict(&same));
+    }
 }
 
 /// Domains that are part of each other, as a catalog can say: what is in one is in both, for

@@ -613,8 +613,24 @@ fn an_own_template() {
     use base64::Engine as _;
     assert!(policy.contains(&base64::engine::general_purpose::STANDARD.encode(style)), "{policy}");
 
+    // A comment ends where it ends.
+    own("<!-- <a title= --><p>{{ entity }}</p>").unwrap();
     // The built-in one is one that an operator could have written.
     own(&std::fs::read_to_string(file("src/ext_authz/denial/page.html")).unwrap()).unwrap();
+}
+
+/// What there is no page of is told all the same.
+#[test]
+fn a_page_that_would_be_too_large_is_none() {
+    let source = "{% if request %}<p>{{ request.path }}</p>{% endif %}".repeat(60);
+    let denials = Denials { page: own(&source).unwrap(), ..denials() };
+    let words = Words::harmless();
+    let small = get(&denied(Reason::NotPermitted, &words, 1), &denials, &words, BROWSER);
+    assert_eq!(small.header("content-type"), Some("text/html; charset=utf-8"));
+    let words = Words { path: format!("/{}", "&".repeat(300)), ..words };
+    let large = get(&denied(Reason::NotPermitted, &words, 1), &denials, &words, BROWSER);
+    assert_eq!(large.json()["reason"], "not_permitted");
+    assert_eq!(large.header("content-security-policy"), None);
 }
 
 #[test]
@@ -648,7 +664,10 @@ fn templates_with_mistakes() {
         ("<p style=\"color:{{ entity }}\">", "page.html: `entity` reaches an attribute that does"),
         ("<script>let x = '{{ entity }}'</script>", "page.html: `entity` reaches a script or a"),
         ("\n<style>\n{{ title }}</style>", "page.html:2: a style must be the same for everybody"),
+        ("\n<style>{% if title %}p{}{% endif %}</style>", "page.html:2: a style must be the same"),
+        ("\n<style>p{} {# no #}</style>", "page.html:2: a style must be the same"),
         ("<!-- {{ entity }} -->", "page.html: `entity` reaches a comment"),
+        ("<!-- a --><a title={{ entity }}>", "page.html: `entity` reaches an attribute without"),
         ("{% include 'x' %}", "page.html:1: syntax error"),
         (
             "{% for a in range(1000000) %}{% endfor %}",

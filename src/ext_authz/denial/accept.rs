@@ -146,6 +146,8 @@ mod tests {
             (Some("text/html;q=-1"), false),
             (Some("text/html;q=.5"), false),
             (Some("text/html;q=0.1234"), false),
+            (Some("text/html;q=0.9a"), false),
+            (Some("text/html;q=0.-9"), false),
             (Some("text/html;q="), false),
             (Some("html"), false),
             (Some(";;;,,,/"), false),

@@ -57,3 +57,39 @@ impl Languages {
         self.0.get(accept::language(accept, tags).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_those_of_bcp_47() {
+        let long = format!("de-{}", ["abcdefgh"; 4].join("-"));
+        for tag in ["de", "ast", "pt-BR", "zh-Hant-TW", "de-CH-1996", "sr-Latn-x-a"] {
+            assert!(Languages::is_tag(tag), "{tag}");
+        }
+        for text in
+            ["", "d", "deut", "d1", "de-", "de--CH", "de_CH", "de-abcdefghi", "de-CH ", "dé", &long]
+        {
+            assert!(!Languages::is_tag(text), "{text}");
+        }
+    }
+
+    /// An operator's English takes the place of the one that is built in.
+    #[test]
+    fn english_is_there_once_and_first() {
+        let language = |tag: &str| Language { tag: tag.to_owned(), texts: Texts::default() };
+        for (given, want) in [
+            (&[][..], &["en"][..]),
+            (&["de", "fr"], &["en", "de", "fr"]),
+            (&["de", "en"], &["en", "de"]),
+            (&["de", "EN", "fr"], &["EN", "de", "fr"]),
+        ] {
+            let languages = Languages::new(given.iter().map(|tag| language(tag)).collect());
+            let tags: Vec<_> = languages.0.iter().map(|language| language.tag.as_str()).collect();
+            assert_eq!(tags, want);
+            // Who wants none of them gets that one.
+            assert_eq!(languages.choose(Some("xx")).unwrap().tag, want[0]);
+        }
+    }
+}

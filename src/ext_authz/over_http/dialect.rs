@@ -32,16 +32,6 @@ pub(in crate::ext_authz) struct Line<'a> {
 }
 
 impl Dialect {
-    /// Its name in the configuration.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Nginx => "nginx",
-            Self::Traefik => "traefik",
-            Self::Envoy { .. } => "envoy",
-        }
-    }
-
     /// The request that is asked about, or why it can't be told, for the record.
     pub(in crate::ext_authz) fn line<'a>(&self, asked: &'a Parts) -> Result<Line<'a>, String> {
         let headers = &asked.headers;
@@ -94,5 +84,31 @@ fn path<'a>(asked: &'a Parts, prefix: &str) -> Result<&'a str, String> {
     match path.strip_prefix(prefix) {
         Some(path) if path.starts_with('/') => Ok(path),
         _ => Err("the path does not begin with `http_authorization.path_prefix`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_stands_there_once_as_text() {
+        for (values, want) in [
+            (&[][..], Err("`x-original-uri` is missing")),
+            (&[&b"/a"[..]], Ok("/a")),
+            (&["/ä".as_bytes()], Ok("/ä")),
+            (&[b""], Err("`x-original-uri` is empty")),
+            (&[b"/\xff"], Err("`x-original-uri` is no text")),
+            (&[b"/a", b"/a"], Err("`x-original-uri` is there more than once")),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-original-uri", HeaderValue::from_bytes(value).unwrap());
+            }
+            let got = one(&headers, "x-original-uri");
+            assert_eq!(got.as_ref().map_err(String::as_str).copied(), want);
+        }
     }
 }

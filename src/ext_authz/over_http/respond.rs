@@ -16,7 +16,7 @@ use crate::ext_authz::proto::envoy::config::core::v3::{
     HeaderValueOption, header_value_option::HeaderAppendAction,
 };
 use crate::ext_authz::proto::envoy::service::auth::v3::{
-    DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse,
+    CheckResponse, DeniedHttpResponse, OkHttpResponse, check_response::HttpResponse,
 };
 use crate::ext_authz::proto::envoy::r#type::v3::HttpStatus;
 use crate::ext_authz::reply::{EXPLANATION_HEADER, Reply};
@@ -38,7 +38,10 @@ pub(in crate::ext_authz) fn respond(
     names: &IdentityHeaders,
     dialect: &Dialect,
 ) -> Answer {
-    let message = reply.into_message();
+    told(reply.into_message(), names, dialect)
+}
+
+fn told(message: CheckResponse, names: &IdentityHeaders, dialect: &Dialect) -> Answer {
     let code = message.status.map(|status| status.code);
     match message.http_response {
         Some(HttpResponse::OkResponse(ok)) if code == Some(0) => allow(ok, names, dialect),
@@ -192,4 +195,99 @@ fn put_all(headers: &mut HeaderMap, options: Vec<HeaderValueOption>) {
 fn is_of_the_message(name: &HeaderName) -> bool {
     use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
     [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::ext_authz::proto::envoy::config::core::v3::HeaderValue as Header;
+
+    fn header(name: &str, value: &str) -> HeaderValueOption {
+        let header = Header { key: name.to_owned(), value: value.to_owned(), ..Header::default() };
+        HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }
+    }
+
+    fn denied(body: usize, headers: Vec<HeaderValueOption>) -> DeniedHttpResponse {
+        let status = Some(HttpStatus { code: 403 });
+        DeniedHttpResponse { status, body: "b".repeat(body), headers }
+    }
+
+    #[test]
+    fn what_is_neither_of_the_two_shapes_is_a_denial() {
+        let name = |name: &str| format!("x-{name}");
+        let names = IdentityHeaders {
+            subject: name("subject"),
+            tenant: name("tenant"),
+            kind: name("kind"),
+            entity: name("entity"),
+            decision_id: name("decision-id"),
+        };
+        let ok = || Some(HttpResponse::OkResponse(OkHttpResponse::default()));
+        let denial = || Some(HttpResponse::DeniedResponse(denied(0, Vec::new())));
+        let envoy = Dialect::Envoy { path_prefix: String::new() };
+        for (dialect, unknown) in [(Dialect::Nginx, 403), (Dialect::Traefik, 503), (envoy, 429)] {
+            let status = |code: Option<i32>, http_response: Option<HttpResponse>| {
+                let mut message = CheckResponse { http_response, ..CheckResponse::default() };
+                if let Some(code) = code {
+                    message.status.get_or_insert_default().code = code;
+                }
+                told(message, &names, &dialect).status().as_u16()
+            };
+            assert_eq!(status(Some(0), ok()), 200);
+            assert_eq!(status(Some(7), denial()), 403);
+            for (code, response) in [
+                (None, None),
+                (Some(0), None),
+                (Some(7), None),
+                (None, ok()),
+                (Some(7), ok()),
+                (Some(0), denial()),
+            ] {
+                assert_eq!(status(code, response), unknown, "{dialect:?} {code:?}");
+            }
+        }
+    }
+
+    /// Better half of a denial than one that nginx has no room for: that would be an error of
+    /// its own.
+    #[test]
+    fn what_is_carried_fits() {
+        for (body, explanation, kept) in [
+            (5000, 5000, (5000, true)),
+            (12_000, 12_000, (12_000, false)),
+            (25_000, 100, (0, false)),
+        ] {
+            let told = header(EXPLANATION_HEADER, &"e".repeat(explanation));
+            let answer = carry(denied(body, vec![told, header("x-kept", "1")]));
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+            assert!(answer.headers()[DENIAL_HEADER].len() <= MAX_CARRIED.div_ceil(3) * 4);
+            let carried = carried(answer.headers()).unwrap();
+            assert_eq!(
+                (carried.status().as_u16(), &carried.headers()["x-kept"]),
+                (403, &HeaderValue::from_static("1"))
+            );
+            let explained = carried.headers().contains_key(EXPLANATION_HEADER);
+            let body = carried.into_body().collect().now_or_never().unwrap().unwrap();
+            assert_eq!((body.to_bytes().len(), explained), kept);
+        }
+    }
+
+    #[test]
+    fn no_header_says_how_a_message_is_read() {
+        let mut headers: Vec<_> =
+            ["Connection", "content-length", "te", "trailer", "transfer-encoding", "upgrade"]
+                .map(|name| header(name, "1"))
+                .into();
+        headers.push(header("no name", "1"));
+        headers.push(header("x-value", "a\nb"));
+        headers.push(HeaderValueOption::default());
+        headers.push(header("x-kept", "1"));
+        let answer = tell(denied(1, headers));
+        let mut names: Vec<_> = answer.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-type", "x-kept"]);
+    }
 }
