@@ -664,7 +664,7 @@ fn an_answer_is_for_the_very_request() {
         token_age: 0,
     };
     let listed: Arc<[GroupId]> =
-        Arc::new(["aaaaaaaa-0000-0000-0000-00000000000b".parse().unwrap()]);
+        ["aaaaaaaa-0000-0000-0000-00000000000b".parse::<GroupId>().unwrap()].into();
     let user: Arc<Identity> = identity(IdentityKind::User, &[]).into();
     for mask in [0, u64::MAX] {
         let mut set = set(text).unwrap();

@@ -121,7 +121,7 @@ async fn what_would_be_denied_is_denied_in_a_rehearsal() {
         kind: IdentityKind::User,
         delegated: true,
         client: None,
-        groups: [OTHERS.parse().unwrap()].into(),
+        groups: Box::new([OTHERS.parse().unwrap()]),
         group_names: Box::new([]),
         groups_elsewhere: false,
         roles: Box::new([]),
