@@ -127,7 +127,7 @@ pub(super) fn authorizers<'a>(filters: &[Placed<'a>]) -> Vec<&'a str> {
 }
 
 /// The order, and each filter that asks.
-pub(super) fn look(filters: &[Placed<'_>], clusters: &Clusters<'_>, look: &mut Look<'_>) {
+pub(super) fn look(filters: &[Placed<'_>], clusters: Option<&Clusters<'_>>, look: &mut Look<'_>) {
     let mut behind = false;
     for filter in filters {
         if filter.authorizes() {
@@ -139,11 +139,12 @@ pub(super) fn look(filters: &[Placed<'_>], clusters: &Clusters<'_>, look: &mut L
                 let message = "a matcher decides whether the ext_authz filter runs";
                 look.flag(&rules::FILTER_CONDITIONAL, &filter.entry, message);
             }
-            filter::whole(&filter.config, Some(clusters), look);
+            filter::whole(&filter.config, clusters, look);
         } else if !only_takes_trailers(filter.kind, &filter.config) {
             order(filter.kind, behind, &filter.entry, look);
         }
     }
+    let Some(clusters) = clusters else { return };
     clusters.upstream_filters(|filter| {
         let (kind, config) = kind_of(filter);
         let harmless = config.is_some_and(|config| only_takes_trailers(kind, &config));

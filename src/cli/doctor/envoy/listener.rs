@@ -13,7 +13,8 @@ const MANAGER: &str =
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     listeners: Vec<View<'a>>,
-    pub(super) clusters: Clusters<'a>,
+    /// Nothing where they are a mesh's own, which stand in no file.
+    pub(super) clusters: Option<Clusters<'a>>,
     /// Route configurations that connection managers name.
     pub(super) routes: Vec<View<'a>>,
     /// Filters that connection managers name.
@@ -23,10 +24,12 @@ pub(super) struct Parts<'a> {
 /// A bootstrap: its static listeners. What it has fetched from elsewhere is not seen.
 pub(super) fn bootstrap(view: &View<'_>, look: &mut Look<'_>) {
     let mut parts = Parts::default();
+    let mut clusters = Clusters::default();
     if let Some(fixed) = view.get("static_resources") {
         parts.listeners = fixed.list("listeners");
-        parts.clusters.add(fixed.list("clusters"));
+        clusters.add(fixed.list("clusters"));
     }
+    parts.clusters = Some(clusters);
     if let Some(elsewhere) = view.at(&["dynamic_resources", "lds_config"]) {
         look.judged += 1;
         look.flag(&rules::NOT_SEEN, &elsewhere, "listeners come from elsewhere");
@@ -37,6 +40,7 @@ pub(super) fn bootstrap(view: &View<'_>, look: &mut Look<'_>) {
 /// `/config_dump`.
 pub(super) fn dump(view: &View<'_>, look: &mut Look<'_>) {
     let mut parts = Parts::default();
+    let mut clusters = Clusters::default();
     for config in view.list("configs") {
         let (name, config) = config.typed();
         match name.rsplit('.').next().unwrap_or_default() {
@@ -52,15 +56,15 @@ pub(super) fn dump(view: &View<'_>, look: &mut Look<'_>) {
             }
             "ClustersConfigDump" => {
                 for kind in ["static_clusters", "dynamic_active_clusters"] {
-                    let clusters = config.list(kind).into_iter();
-                    parts.clusters.add(clusters.filter_map(|one| one.get("cluster")).collect());
+                    let found = config.list(kind).into_iter();
+                    clusters.add(found.filter_map(|one| one.get("cluster")).collect());
                 }
             }
             "EndpointsConfigDump" => {
                 for kind in ["static_endpoint_configs", "dynamic_endpoint_configs"] {
                     let endpoints = config.list(kind).into_iter();
                     let endpoints = endpoints.filter_map(|one| one.get("endpoint_config"));
-                    parts.clusters.add_endpoints(endpoints.collect());
+                    clusters.add_endpoints(endpoints.collect());
                 }
             }
             "RoutesConfigDump" => {
@@ -74,6 +78,7 @@ pub(super) fn dump(view: &View<'_>, look: &mut Look<'_>) {
             _ => {}
         }
     }
+    parts.clusters = Some(clusters);
     all(&parts, look);
 }
 
@@ -117,7 +122,7 @@ fn connection_manager(manager: &View<'_>, parts: &Parts<'_>, outbound: bool, loo
         }
         return;
     }
-    chain::look(&filters, &parts.clusters, look);
+    chain::look(&filters, parts.clusters.as_ref(), look);
     spelling(manager, true, look);
     routes::of_manager(manager, parts, &authorizers, look);
 }

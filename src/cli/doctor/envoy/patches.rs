@@ -145,9 +145,17 @@ impl<'a> Patches<'a> {
                     }
                 }
             }
-            ("HTTP_ROUTE" | "VIRTUAL_HOST" | "ROUTE_CONFIGURATION", Some(value)) => {
+            ("HTTP_ROUTE", Some(value)) => {
                 look.judged += 1;
                 routes::route(&value, &[FILTER], None, look);
+            }
+            ("VIRTUAL_HOST", Some(value)) => {
+                look.judged += 1;
+                routes::host(&value, &[FILTER], None, look);
+            }
+            ("ROUTE_CONFIGURATION", Some(value)) => {
+                look.judged += 1;
+                routes::configuration(&value, &[FILTER], None, look);
             }
             (what @ ("LISTENER" | "FILTER_CHAIN"), _) => {
                 let message = format!("what a patch of `{what}` makes of filters is not read here");

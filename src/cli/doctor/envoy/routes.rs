@@ -16,7 +16,7 @@ pub(super) fn of_manager(
     look: &mut Look<'_>,
 ) {
     if let Some(config) = manager.get("route_config") {
-        configuration(&config, authorizers, &parts.clusters, look);
+        configuration(&config, authorizers, parts.clusters.as_ref(), look);
         return;
     }
     let named = manager.at(&["rds", "route_config_name"]);
@@ -28,7 +28,7 @@ pub(super) fn of_manager(
         look.flag(&rules::NOT_SEEN, place.as_ref().unwrap_or(manager), message);
     }
     for config in found {
-        configuration(config, authorizers, &parts.clusters, look);
+        configuration(config, authorizers, parts.clusters.as_ref(), look);
     }
 }
 
@@ -47,24 +47,34 @@ pub(super) fn answers_itself(manager: &View<'_>) -> bool {
 }
 
 /// A route configuration, level by level.
-fn configuration(
+pub(super) fn configuration(
     config: &View<'_>,
     authorizers: &[&str],
-    clusters: &Clusters<'_>,
+    clusters: Option<&Clusters<'_>>,
     look: &mut Look<'_>,
 ) {
     if let Some(elsewhere) = config.get("vhds") {
         look.flag(&rules::NOT_SEEN, &elsewhere, "virtual hosts come from elsewhere");
     }
-    level(config, authorizers, Some(clusters), look);
+    level(config, authorizers, clusters, look);
     for host in config.list("virtual_hosts") {
-        if let Some(matcher) = host.get("matcher") {
-            look.flag(&rules::NOT_SEEN, &matcher, "routes in a `matcher` are not read here");
-        }
-        level(&host, authorizers, Some(clusters), look);
-        for route in host.list("routes") {
-            self::route(&route, authorizers, Some(clusters), look);
-        }
+        self::host(&host, authorizers, clusters, look);
+    }
+}
+
+/// One virtual host, with its routes.
+pub(super) fn host(
+    host: &View<'_>,
+    authorizers: &[&str],
+    clusters: Option<&Clusters<'_>>,
+    look: &mut Look<'_>,
+) {
+    if let Some(matcher) = host.get("matcher") {
+        look.flag(&rules::NOT_SEEN, &matcher, "routes in a `matcher` are not read here");
+    }
+    level(host, authorizers, clusters, look);
+    for route in host.list("routes") {
+        self::route(&route, authorizers, clusters, look);
     }
 }
 
@@ -83,7 +93,7 @@ pub(super) fn route(
 }
 
 /// What can be said on every level.
-pub(super) fn level(
+fn level(
     level: &View<'_>,
     authorizers: &[&str],
     clusters: Option<&Clusters<'_>>,

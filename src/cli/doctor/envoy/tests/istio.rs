@@ -160,6 +160,7 @@ fn manager(filter: &str) -> String {
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
     let provider = |old: &str, new: &str| with(ISTIO, old, new);
+    let off_for_a_route = format!("routes: [{{ {} }}]", OFF.trim_end());
     let http_provider =
         "envoyExtAuthzHttp:\n          headersToUpstreamOnAllow: [x-stagedoor-kind]";
     vec![
@@ -205,6 +206,22 @@ pub(super) fn rows() -> Vec<Row> {
             "filter_disabled_on_route",
             "configPatches[2].patch.value.typed_per_filter_config",
             patched("HTTP_ROUTE", "context: SIDECAR_INBOUND", "MERGE", OFF.trim_end()),
+        ),
+        // On each level of what is patched.
+        (
+            "filter_disabled_on_route",
+            "configPatches[2].patch.value.routes[0].typed_per_filter_config",
+            patched("VIRTUAL_HOST", "context: GATEWAY", "MERGE", &off_for_a_route),
+        ),
+        (
+            "filter_disabled_on_route",
+            "configPatches[2].patch.value.virtual_hosts[0].routes[0].typed_per_filter_config",
+            patched(
+                "ROUTE_CONFIGURATION",
+                "context: GATEWAY",
+                "MERGE",
+                &format!("virtual_hosts: [{{ {off_for_a_route} }}]"),
+            ),
         ),
         (
             "filter_missing",
