@@ -132,13 +132,7 @@ pub(super) fn look(filters: &[Placed<'_>], clusters: Option<&Clusters<'_>>, look
     for filter in filters {
         if filter.authorizes() {
             behind = true;
-            if let Some(disabled) = filter.entry.may_be_on("disabled") {
-                look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
-            }
-            if filter.matched {
-                let message = "a matcher decides whether the ext_authz filter runs";
-                look.flag(&rules::FILTER_CONDITIONAL, &filter.entry, message);
-            }
+            runs(&filter.entry, filter.matched, look);
             filter::whole(&filter.config, clusters, look);
         } else if !only_takes_trailers(filter.kind, &filter.config) {
             order(filter.kind, behind, &filter.entry, look);
@@ -152,6 +146,17 @@ pub(super) fn look(filters: &[Placed<'_>], clusters: Option<&Clusters<'_>>, look
             order(kind, true, filter, look);
         }
     });
+}
+
+/// Whether the filter that asks does so at its place.
+pub(super) fn runs(entry: &View<'_>, matched: bool, look: &mut Look<'_>) {
+    if let Some(disabled) = entry.may_be_on("disabled") {
+        look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
+    }
+    if matched {
+        let message = "a matcher decides whether the ext_authz filter runs";
+        look.flag(&rules::FILTER_CONDITIONAL, entry, message);
+    }
 }
 
 /// Whether a filter takes trailers of requests away and does nothing else: they are no part of
@@ -183,6 +188,11 @@ pub(super) fn order(kind: &str, behind: bool, entry: &View<'_>, look: &mut Look<
 pub(super) fn is_harmless(kind: &str, behind: bool) -> bool {
     let there = if behind { HARMLESS_AFTER } else { HARMLESS_BEFORE };
     HARMLESS.contains(&kind) || there.contains(&kind)
+}
+
+/// Whether a matcher stands around what an entry of `http_filters` holds.
+pub(super) fn is_matched(entry: &View<'_>) -> bool {
+    entry.get("typed_config").is_some_and(|config| unwrapped(&config).2)
 }
 
 /// What kind of filter an entry of `http_filters` holds, and its configuration.

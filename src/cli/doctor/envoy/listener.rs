@@ -9,7 +9,7 @@ use super::{Look, routes};
 const MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
-/// What one Envoy has, wherever it has it from.
+/// What one Envoy has, wherever it has it from. By default nothing: so it is beside a patch.
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     listeners: Vec<View<'a>>,
@@ -84,32 +84,68 @@ pub(super) fn dump(view: &View<'_>, look: &mut Look<'_>) {
 
 fn all(parts: &Parts<'_>, look: &mut Look<'_>) {
     for listener in &parts.listeners {
-        // Istio's sidecars: what leaves a service is for the others to be asked about.
-        let outbound = listener
-            .get("traffic_direction")
-            .is_some_and(|way| way.is_one_of(&[("OUTBOUND", 2.0)]));
-        let mut chains = listener.list("filter_chains");
-        chains.extend(listener.get("default_filter_chain"));
-        for filter in chains.iter().flat_map(|chain| chain.list("filters")) {
-            let Some(config) = filter.get("typed_config") else {
-                if filter.get("config_discovery").is_some() {
-                    look.flag(&rules::NOT_SEEN, &filter, "a network filter comes from elsewhere");
-                }
-                continue;
-            };
-            if let (MANAGER, manager) = config.typed() {
-                connection_manager(&manager, parts, outbound, look);
-            }
-        }
-        if let Some(api) = listener.at(&["api_listener", "api_listener"])
-            && let (MANAGER, manager) = api.typed()
+        self::listener(listener, parts, look);
+    }
+}
+
+/// A listener with all its chains.
+pub(super) fn listener(listener: &View<'_>, parts: &Parts<'_>, look: &mut Look<'_>) {
+    // Istio's sidecars: what leaves a service is for the others to be asked about.
+    let outbound =
+        listener.get("traffic_direction").is_some_and(|way| way.is_one_of(&[("OUTBOUND", 2.0)]));
+    let mut chains = listener.list("filter_chains");
+    chains.extend(listener.get("default_filter_chain"));
+    for chain in chains {
+        filter_chain(&chain, parts, outbound, look);
+    }
+    if let Some(api) = listener.at(&["api_listener", "api_listener"])
+        && let (MANAGER, manager) = api.typed()
+    {
+        connection_manager(&manager, parts, outbound, look);
+    }
+}
+
+/// The network filters of a chain.
+pub(super) fn filter_chain(
+    chain: &View<'_>,
+    parts: &Parts<'_>,
+    outbound: bool,
+    look: &mut Look<'_>,
+) {
+    for filter in chain.list("filters") {
+        if !is_from_elsewhere(&filter, look)
+            && let Some(manager) = manager_of(&filter)
         {
             connection_manager(&manager, parts, outbound, look);
         }
     }
 }
 
-fn connection_manager(manager: &View<'_>, parts: &Parts<'_>, outbound: bool, look: &mut Look<'_>) {
+/// The connection manager that a network filter is.
+pub(super) fn manager_of<'a>(filter: &View<'a>) -> Option<View<'a>> {
+    match filter.get("typed_config")?.typed() {
+        (MANAGER, manager) => Some(manager),
+        _ => None,
+    }
+}
+
+/// Says it of a network filter that has its configuration from elsewhere.
+pub(super) fn is_from_elsewhere(filter: &View<'_>, look: &mut Look<'_>) -> bool {
+    let elsewhere =
+        filter.get("typed_config").is_none() && filter.get("config_discovery").is_some();
+    if elsewhere {
+        look.flag(&rules::NOT_SEEN, filter, "a network filter comes from elsewhere");
+    }
+    elsewhere
+}
+
+/// A connection manager that is given whole; whether it asks anybody.
+pub(super) fn connection_manager(
+    manager: &View<'_>,
+    parts: &Parts<'_>,
+    outbound: bool,
+    look: &mut Look<'_>,
+) -> bool {
     look.judged += 1;
     let filters = chain::filters(manager, &parts.filters, look);
     let authorizers = chain::authorizers(&filters);
@@ -120,11 +156,12 @@ fn connection_manager(manager: &View<'_>, parts: &Parts<'_>, outbound: bool, loo
             let message = "asks nobody: there is no ext_authz filter";
             look.flag_member(&rules::FILTER_MISSING, (manager, "http_filters"), message);
         }
-        return;
+        return false;
     }
     chain::look(&filters, parts.clusters.as_ref(), look);
     spelling(manager, true, look);
     routes::of_manager(manager, parts, &authorizers, look);
+    true
 }
 
 /// One reading of each path and header. Of a patch only what it says is judged.

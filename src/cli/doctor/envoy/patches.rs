@@ -1,15 +1,16 @@
 //! What an `EnvoyFilter` makes of Envoy's own settings.
 
 use super::istio::{is, named};
+use super::listener::{self, Parts};
 use super::scope::{Proxy, Scope};
 use super::view::View;
-use super::{Look, chain, filter, listener, routes, rules};
+use super::{Look, chain, filter, routes, rules};
 
 /// Envoy's own name of the filter, which is Istio's as well.
 const FILTER: &str = "envoy.filters.http.ext_authz";
 const ROUTER: &str = "envoy.filters.http.router";
-const MANAGER: &str =
-    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+/// The name that Istio gives every connection manager.
+const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
 
 /// Whose settings a patch changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,35 +115,18 @@ impl<'a> Patches<'a> {
                     self.brought.push(Brought { name: named(object), value, scope });
                 }
             }
-            ("NETWORK_FILTER", Some(value)) => {
-                if let Some(config) = value.get("typed_config")
-                    && let (MANAGER, manager) = config.typed()
+            ("NETWORK_FILTER", value) => {
+                if let Some(manager) = network_filter(patch, operation, value.as_ref(), look)
+                    && changes
                 {
-                    look.judged += 1;
-                    let replaces = operation == "REPLACE";
-                    listener::spelling(&manager, replaces, look);
-                    let filters = manager.list("http_filters");
-                    if replaces
-                        && !filters.iter().any(|filter| chain::kind_of(filter).0 == "ext_authz")
-                    {
-                        let message =
-                            "the connection manager's place is taken by one that doesn't ask";
-                        look.flag_member(
-                            &rules::FILTER_MISSING,
-                            (&manager, "http_filters"),
-                            message,
-                        );
-                    }
-                    if changes {
-                        let scope = Scope::of_patch(object, patch);
-                        let protocol = manager.get("common_http_protocol_options");
-                        self.list.extend(protocol.map(|settings| Patch {
-                            of: Of::Protocol,
-                            settings,
-                            scope: scope.clone(),
-                        }));
-                        self.list.push(Patch { of: Of::Manager, settings: manager, scope });
-                    }
+                    let scope = Scope::of_patch(object, patch);
+                    let protocol = manager.get("common_http_protocol_options");
+                    self.list.extend(protocol.map(|settings| Patch {
+                        of: Of::Protocol,
+                        settings,
+                        scope: scope.clone(),
+                    }));
+                    self.list.push(Patch { of: Of::Manager, settings: manager, scope });
                 }
             }
             ("HTTP_ROUTE", Some(value)) => {
@@ -157,13 +141,72 @@ impl<'a> Patches<'a> {
                 look.judged += 1;
                 routes::configuration(&value, &[FILTER], None, look);
             }
-            (what @ ("LISTENER" | "FILTER_CHAIN"), _) => {
-                let message = format!("what a patch of `{what}` makes of filters is not read here");
-                look.flag(&rules::NOT_SEEN, patch, message);
+            (what @ ("LISTENER" | "FILTER_CHAIN"), value) => {
+                let judged = look.judged;
+                // Chains and filters are added to what is there, also by a merge: they are whole.
+                match &value {
+                    Some(value) if what == "LISTENER" => {
+                        listener::listener(value, &Parts::default(), look);
+                    }
+                    Some(value) => {
+                        listener::filter_chain(value, &Parts::default(), false, look);
+                    }
+                    None => {}
+                }
+                if operation != "ADD" || look.judged == judged {
+                    let message =
+                        format!("what a patch of `{what}` makes of filters is not read here");
+                    look.flag(&rules::NOT_SEEN, patch, message);
+                }
             }
             _ => {}
         }
     }
+}
+
+/// Judges what a patch makes of the network filters; the connection manager whose settings are
+/// those of one that asks.
+fn network_filter<'a>(
+    patch: &View<'a>,
+    operation: &str,
+    value: Option<&View<'a>>,
+    look: &mut Look<'_>,
+) -> Option<View<'a>> {
+    let place = patch.at(&["match", "listener", "filterChain", "filter"]);
+    let of_manager = place.is_some_and(|filter| filter.word("name") == MANAGER_NAME);
+    if operation == "REMOVE" {
+        if of_manager {
+            look.judged += 1;
+            let message = "what is left without the connection manager is not read here";
+            look.flag(&rules::NOT_SEEN, patch, message);
+        }
+        return None;
+    }
+    let value = value?;
+    let Some(manager) = listener::manager_of(value) else {
+        let elsewhere = listener::is_from_elsewhere(value, look);
+        if !elsewhere && operation == "REPLACE" && of_manager {
+            look.judged += 1;
+            let message = "another filter takes the place of the connection manager";
+            look.flag(&rules::FILTER_MISSING, patch, message);
+        }
+        return None;
+    };
+    if operation != "MERGE" {
+        let asks = listener::connection_manager(&manager, &Parts::default(), false, look);
+        return asks.then_some(manager);
+    }
+    look.judged += 1;
+    listener::spelling(&manager, false, look);
+    if let Some(filters) = manager.get("http_filters") {
+        // They come behind the router.
+        let message = "filters that are merged into those of a connection manager are not read";
+        look.flag(&rules::NOT_SEEN, &filters, message);
+    }
+    if let Some(config) = manager.get("route_config") {
+        routes::configuration(&config, &[FILTER], None, look);
+    }
+    Some(manager)
 }
 
 /// Judges what a patch makes of the HTTP filters; the configuration of one that asks.
@@ -176,9 +219,7 @@ fn http_filter<'a>(
     let (kind, config) = chain::kind_of(value);
     if kind == "ext_authz" {
         look.judged += 1;
-        if let Some(disabled) = value.may_be_on("disabled") {
-            look.flag(&rules::FILTER_DISABLED, &disabled, "the ext_authz filter is disabled");
-        }
+        chain::runs(value, chain::is_matched(value), look);
         match &config {
             // A patch of another filter: what it doesn't say stays.
             Some(config) if operation == "MERGE" => filter::given(config, look),

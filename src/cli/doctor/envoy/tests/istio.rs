@@ -143,6 +143,12 @@ spec: { template: { metadata: { labels: { app: bare, sidecar.istio.io/inject: \"
 const MERGED: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.ext_authz } } } }";
 const BESIDE_ROUTER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.router } } } }";
 
+const OF_MANAGER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { name: envoy.filters.network.http_connection_manager } } }";
+const LUA_ALONE: &str = "name: envoy.filters.http.lua";
+/// An ext_authz filter of a patch's own.
+const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
+const TCP_PROXY: &str = "name: envoy.filters.network.tcp_proxy, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: service }";
+
 /// The good mesh with one more patch.
 fn patched(target: &str, matched: &str, operation: &str, value: &str) -> String {
     format!(
@@ -150,16 +156,33 @@ fn patched(target: &str, matched: &str, operation: &str, value: &str) -> String 
     )
 }
 
-/// A connection manager that is given whole.
-fn manager(filter: &str) -> String {
+/// A connection manager that is given whole, with its filters before the router.
+fn manager(filters: &str) -> String {
     format!(
-        "typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, normalize_path: true, merge_slashes: true, use_remote_address: true, path_with_escaped_slashes_action: REJECT_REQUEST, common_http_protocol_options: {{ headers_with_underscores_action: REJECT_REQUEST }}, http_filters: [{{ name: envoy.filters.http.{filter} }}, {{ name: envoy.filters.http.router }}] }}"
+        "name: envoy.filters.network.http_connection_manager, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, normalize_path: true, merge_slashes: true, use_remote_address: true, path_with_escaped_slashes_action: REJECT_REQUEST, common_http_protocol_options: {{ headers_with_underscores_action: REJECT_REQUEST }}, route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: service }} }}] }}] }}, http_filters: [{{ {filters} }}, {{ name: envoy.filters.http.router }}] }}"
     )
+}
+
+fn chain_of(filter: &str) -> String {
+    format!("filters: [{{ {filter} }}]")
+}
+
+fn listener_of(filter: &str) -> String {
+    format!("name: more, filter_chains: [{{ {} }}]", chain_of(filter))
 }
 
 /// Rows for the table of all rules.
 pub(super) fn rows() -> Vec<Row> {
     let provider = |old: &str, new: &str| with(ISTIO, old, new);
+    let open = with(ASKS, "validate_mutations", "failure_mode_allow: true, validate_mutations");
+    let matched = format!(
+        "{} }} }}",
+        with(
+            ASKS,
+            "typed_config: {",
+            "typed_config: { \"@type\": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: { name: a, typed_config: {",
+        )
+    );
     let off_for_a_route = format!("routes: [{{ {} }}]", OFF.trim_end());
     let http_provider =
         "envoyExtAuthzHttp:\n          headersToUpstreamOnAllow: [x-stagedoor-kind]";
@@ -226,7 +249,181 @@ pub(super) fn rows() -> Vec<Row> {
         (
             "filter_missing",
             "configPatches[2].patch.value.typed_config.http_filters",
-            patched("NETWORK_FILTER", "context: SIDECAR_INBOUND", "REPLACE", &manager("lua")),
+            patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", &manager(LUA_ALONE)),
+        ),
+        (
+            "filter_missing",
+            "configPatches[2].patch.value.typed_config.http_filters",
+            patched("NETWORK_FILTER", OF_MANAGER, "INSERT_BEFORE", &manager(LUA_ALONE)),
+        ),
+        (
+            "filter_missing",
+            "configPatches[2].patch.value.filters[0].typed_config.http_filters",
+            patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(&manager(LUA_ALONE))),
+        ),
+        (
+            "filter_missing",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", TCP_PROXY),
+        ),
+        // What asks by itself is judged like a plain Envoy's.
+        (
+            "failure_mode_allow",
+            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &open),
+        ),
+        (
+            "failure_mode_allow",
+            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            patched("HTTP_FILTER", "context: SIDECAR_INBOUND", "ADD", &open),
+        ),
+        (
+            "failure_mode_allow",
+            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            patched("HTTP_FILTER", MERGED, "REPLACE", &open),
+        ),
+        (
+            "filter_conditional",
+            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &matched),
+        ),
+        (
+            "failure_mode_allow",
+            "value.typed_config.http_filters[0].typed_config.failure_mode_allow",
+            patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", &manager(&open)),
+        ),
+        (
+            "failure_mode_allow",
+            "value.typed_config.http_filters[0].typed_config.failure_mode_allow",
+            patched("NETWORK_FILTER", "context: GATEWAY", "ADD", &manager(&open)),
+        ),
+        (
+            "failure_mode_allow",
+            "value.filters[0].typed_config.http_filters[0].typed_config.failure_mode_allow",
+            patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(&manager(&open))),
+        ),
+        (
+            "failure_mode_allow",
+            "value.filter_chains[0].filters[0].typed_config.http_filters[0].typed_config",
+            patched("LISTENER", "context: GATEWAY", "ADD", &listener_of(&manager(&open))),
+        ),
+        (
+            "status_on_error",
+            "value.typed_config.http_filters[0].typed_config",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "INSERT_BEFORE",
+                &with(&manager(ASKS), "status_on_error: { code: ServiceUnavailable }, ", ""),
+            ),
+        ),
+        (
+            "filter_before",
+            "value.typed_config.http_filters[0]",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "REPLACE",
+                &manager(&format!("{LUA_ALONE} }}, {{ {ASKS}")),
+            ),
+        ),
+        (
+            "filter_after",
+            "value.filters[0].typed_config.http_filters[1]",
+            patched(
+                "FILTER_CHAIN",
+                "context: GATEWAY",
+                "ADD",
+                &chain_of(&manager(&format!("{ASKS} }}, {{ {LUA_ALONE}"))),
+            ),
+        ),
+        (
+            "normalize_path",
+            "value.typed_config",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "INSERT_FIRST",
+                &with(&manager(ASKS), "normalize_path: true, ", ""),
+            ),
+        ),
+        (
+            "escaped_slashes",
+            "value.filters[0].typed_config.path_with_escaped_slashes_action",
+            patched(
+                "FILTER_CHAIN",
+                "context: GATEWAY",
+                "ADD",
+                &chain_of(&with(
+                    &manager(ASKS),
+                    "slashes_action: REJECT_REQUEST",
+                    "slashes_action: KEEP_UNCHANGED",
+                )),
+            ),
+        ),
+        (
+            "headers_with_underscores",
+            "value.filter_chains[0].filters[0].typed_config",
+            patched(
+                "LISTENER",
+                "context: GATEWAY",
+                "ADD",
+                &listener_of(&with(
+                    &manager(ASKS),
+                    "common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }, ",
+                    "",
+                )),
+            ),
+        ),
+        (
+            "filter_disabled_on_route",
+            "route_config.virtual_hosts[0].routes[0].typed_per_filter_config",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "REPLACE",
+                &with(
+                    &manager(ASKS),
+                    "match: { prefix: / }",
+                    &format!("match: {{ prefix: / }}, {}", OFF.trim_end()),
+                ),
+            ),
+        ),
+        // Merged into what is there: the routes can be read, the filters' places can't.
+        (
+            "filter_disabled_on_route",
+            "value.typed_config.route_config.typed_per_filter_config",
+            behind(ISTIO, REJECTED, 12, &format!("route_config: {{ {} }}\n", OFF.trim_end())),
+        ),
+        (
+            "not_seen",
+            "value.typed_config.http_filters",
+            behind(ISTIO, REJECTED, 12, &format!("http_filters: [{{ {ASKS} }}]\n")),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("LISTENER", "context: GATEWAY", "MERGE", &listener_of(&manager(ASKS))),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(TCP_PROXY)),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2]",
+            patched("NETWORK_FILTER", OF_MANAGER, "REMOVE", ""),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "REPLACE",
+                "name: a, config_discovery: { config_source: { ads: {} } }",
+            ),
         ),
         (
             "filter_before",
@@ -343,11 +540,10 @@ fn what_is_as_it_should_be_yields_nothing() {
     let traces = "      - name: traces\n        zipkin: { service: zipkin, port: 9411 }\n";
     assert_nothing(&found(&behind(ISTIO, "    extensionProviders:\n", 0, traces)));
     // Patches of something else, and those of what leaves a service.
-    let lua = "name: envoy.filters.http.lua";
     let other = MERGED.replace("ext_authz", "cors");
     for text in [
-        patched("HTTP_FILTER", &other, "REPLACE", lua),
-        patched("HTTP_FILTER", &MERGED.replace("INBOUND", "OUTBOUND"), "INSERT_FIRST", lua),
+        patched("HTTP_FILTER", &other, "REPLACE", LUA_ALONE),
+        patched("HTTP_FILTER", &MERGED.replace("INBOUND", "OUTBOUND"), "INSERT_FIRST", LUA_ALONE),
         patched(
             "HTTP_FILTER",
             "context: SIDECAR_INBOUND",
@@ -355,7 +551,20 @@ fn what_is_as_it_should_be_yields_nothing() {
             "name: envoy.filters.http.rbac",
         ),
         patched("CLUSTER", "context: SIDECAR_INBOUND", "MERGE", "name: a"),
-        patched("NETWORK_FILTER", "context: SIDECAR_INBOUND", "REPLACE", &manager("ext_authz")),
+        patched("HTTP_FILTER", MERGED, "REPLACE", ASKS),
+        patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS),
+        // Whole connection managers.
+        patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", &manager(ASKS)),
+        patched("NETWORK_FILTER", OF_MANAGER, "INSERT_BEFORE", &manager(ASKS)),
+        patched("NETWORK_FILTER", "context: SIDECAR_INBOUND", "ADD", TCP_PROXY),
+        patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(&manager(ASKS))),
+        patched("LISTENER", "context: GATEWAY", "ADD", &listener_of(&manager(ASKS))),
+        patched(
+            "LISTENER",
+            "context: ANY",
+            "ADD",
+            &format!("traffic_direction: OUTBOUND, {}", listener_of(&manager(LUA_ALONE))),
+        ),
     ] {
         assert_nothing(&found(&text));
     }
