@@ -27,6 +27,8 @@ pub(super) enum Of {
 pub(super) struct Patches<'a> {
     root: &'a str,
     list: Vec<Patch<'a>>,
+    /// The names of filters that patches deliver and others put in their places.
+    delivered: Vec<&'a str>,
     pub(super) brought: Vec<Brought<'a>>,
 }
 
@@ -47,14 +49,21 @@ pub(super) struct Brought<'a> {
 impl<'a> Patches<'a> {
     /// Judges each patch by what it says, and keeps that: nobody else has to say it.
     pub(super) fn read(objects: &[View<'a>], root: &'a str, look: &mut Look<'_>) -> Self {
-        let mut patches = Self { root, list: Vec::new(), brought: Vec::new() };
-        for object in objects {
-            if is(object, "networking.istio.io/", "EnvoyFilter") {
-                look.prefix = named(object);
-                for patch in object.at(&["spec", "configPatches"]).iter().flat_map(View::items) {
-                    patches.add(object, &patch, look);
-                }
-            }
+        let all: Vec<(&View<'a>, View<'a>)> = objects
+            .iter()
+            .filter(|object| is(object, "networking.istio.io/", "EnvoyFilter"))
+            .filter_map(|object| Some((object, object.at(&["spec", "configPatches"])?)))
+            .flat_map(|(object, list)| list.items().into_iter().map(move |one| (object, one)))
+            .collect();
+        let delivered = all
+            .iter()
+            .filter(|(_, patch)| patch.word("applyTo") == "EXTENSION_CONFIG")
+            .filter_map(|(_, patch)| Some(patch.at(&["patch", "value"])?.word("name")))
+            .collect();
+        let mut patches = Self { root, list: Vec::new(), delivered, brought: Vec::new() };
+        for (object, patch) in &all {
+            look.prefix = named(object);
+            patches.add(object, patch, look);
         }
         patches
     }
@@ -107,11 +116,12 @@ impl<'a> Patches<'a> {
                 look.flag(&rules::FILTER_DISABLED, patch, message);
             }
             ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) => {
-                let Some(config) = http_filter(&value, operation, beside, look) else { return };
+                let config = http_filter(&value, operation, beside, &self.delivered, look);
+                let Some(config) = config else { return };
                 let scope = Scope::of_patch(object, patch);
                 if changes && beside == Some(FILTER) {
                     self.list.push(Patch { of: Of::Filter, settings: config, scope });
-                } else if brings(operation) {
+                } else if brings(operation) || (operation == "REPLACE" && beside != Some(FILTER)) {
                     self.brought.push(Brought { name: named(object), value, scope });
                 }
             }
@@ -214,6 +224,7 @@ fn http_filter<'a>(
     value: &View<'a>,
     operation: &str,
     beside: Option<&str>,
+    delivered: &[&str],
     look: &mut Look<'_>,
 ) -> Option<View<'a>> {
     let (kind, config) = chain::kind_of(value);
@@ -224,6 +235,11 @@ fn http_filter<'a>(
             // A patch of another filter: what it doesn't say stays.
             Some(config) if operation == "MERGE" => filter::given(config, look),
             Some(config) => filter::whole(config, None, look),
+            None if value.get("config_discovery").is_some()
+                && !delivered.contains(&value.word("name")) =>
+            {
+                look.flag(&rules::NOT_SEEN, value, "the ext_authz filter comes from elsewhere");
+            }
             None => {}
         }
         return config;

@@ -147,6 +147,9 @@ const OF_MANAGER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { f
 const LUA_ALONE: &str = "name: envoy.filters.http.lua";
 /// An ext_authz filter of a patch's own.
 const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
+/// The same from somewhere else.
+const ASKS_ELSEWHERE: &str =
+    "name: envoy.filters.http.ext_authz, config_discovery: { config_source: { ads: {} } }";
 const TCP_PROXY: &str = "name: envoy.filters.network.tcp_proxy, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: service }";
 
 /// The good mesh with one more patch.
@@ -286,6 +289,11 @@ pub(super) fn rows() -> Vec<Row> {
             "filter_conditional",
             "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &matched),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS_ELSEWHERE),
         ),
         (
             "failure_mode_allow",
@@ -565,6 +573,14 @@ fn what_is_as_it_should_be_yields_nothing() {
             "ADD",
             &format!("traffic_direction: OUTBOUND, {}", listener_of(&manager(LUA_ALONE))),
         ),
+        // What one patch has delivered and the other delivers.
+        format!(
+            "{}{}",
+            patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS_ELSEWHERE),
+            patched("EXTENSION_CONFIG", "context: SIDECAR_INBOUND", "ADD", ASKS)
+                .strip_prefix(ISTIO)
+                .unwrap()
+        ),
     ] {
         assert_nothing(&found(&text));
     }
@@ -726,6 +742,9 @@ fn patches_speak_for_the_mesh() {
     assert_eq!(about(&both), BTreeSet::from([("headers_with_underscores", own.clone())]));
     let unseen = [("headers_with_underscores", own.clone()), ("not_seen", own)];
     assert_eq!(about(BROUGHT), BTreeSet::from(unseen));
+    // So is one in another filter's place.
+    let replaced = with(BROUGHT, "INSERT_BEFORE", "REPLACE").replace("http.router", "http.cors");
+    assert_eq!(about(&replaced), about(BROUGHT));
     // One that asks over HTTP must have the headers taken over; the cluster is Istio's.
     let grpc = "grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }";
     let http = "http_service: { server_uri: { uri: a, cluster: stagedoor, timeout: 0.2s } }";
