@@ -101,11 +101,13 @@ async fn groups_that_are_nowhere_are_a_denial() {
         let explainer = Explainer::new(authorizer.clone(), Vec::new(), Vec::new());
         assert_eq!(explainer.explain(request, now).await.conclusion.reason, want);
     }
-    // And whoever asks is told that the token didn't list them.
+    // And whoever asks is told where they come from, for the token didn't list them.
     let explained = Explainer::new(catalog, Vec::new(), Vec::new()).explain(&known, now).await;
     let mut groups = explained.groups.iter();
     let team = groups.find(|part| part.group == "group:default/orders-team").unwrap();
-    assert_eq!(team.from, [format!("the directory's `{OTHERS}`")]);
+    let from =
+        [format!("the directory's `{OTHERS}`"), "the catalog's `user:default/ada`".to_owned()];
+    assert_eq!(team.from, from);
 }
 
 /// A rehearsal asks for what a request would be asked for.
