@@ -15,12 +15,19 @@ use std::task::Poll;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+/// Below this nobody is looked for who is not quiet any more.
+const FEW: usize = 16;
+
 /// Where a connection comes from, if that has an address.
 type Origin = Option<IpAddr>;
 
 /// All of them, from the oldest to the youngest, as those see them who need a place.
 #[derive(Debug, Default)]
-pub(crate) struct Quiet(Vec<(Origin, Weak<State>)>);
+pub(crate) struct Quiet {
+    list: Vec<(Origin, Weak<State>)>,
+    /// So long it may get before those are taken out that are not quiet any more.
+    forget_at: usize,
+}
 
 /// A connection, as it sees itself. It is over with the last clone.
 #[derive(Clone, Debug, Default)]
@@ -43,16 +50,19 @@ struct State {
 impl Quiet {
     /// A connection that was just accepted.
     pub(crate) fn enter(&mut self, from: Origin) -> Asking {
-        self.forget();
+        // Not at each, which would be much where there are many.
+        if self.list.len() >= self.forget_at {
+            self.forget();
+            self.forget_at = FEW.max(2 * self.list.len());
+        }
         let asking = Asking::default();
-        self.0.push((from, Arc::downgrade(&asking.0)));
+        self.list.push((from, Arc::downgrade(&asking.0)));
         asking
     }
 
     /// Whether there is any.
-    pub(crate) fn is_any(&mut self) -> bool {
-        self.forget();
-        !self.0.is_empty()
+    pub(crate) fn is_any(&self) -> bool {
+        self.list.iter().any(|(_, state)| is_quiet(state))
     }
 
     /// Tells one that its place is needed: the oldest of those who have the most. So somebody
@@ -60,12 +70,12 @@ impl Quiet {
     pub(crate) fn tell_one(&mut self) -> Option<Told> {
         self.forget();
         let mut counts: HashMap<Origin, usize> = HashMap::new();
-        for (from, _) in &self.0 {
+        for (from, _) in &self.list {
             *counts.entry(*from).or_default() += 1;
         }
         let most = counts.values().max()?;
-        let at = self.0.iter().position(|(from, _)| counts.get(from) == Some(most))?;
-        let (_, state) = self.0.remove(at);
+        let at = self.list.iter().position(|(from, _)| counts.get(from) == Some(most))?;
+        let (_, state) = self.list.remove(at);
         // One that ended just now has given its place back.
         let state = state.upgrade().unwrap_or_default();
         state.is_told.store(true, Ordering::Relaxed);
@@ -74,10 +84,13 @@ impl Quiet {
     }
 
     fn forget(&mut self) {
-        self.0.retain(|(_, state)| {
-            state.upgrade().is_some_and(|state| !state.has_asked.load(Ordering::Relaxed))
-        });
+        self.list.retain(|(_, state)| is_quiet(state));
     }
+}
+
+/// Whether there still is such a connection, and nothing was asked on it.
+fn is_quiet(state: &Weak<State>) -> bool {
+    state.upgrade().is_some_and(|state| !state.has_asked.load(Ordering::Relaxed))
 }
 
 impl Asking {
@@ -193,6 +206,6 @@ mod tests {
         for _ in 0..1000 {
             drop(quiet.enter(HERE));
         }
-        assert!(quiet.0.len() <= 1, "{}", quiet.0.len());
+        assert!(quiet.list.len() <= FEW, "{}", quiet.list.len());
     }
 }

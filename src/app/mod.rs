@@ -451,6 +451,7 @@ async fn watch_over(pulse: Pulse, systemd: Systemd, liveness: Liveness) -> Optio
     let every = silence / SIGNS;
     liveness.begin(silence, Instant::now());
     loop {
+        let begun = tokio::time::Instant::now();
         match pulse.beat(every).await {
             Ok(()) => {
                 liveness.answered(Instant::now());
@@ -464,7 +465,7 @@ async fn watch_over(pulse: Pulse, systemd: Systemd, liveness: Liveness) -> Optio
                 return Some(Ended { task: "check", cause: Some(unwell.to_string()) });
             }
         }
-        tokio::time::sleep(every).await;
+        tokio::time::sleep_until(begun + every).await;
     }
 }
 

@@ -191,7 +191,7 @@ impl Collector for Parts {
         )?;
         counter(
             "stagedoor_connection_preface_failures",
-            "Connections closed because they did not begin HTTP/2 in time",
+            "Connections closed because they did not begin HTTP/2 in time, or by when their place was needed",
             serve.preface_failures(),
         )?;
         counter(

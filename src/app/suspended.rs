@@ -44,16 +44,21 @@ pub(super) async fn watch(current: Current, catalog: Catalog) -> Option<Ended> {
 
 /// For how long the machine was suspended since it was started, as far as the system tells: the
 /// clock that counts this as well, less the one that doesn't.
+///
+/// What passes between the two readings would count too. They are made anew where that is long,
+/// as it is where the process itself stands still just there.
 #[cfg(target_os = "linux")]
 fn suspended() -> Duration {
     use nix::time::{ClockId, clock_gettime};
 
     let read = |clock: ClockId| clock_gettime(clock).map(Duration::from);
-    // In this order, so that what passes between the two never makes it less than nothing.
-    let (awake, all) = (read(ClockId::CLOCK_MONOTONIC), read(ClockId::CLOCK_BOOTTIME));
-    match (awake, all) {
-        (Ok(awake), Ok(all)) => all.saturating_sub(awake),
-        _ => Duration::ZERO,
+    loop {
+        let awake = read(ClockId::CLOCK_MONOTONIC);
+        let (all, after) = (read(ClockId::CLOCK_BOOTTIME), read(ClockId::CLOCK_MONOTONIC));
+        let (Ok(awake), Ok(all), Ok(after)) = (awake, all, after) else { return Duration::ZERO };
+        if after.saturating_sub(awake) < LOOK {
+            return all.saturating_sub(awake);
+        }
     }
 }
 

@@ -220,8 +220,8 @@ impl AuditWriter {
                     gather = count < BATCH && stoppable;
                 }
                 Some(entry) = self.rare.recv(), if !gather => {
-                    batch.push(entry);
                     self.take_rare(&mut batch);
+                    batch.insert(0, entry);
                     self.write(&mut batch);
                 }
             }

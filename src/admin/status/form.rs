@@ -383,8 +383,9 @@ pub struct CertificateStatus {
     pub shown_by: &'static str,
     /// The file that it is read from.
     pub file: String,
-    /// `good`, `ends_soon` with less than seven days left, `expired`; `unread` before the one for
-    /// `graph` is needed.
+    /// `good`; `ends_soon` with less than a fifth of its lifetime and 30 days left; `near_end`
+    /// with less than a twentieth and 3 days; `expired`; `unread` before the one for `graph` is
+    /// needed.
     pub state: &'static str,
     /// Its subject.
     pub subject: Option<String>,

@@ -135,6 +135,33 @@ async fn what_is_rare_has_places_of_its_own_and_never_waits() {
     assert_eq!(sender.stats().dropped, 6 + 3 + 1, "a stopped writer takes nothing");
 }
 
+/// The last of them says what is in force.
+#[tokio::test]
+async fn what_is_rare_stays_in_order() {
+    for with_decisions in [false, true] {
+        let (sink, script) = scripted();
+        let (sender, task) = start(sink, 4).expect("started");
+        sender.send(record(0));
+        script.waiting.recv_timeout(SOON).expect("a write");
+        if with_decisions {
+            sender.send(record(1));
+        }
+        let versions = ["a", "b", "c"];
+        for version in versions {
+            let event = ConfigRecord::of(ConfigWhat::ConfigApplied, SystemTime::now());
+            sender.send_config(ConfigRecord { version: Some(version.into()), ..event });
+        }
+        drop(script.steps);
+        assert!(task.stop(SOON).await);
+        let out = String::from_utf8(script.out.lock().expect("no panic").clone()).expect("text");
+        let lines = out.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let told = lines.filter_map(|line: serde_json::Value| {
+            Some(line.get("config_version")?.as_str()?.to_owned())
+        });
+        assert_eq!(told.collect::<Vec<_>>(), versions, "{out}");
+    }
+}
+
 /// Where there are no decisions, it needs none to be written.
 #[tokio::test]
 async fn what_is_rare_is_written_by_itself() {

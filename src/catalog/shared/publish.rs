@@ -54,9 +54,8 @@ impl SharedStore {
     ///
     /// Only with a lease that is live and still stands in the store; only over a
     /// snapshot of the same or a lower epoch and of no later crawl, or over what can't be
-    /// read. One exception: a
-    /// crawl of a lower epoch that is dated in the future is replaced, or a wrong
-    /// clock would silence all that come after it.
+    /// read. One exception: a crawl of the same or a lower epoch that is dated in the future
+    /// is replaced, or a wrong clock would silence all that come after it.
     ///
     /// # Errors
     /// The store can't be asked, or holds what is of a version to come. The

@@ -62,10 +62,10 @@ impl Mark {
     }
 
     /// Whether it would be a step back from another. One exception: another that is dated
-    /// in the future gives way to any later publisher's, or a wrong clock would silence all
-    /// that come after it.
+    /// in the future gives way to the same publisher's and any later one's, or a wrong clock
+    /// would silence all that come after it, and itself once it is right again.
     pub(super) fn is_behind(self, other: Self, now: Now) -> bool {
-        self < other && !(other.is_ahead(now) && other.epoch < self.epoch)
+        self < other && !(other.is_ahead(now) && other.epoch <= self.epoch)
     }
 }
 

@@ -108,6 +108,12 @@ async fn a_wrong_clock_does_not_silence_those_who_come_after() {
     let tomorrow = mark(1, CRAWLED + 86_400);
     assert_eq!(reader.poll(now()).await.unwrap(), Seen::Ahead(tomorrow));
     assert_eq!(reader.held(), None);
+    // The same one, when its clock is right again.
+    assert!(done(&publish(&store, &lease, "from today", CRAWLED - 1).await));
+    let Seen::New(read) = reader.poll(now()).await.unwrap() else { panic!("not taken") };
+    assert_eq!(read.mark, mark(1, CRAWLED - 1));
+    publish(&store, &lease, "from tomorrow", CRAWLED + 86_400).await;
+    assert_eq!(reader.poll(now()).await.unwrap(), Seen::Ahead(tomorrow));
     a.release().await.unwrap();
     let lease = lead(&mut b).await;
     assert!(done(&publish(&store, &lease, "from today", CRAWLED).await));
