@@ -161,7 +161,7 @@ pub(super) fn runs(entry: &View<'_>, matched: bool, look: &mut Look<'_>) {
 
 /// Whether a filter takes trailers of requests away and does nothing else: they are no part of
 /// what is decided about.
-fn only_takes_trailers(kind: &str, config: &View<'_>) -> bool {
+pub(super) fn only_takes_trailers(kind: &str, config: &View<'_>) -> bool {
     let only = |view: &View<'_>, known: &[&str]| {
         let members = view.members();
         !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))

@@ -244,6 +244,9 @@ fn http_filter<'a>(
         }
         return config;
     }
+    if config.is_some_and(|config| chain::only_takes_trailers(kind, &config)) {
+        return None;
+    }
     if operation == "INSERT_FIRST" || (operation == "INSERT_BEFORE" && beside != Some(ROUTER)) {
         chain::order(kind, false, value, look);
     } else if brings(operation) {

@@ -145,6 +145,7 @@ const BESIDE_ROUTER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: 
 
 const OF_MANAGER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { name: envoy.filters.network.http_connection_manager } } }";
 const LUA_ALONE: &str = "name: envoy.filters.http.lua";
+const TAKES_TRAILERS: &str = "name: trailers, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation, mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } } }] } }";
 /// An ext_authz filter of a patch's own.
 const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
 /// The same from somewhere else.
@@ -453,6 +454,17 @@ pub(super) fn rows() -> Vec<Row> {
             "configPatches[2].patch.value",
             patched("HTTP_FILTER", MERGED, "INSERT_AFTER", "name: envoy.filters.http.lua"),
         ),
+        // What takes trailers away may do nothing else.
+        (
+            "filter_after",
+            "configPatches[2].patch.value",
+            patched(
+                "HTTP_FILTER",
+                BESIDE_ROUTER,
+                "INSERT_BEFORE",
+                &with(TAKES_TRAILERS, "request_trailers_mutations", "request_mutations"),
+            ),
+        ),
         (
             "not_seen",
             "EnvoyFilter payments/strict spec.configPatches[2]",
@@ -558,6 +570,10 @@ fn what_is_as_it_should_be_yields_nothing() {
             "INSERT_FIRST",
             "name: envoy.filters.http.rbac",
         ),
+        // Trailers are no part of what is decided about, on either side.
+        patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", TAKES_TRAILERS),
+        patched("HTTP_FILTER", "context: SIDECAR_INBOUND", "INSERT_FIRST", TAKES_TRAILERS),
+        patched("EXTENSION_CONFIG", "context: SIDECAR_INBOUND", "ADD", TAKES_TRAILERS),
         patched("CLUSTER", "context: SIDECAR_INBOUND", "MERGE", "name: a"),
         patched("HTTP_FILTER", MERGED, "REPLACE", ASKS),
         patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS),
