@@ -14,6 +14,8 @@ const ISTIO_PATCHES: &str = concat!(
     include_str!("../../../../../deploy/istio/envoy-filter.yaml"),
     "\n---\n",
     include_str!("../../../../../deploy/istio/envoy-filter-ext-authz.yaml"),
+    "\n---\n",
+    include_str!("../../../../../deploy/istio/envoy-filter-trailers.yaml"),
 );
 
 /// Istio as it should be.
