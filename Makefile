@@ -27,6 +27,10 @@ demo: ## Run everything on loopback and show who may do what (KEEP=1: leave it r
 test: envoy ## Run every test, those through a real Envoy too
 	$(TEST)
 
+.PHONY: coverage
+coverage: envoy ## Run every test and say which lines and branches they cover (MIN=96: fail below, in percent of lines; needs cargo-llvm-cov and LLVM's tools)
+	scripts/coverage $(MIN)
+
 .PHONY: test-faults
 test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those; BINARY=another program; DEADLINES=shipped: with the shipped ones, and not into docs/)
 	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
