@@ -31,6 +31,14 @@ test: envoy ## Run every test, those through a real Envoy too
 coverage: envoy ## Run every test and say which lines and branches they cover (MIN=96: fail below, in percent of lines; needs cargo-llvm-cov and LLVM's tools)
 	scripts/coverage $(MIN)
 
+# What is changed, and which tests have to notice, is in .cargo/mutants.toml.
+.PHONY: mutants
+mutants: ## Change the code of tokens and decisions bit by bit, and see that tests notice: many hours (SHARD=0/8: the first of eight parts; needs cargo-mutants)
+	@$(CARGO) mutants --version >/dev/null 2>&1 || \
+		{ echo 'cargo-mutants is missing: cargo install --locked cargo-mutants' >&2; exit 1; }
+	@mkdir -p target
+	$(CARGO) mutants $(if $(SHARD),--shard '$(SHARD)')
+
 .PHONY: test-faults
 test-faults: envoy ## Bring about every fault in every state, into docs/faults.md (ONLY=part of a name: those; BINARY=another program; DEADLINES=shipped: with the shipped ones, and not into docs/)
 	STAGEDOOR_FAULTS=all STAGEDOOR_FAULTS_ONLY='$(ONLY)' \
