@@ -15,7 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
@@ -269,9 +269,10 @@ impl Reloader {
             .origin
             .clone()
             .unwrap_or(Origin { file: PathBuf::new(), version: Arc::default() });
+        let held = self.generation.policies().hold().await;
         let next = self.prepare(plan(config)).await?;
         self.warn_of_losses(&next);
-        self.put_in_force(next).await?;
+        self.put_in_force(next, held).await?;
         self.reach.catalog.configure(catalog);
         self.watch = watch;
         let before = self.origin.replace(origin.clone()).map(|origin| origin.version);
@@ -308,7 +309,12 @@ impl Reloader {
     }
 
     /// Turns the pointer. From the next request on nothing is decided by what was before.
-    async fn put_in_force(&mut self, next: Generation) -> Result<(), Refused> {
+    /// `held` keeps the policies as they were read for it until then.
+    async fn put_in_force(
+        &mut self,
+        next: Generation,
+        held: OwnedMutexGuard<()>,
+    ) -> Result<(), Refused> {
         let next = Arc::new(next);
         let replaced = {
             let (next, reach) = (Arc::clone(&next), self.reach.clone());
@@ -326,6 +332,7 @@ impl Reloader {
             })
             .await?
         };
+        drop(held);
         let before = std::mem::replace(&mut self.generation, next);
         self.change_tasks(&before).await;
         // Very many routes take their time to be freed, which no request that held them last

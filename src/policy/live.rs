@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex as Turns, Notify, OwnedMutexGuard, watch};
 
 use super::error::PolicyErrors;
 use super::set::PolicySet;
@@ -34,6 +34,8 @@ struct Shared {
     current: ArcSwap<PolicySet>,
     settings: PolicySettings,
     again: Notify,
+    /// Held while the files are read and taken over.
+    turn: Arc<Turns<()>>,
     status: Mutex<Loaded>,
 }
 
@@ -138,6 +140,7 @@ impl Policies {
             current: ArcSwap::from_pointee(set),
             settings,
             again: Notify::new(),
+            turn: Arc::default(),
             status: Mutex::new(loaded),
         };
         Self { shared: Arc::new(shared) }
@@ -147,6 +150,13 @@ impl Policies {
     #[must_use]
     pub fn current(&self) -> Arc<PolicySet> {
         self.shared.current.load_full()
+    }
+
+    /// Has the files not be taken over by themselves while this is held. For a configuration
+    /// that brings policies along: between reading them and putting them in force a newer
+    /// change would come into force here, and be undone.
+    pub async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.shared.turn).lock_owned().await
     }
 
     /// Has the files read again now.
@@ -189,11 +199,16 @@ impl Policies {
                 () = self.shared.again.notified() => {}
                 _ = stop.changed() => return,
             }
+            let turn = tokio::select! {
+                turn = self.hold() => turn,
+                _ = stop.changed() => return,
+            };
             let shared = Arc::clone(&self.shared);
             // Reading files blocks, and validating thousands of policies takes a while.
             if tokio::task::spawn_blocking(move || shared.look()).await.is_err() {
                 tracing::error!("reading the policies failed: the ones in force stay");
             }
+            drop(turn);
         }
     }
 }
@@ -313,6 +328,37 @@ mod tests {
         tracing::subscriber::with_default(log.finish(), act);
         let bytes = said.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    /// Whoever reads the files for a configuration puts in force what they said then: nothing
+    /// newer may be in force by that time, which would be undone.
+    #[tokio::test]
+    async fn nothing_newer_comes_into_force_before_a_configuration_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.cedar");
+        std::fs::write(&file, ONE).unwrap();
+        let policies = Policies::load(settings(&file)).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let running = policies.clone();
+        let running = tokio::spawn(async move { running.run(stopped).await });
+
+        let held = policies.hold().await;
+        std::fs::write(&file, MORE).unwrap();
+        policies.reload_now();
+        tokio::time::sleep(5 * SETTLED_FOR).await;
+        assert_eq!(policies.status().policies, 1);
+        drop(held);
+        let adopted = async {
+            while policies.status().policies != 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), adopted).await.expect("it is taken over");
+        // Who holds them doesn't hold up the end.
+        let _held = policies.hold().await;
+        policies.reload_now();
+        stop.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(20), running).await.expect("it ends").unwrap();
     }
 
     #[test]
