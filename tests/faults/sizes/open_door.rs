@@ -76,7 +76,7 @@ fn denied(world: &World) -> Vec<Vec<u8>> {
 
 fn of(world: &World, caller: Caller) -> Vec<Vec<u8>> {
     let mut kept = None;
-    let request = |number| caller.request(&world.tenant, &world.old_key, &mut kept, number);
+    let request = |number| caller.request(&world.tenant, &world.old_key, &mut kept, number, 0);
     (0..EACH).map(request).collect()
 }
 
@@ -140,7 +140,7 @@ async fn owner(to: SocketAddr, world: Arc<World>, stop: Arc<AtomicBool>) -> Told
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let request = OWNER.request(&world.tenant, &world.old_key, &mut kept, number);
+        let request = OWNER.request(&world.tenant, &world.old_key, &mut kept, number, 0);
         *told.entry(answer(&mut connection, to, &request).await).or_default() += 1;
         sleep(Duration::from_millis(20)).await;
     }
