@@ -26,8 +26,8 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Tokens on their way at a time, over so many connections.
 const AT_A_TIME: usize = 64;
 const LINES: usize = 4;
-const AT_REST: u64 = 64 << 20;
-const MOST: u64 = 128 << 20;
+/// What `docs/deploy.md` says that it takes.
+const MOST: u64 = 512 << 20;
 /// Parts of all tokens after which memory is looked at.
 const PARTS: u64 = 20;
 /// Numbers of tokens that are not among them.
@@ -126,8 +126,14 @@ pub(super) async fn measure() -> Result<Findings> {
         "",
         format!("{descriptors}; {}", answers.load(Ordering::Relaxed)),
     );
-    findings.hold(at_rest <= AT_REST, format!("{at_rest} bytes at rest"));
     findings.hold(end.peak <= MOST, format!("{} bytes at most", end.peak));
+    // Whatever its bounds are, they have to hold: the last tokens cost no more than those in the
+    // middle.
+    let (middle, last) = (series.get(series.len() / 2), series.last());
+    findings.hold(
+        middle.zip(last).is_some_and(|(middle, last)| last * 10 <= middle * 11),
+        format!("it grows on: {shown:?}"),
+    );
     findings.hold(flood.wrong == 0, format!("{} got: {}", flood.wrong, flood.first));
     findings.hold(flood.let_in > wanted / 10, format!("only {} were let in", flood.let_in));
     findings.hold(ended.is_none(), format!("a connection ended: {ended:?}"));
