@@ -24,10 +24,10 @@ async fn a_machine_that_was_suspended_has_an_old_snapshot() {
     running.served.set_down(true);
     running.catalog.suspended(MAX_AGE + REFRESH);
     assert!(matches!(running.catalog.current(now()), CatalogState::Expired));
-    // Two seconds by the clock of the test, which is long before the next crawl is due; and by
-    // the true one, for what goes over a socket.
+    // Its tries included, by the clock of the test, which is long before the next crawl is due;
+    // and by the true one, for what goes over a socket.
     let moment = Duration::from_millis(10);
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if running.catalog.status(now()).last_error.is_some() {
             break;
         }
