@@ -20,7 +20,7 @@ MAX_BYTES = 200_000
 DEADLINE = 1800.0
 # Scheme, width, height, and what stands at the top.
 PICTURES = {
-    "status-desktop-light": ("light", 1280, 900, "main"),
+    "status-desktop-light": ("light", 1280, 1210, "main"),
     "status-desktop-dark": ("dark", 1280, 900, "denials-title"),
     "status-phone-light": ("light", 360, 760, "main"),
     "status-phone-dark": ("dark", 360, 760, "explain-title"),

@@ -87,14 +87,15 @@ pub(crate) fn faults() -> Vec<Fault> {
             .only(&[State::Cold])
             .met(|scene| async move {
                 for number in 0..8_u64 {
+                    // Before it is there, nothing would be killed.
+                    until("it is started", || async {
+                        scene.world.process.running().pid.is_some()
+                    })
+                    .await?;
                     sleep(Duration::from_millis(40 * number)).await;
                     let before = scene.world.process.ends();
                     scene.world.process.signal("KILL");
                     until("it ended", || async { scene.world.process.ends() > before }).await?;
-                    until("it is started again", || async {
-                        scene.world.process.running().pid.is_some()
-                    })
-                    .await?;
                 }
                 Ok(())
             })
