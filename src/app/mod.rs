@@ -13,6 +13,7 @@ mod process;
 mod recorder;
 mod refusals;
 mod reload;
+mod reload_metrics;
 mod sources;
 mod suspended;
 mod systemd;
@@ -229,7 +230,7 @@ impl App {
             push: push.clone(),
         }));
         registry.register_collector(Box::new(policies::PolicyMetrics(current.clone())));
-        registry.register_collector(Box::new(reload::ReloadMetrics(reloads.clone())));
+        registry.register_collector(Box::new(reload_metrics::ReloadMetrics(reloads.clone())));
         registry.register_collector(Box::new(process::Process::new()));
         let reach = Reach {
             check: check.clone(),

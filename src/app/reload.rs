@@ -5,16 +5,10 @@
 //! effect at a start only, or an issuer whose keys can't be had leaves everything as it is.
 //! One reload goes after another; whoever asks meanwhile is answered by the next.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -476,32 +470,4 @@ fn detail(outcome: &ReloadOutcome) -> Option<Box<str>> {
         _ => String::new(),
     };
     (!all.is_empty()).then(|| format!("{}{more}", shown.join("; ")).into())
-}
-
-/// Metrics of the configuration, read when they are scraped.
-#[derive(Debug)]
-pub(super) struct ReloadMetrics(pub(super) Reloads);
-
-impl Collector for ReloadMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let status = self.0.status();
-        let help = "0 while a change of the configuration was refused";
-        let current =
-            encoder.encode_descriptor("stagedoor_config_current", help, None, MetricType::Gauge)?;
-        ConstGauge::new(f64::from(u8::from(status.current))).encode(current)?;
-        let mut counter = |name: &str, help: &str, value: u64| {
-            let descriptor = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(descriptor)
-        };
-        counter(
-            "stagedoor_config_reloads",
-            "Configurations that were read again and taken over",
-            status.reloads,
-        )?;
-        counter(
-            "stagedoor_config_reload_failures",
-            "Configurations that were read again and refused",
-            status.refused,
-        )
-    }
 }
