@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::keys::{issuer, tenant};
 use crate::support::tokens::{OTHER, TENANT};
 use devtenant::keys::SigningKey;
 use devtenant::token::TokenBuilder;
@@ -21,22 +22,6 @@ use url::Url;
 
 const AUTHORITY: &str = "https://login.example.com";
 const NOW: i64 = 1_800_000_000;
-
-fn issuer() -> String {
-    format!("{AUTHORITY}/{TENANT}/v2.0")
-}
-
-fn tenant() -> TenantSettings {
-    TenantSettings {
-        issuer_v2: Some(issuer()),
-        ..TenantSettings::new(
-            Tenants::One(TENANT.parse().unwrap()),
-            AUTHORITY.parse().unwrap(),
-            "https://graph.microsoft.com".parse().unwrap(),
-            vec!["api://payments".to_owned()],
-        )
-    }
-}
 
 fn settings() -> EntraSettings {
     EntraSettings::new(vec![tenant()])

@@ -25,8 +25,20 @@ const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const AUTHORITY: &str = "https://login.example.com";
 const NOW: i64 = 1_800_000_000;
 
-fn issuer() -> String {
+pub(crate) fn issuer() -> String {
     format!("{AUTHORITY}/{TENANT}/v2.0")
+}
+
+pub(crate) fn tenant() -> TenantSettings {
+    TenantSettings {
+        issuer_v2: Some(issuer()),
+        ..TenantSettings::new(
+            Tenants::One(TENANT.parse().unwrap()),
+            AUTHORITY.parse().unwrap(),
+            "https://graph.microsoft.com".parse().unwrap(),
+            vec!["api://payments".to_owned()],
+        )
+    }
 }
 
 /// What the tenant answers for its keys, and how often it was asked for them.
@@ -103,18 +115,9 @@ struct Running {
 
 impl Running {
     fn start(answer: Answer) -> Self {
-        let tenant = TenantSettings {
-            issuer_v2: Some(issuer()),
-            ..TenantSettings::new(
-                Tenants::One(TENANT.parse().unwrap()),
-                AUTHORITY.parse().unwrap(),
-                "https://graph.microsoft.com".parse().unwrap(),
-                vec!["api://payments".to_owned()],
-            )
-        };
         let settings = EntraSettings {
             cache: Bounds { max_entries: 1000, max_bytes: 1024 * 1024 },
-            ..EntraSettings::new(vec![tenant])
+            ..EntraSettings::new(vec![tenant()])
         };
         let authenticator = Authenticator::new(settings).unwrap();
         let tenant = Arc::new(FakeTenant {

@@ -86,13 +86,18 @@ fn scripted() -> (Box<Scripted>, Script) {
     (Box::new(sink), Script { steps, waiting: waits, out })
 }
 
-#[tokio::test]
-async fn a_full_queue_drops_and_counts_and_never_waits() {
+/// A writer that holds the first record and is stuck with it; four more fit into the queue.
+fn stuck() -> (AuditSender, AuditTask, Script) {
     let (sink, script) = scripted();
     let (sender, task) = start(sink, 4).expect("started");
     sender.send(record(0));
-    // The writer holds the first and is stuck with it; the queue is empty.
     script.waiting.recv_timeout(SOON).expect("a write");
+    (sender, task, script)
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_never_waits() {
+    let (sender, task, script) = stuck();
     for name in 1..=10 {
         sender.send(record(name));
     }
@@ -111,10 +116,7 @@ async fn a_full_queue_drops_and_counts_and_never_waits() {
 /// and decisions without end don't push out what a reload did.
 #[tokio::test]
 async fn what_is_rare_has_places_of_its_own_and_never_waits() {
-    let (sink, script) = scripted();
-    let (sender, task) = start(sink, 4).expect("started");
-    sender.send(record(0));
-    script.waiting.recv_timeout(SOON).expect("a write");
+    let (sender, task, script) = stuck();
     for name in 1..=10 {
         sender.send(record(name));
     }
@@ -139,10 +141,7 @@ async fn what_is_rare_has_places_of_its_own_and_never_waits() {
 #[tokio::test]
 async fn what_is_rare_stays_in_order() {
     for with_decisions in [false, true] {
-        let (sink, script) = scripted();
-        let (sender, task) = start(sink, 4).expect("started");
-        sender.send(record(0));
-        script.waiting.recv_timeout(SOON).expect("a write");
+        let (sender, task, script) = stuck();
         if with_decisions {
             sender.send(record(1));
         }
@@ -266,10 +265,7 @@ async fn nowhere_is_a_sink_too() {
 /// What a reader of the stream is told of what is missing in it: how much, and where.
 #[tokio::test]
 async fn what_is_lost_is_said_where_it_is_missing() {
-    let (sink, script) = scripted();
-    let (sender, task) = start(sink, 4).expect("started");
-    sender.send(record(0));
-    script.waiting.recv_timeout(SOON).expect("a write");
+    let (sender, task, script) = stuck();
     // Four fit, six don't; and the one that is being written fails.
     for name in 1..=10 {
         sender.send(record(name));

@@ -230,16 +230,18 @@ fn judge(findings: &mut Findings, what: &str, went: &Went, site: &Site) {
     findings.hold(site.process.ends() == 0, "the process ended");
 }
 
+/// What was asked in a second, and what was beyond what Envoy would have on its way.
+fn asked(went: &Went) -> String {
+    let Asking { asked, withheld, took, .. } = went.asking;
+    format!("{:.0}; {:.0}", a_second(asked, took), a_second(withheld, took))
+}
+
 fn of_known(findings: &mut Findings, went: &Went, peak: f64) {
     let goodput = a_second(went.known.let_in, went.asking.took);
     findings.note(
         "three times that: asked a second; beyond what Envoy would have on its way",
         "",
-        format!(
-            "{:.0}; {:.0}",
-            a_second(went.asking.asked, went.asking.took),
-            a_second(went.asking.withheld, went.asking.took)
-        ),
+        asked(went),
     );
     findings.note(
         "right answers within 200 ms, of the peak; processors of the server",
@@ -256,21 +258,17 @@ fn of_known(findings: &mut Findings, went: &Went, peak: f64) {
     findings.hold(went.known.let_in > 0, "nobody was let in under overload");
 }
 
-fn beside_forged(findings: &mut Findings, went: &Went, asked: f64) {
+fn beside_forged(findings: &mut Findings, went: &Went, rate: f64) {
     let goodput = a_second(went.known.let_in, went.asking.took);
     findings.note(
-        format!("three times that, beside known callers who ask {asked:.0} times a second: asked in all; beyond what Envoy would have on its way"),
+        format!("three times that, beside known callers who ask {rate:.0} times a second: asked in all; beyond what Envoy would have on its way"),
         "",
-        format!(
-            "{:.0}; {:.0}",
-            a_second(went.asking.asked, went.asking.took),
-            a_second(went.asking.withheld, went.asking.took)
-        ),
+        asked(went),
     );
     findings.note(
         "known callers let in within 200 ms, of what they ask; processors of the server",
         "80 %",
-        format!("{:.0} %; {:.2}", 100.0 * goodput / asked, went.processors),
+        format!("{:.0} %; {:.2}", 100.0 * goodput / rate, went.processors),
     );
     findings.note("known callers: p50, p99, longest", "", spread(went.known.times.clone()));
     findings.note(
