@@ -78,8 +78,8 @@ async fn a_team_opens_its_service_by_its_own_file() {
     write(&[ledger, taken]).await;
     let answer = stack.get(owner.strip_prefix("Bearer ").unwrap()).await.unwrap();
     assert_eq!(answer.status, 200);
-    let record = stack.stagedoor.audit(1).await.unwrap();
-    assert_eq!(record.last().unwrap()["route"], "payments");
+    let record = stack.stagedoor.audit_of("payments.example.com").await.unwrap();
+    assert_eq!(record["route"], "payments");
 
     write(&[]).await;
     assert_eq!(ask(&owner, "/v1/x").await, "no_route");

@@ -284,6 +284,12 @@ impl Stagedoor {
         self.records(count, |record| record.get("event").is_none()).await
     }
 
+    /// The first record of a decision about `host`, once there is one: what is asked later
+    /// may be recorded while what was asked before is still on its way.
+    pub(crate) async fn audit_of(&self, host: &str) -> Result<serde_json::Value> {
+        Ok(self.records(1, |record| record["host"] == host).await?.remove(0))
+    }
+
     /// The records of the catalog so far, once there are at least `count`.
     pub(crate) async fn catalog_records(&self, count: usize) -> Result<Vec<serde_json::Value>> {
         self.records(count, |record| record.get("event").is_some()).await
@@ -297,8 +303,10 @@ impl Stagedoor {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let text = std::fs::read_to_string(self.folder.path().join("audit.jsonl"))?;
+            // A line without its end is being written.
+            let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
             let mut records: Vec<serde_json::Value> =
-                text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+                whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
             records.retain(&wanted);
             if records.len() >= count {
                 return Ok(records);
