@@ -1,6 +1,6 @@
 //! The HTTP filters of a connection manager, in their order.
 
-use super::cluster::Clusters;
+use super::listener::Parts;
 use super::view::View;
 use super::{Look, filter, rules};
 
@@ -73,21 +73,19 @@ impl Placed<'_> {
     }
 }
 
-/// The filters, with those that come from elsewhere where they can be had.
+/// The filters of a list, with those that come from elsewhere where they can be had.
 pub(super) fn filters<'a>(
-    manager: &View<'a>,
+    entries: Vec<View<'a>>,
     discovered: &Discovered<'a>,
     look: &mut Look<'_>,
 ) -> Vec<Placed<'a>> {
     let mut placed = Vec::new();
-    for entry in manager.list("http_filters") {
+    for entry in entries {
         let name = entry.word("name");
-        let given = entry.get("typed_config");
-        let found =
-            given.or_else(|| entry.get("config_discovery").and_then(|_| discovered.find(name)));
-        if found.is_none() && entry.get("config_discovery").is_some() {
-            let message = format!("the filter `{name}` comes from elsewhere");
-            look.flag(&rules::NOT_SEEN, &entry, message);
+        let elsewhere = is_from_elsewhere(&entry);
+        let found = if elsewhere { discovered.find(name) } else { entry.get("typed_config") };
+        if elsewhere && found.is_none() {
+            not_seen(&entry, look);
             continue;
         }
         // Without a configuration the name says what it is.
@@ -97,6 +95,18 @@ pub(super) fn filters<'a>(
         placed.push(Placed { entry, name, kind: short(kind), config, matched });
     }
     placed
+}
+
+/// Whether an entry of `http_filters` has its configuration from elsewhere. Its name is anybody's
+/// choice then, and says nothing of what it is.
+pub(super) fn is_from_elsewhere(entry: &View<'_>) -> bool {
+    entry.get("typed_config").is_none() && entry.get("config_discovery").is_some()
+}
+
+/// Says it of an entry that has its configuration from where nobody looked.
+pub(super) fn not_seen(entry: &View<'_>, look: &mut Look<'_>) {
+    let message = format!("the filter `{}` comes from elsewhere", entry.word("name"));
+    look.flag(&rules::NOT_SEEN, entry, message);
 }
 
 /// The message that an `Any` holds, out of a matcher around it.
@@ -127,25 +137,23 @@ pub(super) fn authorizers<'a>(filters: &[Placed<'a>]) -> Vec<&'a str> {
 }
 
 /// The order, and each filter that asks.
-pub(super) fn look(filters: &[Placed<'_>], clusters: Option<&Clusters<'_>>, look: &mut Look<'_>) {
+pub(super) fn look(filters: &[Placed<'_>], parts: &Parts<'_>, look: &mut Look<'_>) {
     let mut behind = false;
     for filter in filters {
         if filter.authorizes() {
             behind = true;
             runs(&filter.entry, filter.matched, look);
-            filter::whole(&filter.config, clusters, look);
+            filter::whole(&filter.config, parts.clusters.as_ref(), look);
         } else if !only_takes_trailers(filter.kind, &filter.config) {
             order(filter.kind, behind, &filter.entry, look);
         }
     }
-    let Some(clusters) = clusters else { return };
-    clusters.upstream_filters(|filter| {
-        let (kind, config) = kind_of(filter);
-        let harmless = config.is_some_and(|config| only_takes_trailers(kind, &config));
-        if kind != LAST_UPSTREAM && !harmless {
-            order(kind, true, filter, look);
+    let Some(clusters) = &parts.clusters else { return };
+    for filter in self::filters(clusters.upstream_filters(), &parts.filters, look) {
+        if filter.kind != LAST_UPSTREAM && !only_takes_trailers(filter.kind, &filter.config) {
+            order(filter.kind, true, &filter.entry, look);
         }
-    });
+    }
 }
 
 /// Whether the filter that asks does so at its place.

@@ -84,13 +84,13 @@ impl<'a> Clusters<'a> {
     }
 
     /// Filters that requests pass once a cluster was chosen for them.
-    pub(super) fn upstream_filters(&self, mut each: impl FnMut(&View<'a>)) {
-        for cluster in &self.clusters {
-            let options = cluster.get("typed_extension_protocol_options");
-            for (_, options) in options.iter().flat_map(|options| options.members()) {
-                options.typed().1.list("http_filters").iter().for_each(&mut each);
-            }
-        }
+    pub(super) fn upstream_filters(&self) -> Vec<View<'a>> {
+        let clusters = self.clusters.iter();
+        clusters
+            .filter_map(|cluster| cluster.get("typed_extension_protocol_options"))
+            .flat_map(|options| options.members())
+            .flat_map(|(_, options)| options.typed().1.list("http_filters"))
+            .collect()
     }
 }
 

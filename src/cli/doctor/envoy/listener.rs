@@ -147,7 +147,7 @@ pub(super) fn connection_manager(
     look: &mut Look<'_>,
 ) -> bool {
     look.judged += 1;
-    let filters = chain::filters(manager, &parts.filters, look);
+    let filters = chain::filters(manager.list("http_filters"), &parts.filters, look);
     let authorizers = chain::authorizers(&filters);
     if authorizers.is_empty() {
         // A filter that was not seen may be the one.
@@ -158,7 +158,7 @@ pub(super) fn connection_manager(
         }
         return false;
     }
-    chain::look(&filters, parts.clusters.as_ref(), look);
+    chain::look(&filters, parts, look);
     spelling(manager, true, look);
     routes::of_manager(manager, parts, &authorizers, look);
     true

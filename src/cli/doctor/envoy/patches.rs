@@ -27,8 +27,8 @@ pub(super) enum Of {
 pub(super) struct Patches<'a> {
     root: &'a str,
     list: Vec<Patch<'a>>,
-    /// The names of filters that patches deliver and others put in their places.
-    delivered: Vec<&'a str>,
+    /// Filters that patches deliver and others put in their places.
+    delivered: Vec<View<'a>>,
     pub(super) brought: Vec<Brought<'a>>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Patches<'a> {
         let delivered = all
             .iter()
             .filter(|(_, patch)| patch.word("applyTo") == "EXTENSION_CONFIG")
-            .filter_map(|(_, patch)| Some(patch.at(&["patch", "value"])?.word("name")))
+            .filter_map(|(_, patch)| patch.at(&["patch", "value"]))
             .collect();
         let mut patches = Self { root, list: Vec::new(), delivered, brought: Vec::new() };
         for (object, patch) in &all {
@@ -109,7 +109,8 @@ impl<'a> Patches<'a> {
             ("HTTP_FILTER", Some(value))
                 if operation == "REPLACE"
                     && beside.is_none_or(|name| name == FILTER)
-                    && chain::kind_of(&value).0 != "ext_authz" =>
+                    && held(&value, &self.delivered)
+                        .is_some_and(|held| chain::kind_of(&held).0 != "ext_authz") =>
             {
                 look.judged += 1;
                 let message = "another filter takes the place of the ext_authz filter";
@@ -224,22 +225,25 @@ fn http_filter<'a>(
     value: &View<'a>,
     operation: &str,
     beside: Option<&str>,
-    delivered: &[&str],
+    delivered: &[View<'a>],
     look: &mut Look<'_>,
 ) -> Option<View<'a>> {
-    let (kind, config) = chain::kind_of(value);
+    let Some(held) = held(value, delivered) else {
+        // It may be the one that asks.
+        look.judged += 1;
+        chain::not_seen(value, look);
+        return None;
+    };
+    let (kind, config) = chain::kind_of(&held);
     if kind == "ext_authz" {
         look.judged += 1;
         chain::runs(value, chain::is_matched(value), look);
+        // What another patch delivers is judged with that one.
+        let config = config.filter(|_| !chain::is_from_elsewhere(value));
         match &config {
             // A patch of another filter: what it doesn't say stays.
             Some(config) if operation == "MERGE" => filter::given(config, look),
             Some(config) => filter::whole(config, None, look),
-            None if value.get("config_discovery").is_some()
-                && !delivered.contains(&value.word("name")) =>
-            {
-                look.flag(&rules::NOT_SEEN, value, "the ext_authz filter comes from elsewhere");
-            }
             None => {}
         }
         return config;
@@ -253,6 +257,15 @@ fn http_filter<'a>(
         chain::order(kind, true, value, look);
     }
     None
+}
+
+/// What an entry of `http_filters` holds, or another patch delivers for it; nothing where that
+/// isn't in here.
+fn held<'a>(value: &View<'a>, delivered: &[View<'a>]) -> Option<View<'a>> {
+    if !chain::is_from_elsewhere(value) {
+        return Some(value.clone());
+    }
+    delivered.iter().find(|one| one.word("name") == value.word("name")).cloned()
 }
 
 /// Whether a patch adds something, rather than to change what is there.

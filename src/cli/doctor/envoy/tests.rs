@@ -184,6 +184,18 @@ fn each_rule_finds_what_it_is_for() {
                 ),
             ),
         ),
+        // What comes from elsewhere is not what it is called.
+        (
+            "not_seen",
+            "http_filters[0]",
+            with(
+                TCP,
+                UPSTREAM,
+                &format!(
+                    "          http_filters: [{{ name: envoy.filters.http.upstream_codec, config_discovery: {{ config_source: {{ ads: {{}} }} }} }}]\n{UPSTREAM}"
+                ),
+            ),
+        ),
         // What takes trailers away may do nothing else.
         (
             "filter_after",
@@ -501,6 +513,12 @@ configs:
 fn what_an_envoy_has_from_elsewhere() {
     assert_nothing(&found(DUMP));
     let off = "typed_per_filter_config: { authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }";
+    let cluster = "{ name: stagedoor, type: EDS }";
+    let filtered = |name: &str| {
+        format!(
+            "{{ name: stagedoor, type: EDS, typed_extension_protocol_options: {{ a: {{ http_filters: [{{ name: {name}, config_discovery: {{ config_source: {{ ads: {{}} }} }} }}] }} }} }}"
+        )
+    };
     for (code, old, new) in [
         ("not_seen", "RoutesConfigDump", "OtherDump"),
         ("not_seen", "EcdsConfigDump", "OtherDump"),
@@ -518,6 +536,9 @@ fn what_an_envoy_has_from_elsewhere() {
             "- { name: authz, config_discovery: { config_source: { ads: {} } } }",
             "",
         ),
+        // A cluster's own filters, by what is delivered and not by their names.
+        ("not_seen", cluster, &*filtered("envoy.filters.http.rbac")),
+        ("filter_after", cluster, &*filtered("authz")),
     ] {
         let found = found(&with(DUMP, old, new));
         assert!(matches!(found.as_slice(), [(only, ..)] if *only == code), "{code}: {found:?}");

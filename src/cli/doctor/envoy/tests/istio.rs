@@ -148,6 +148,8 @@ const BESIDE_ROUTER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: 
 const OF_MANAGER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { name: envoy.filters.network.http_connection_manager } } }";
 const LUA_ALONE: &str = "name: envoy.filters.http.lua";
 const TAKES_TRAILERS: &str = "name: trailers, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation, mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } } }] } }";
+const RBAC: &str =
+    "typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC }";
 /// An ext_authz filter of a patch's own.
 const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
 /// The same from somewhere else.
@@ -155,11 +157,24 @@ const ASKS_ELSEWHERE: &str =
     "name: envoy.filters.http.ext_authz, config_discovery: { config_source: { ads: {} } }";
 const TCP_PROXY: &str = "name: envoy.filters.network.tcp_proxy, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, cluster: service }";
 
+/// One patch.
+fn patch(target: &str, matched: &str, operation: &str, value: &str) -> String {
+    format!(
+        "    - applyTo: {target}\n      match: {{ {matched} }}\n      patch: {{ operation: {operation}, value: {{ {value} }} }}\n"
+    )
+}
+
 /// The good mesh with one more patch.
 fn patched(target: &str, matched: &str, operation: &str, value: &str) -> String {
-    format!(
-        "{ISTIO}    - applyTo: {target}\n      match: {{ {matched} }}\n      patch: {{ operation: {operation}, value: {{ {value} }} }}\n"
-    )
+    format!("{ISTIO}{}", patch(target, matched, operation, value))
+}
+
+/// What one patch puts in, and the other delivers.
+fn delivered(matched: &str, operation: &str, name: &str, config: &str) -> String {
+    let put = format!("name: {name}, config_discovery: {{ config_source: {{ ads: {{}} }} }}");
+    let given = format!("name: {name}, {config}");
+    patch("HTTP_FILTER", matched, operation, &put)
+        + &patch("EXTENSION_CONFIG", "context: SIDECAR_INBOUND", "ADD", &given)
 }
 
 /// A connection manager that is given whole, with its filters before the router.
@@ -467,6 +482,27 @@ pub(super) fn rows() -> Vec<Row> {
                 &with(TAKES_TRAILERS, "request_trailers_mutations", "request_mutations"),
             ),
         ),
+        // What comes from elsewhere is not what it is called.
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            patched(
+                "HTTP_FILTER",
+                BESIDE_ROUTER,
+                "INSERT_BEFORE",
+                &with(ASKS_ELSEWHERE, "ext_authz", "rbac"),
+            ),
+        ),
+        (
+            "not_seen",
+            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            patched(
+                "HTTP_FILTER",
+                MERGED,
+                "REPLACE",
+                &with(ASKS_ELSEWHERE, "envoy.filters.http.ext_authz", "stagedoor"),
+            ),
+        ),
         (
             "not_seen",
             "EnvoyFilter payments/strict spec.configPatches[2]",
@@ -563,6 +599,7 @@ fn what_is_as_it_should_be_yields_nothing() {
     assert_nothing(&found(&behind(ISTIO, "    extensionProviders:\n", 0, traces)));
     // Patches of something else, and those of what leaves a service.
     let other = MERGED.replace("ext_authz", "cors");
+    let (_, asks) = ASKS.split_once(", ").unwrap();
     for text in [
         patched("HTTP_FILTER", &other, "REPLACE", LUA_ALONE),
         patched("HTTP_FILTER", &MERGED.replace("INBOUND", "OUTBOUND"), "INSERT_FIRST", LUA_ALONE),
@@ -591,14 +628,15 @@ fn what_is_as_it_should_be_yields_nothing() {
             "ADD",
             &format!("traffic_direction: OUTBOUND, {}", listener_of(&manager(LUA_ALONE))),
         ),
-        // What one patch has delivered and the other delivers.
+        // What one patch has delivered and the other delivers, whatever it is called.
         format!(
             "{}{}",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS_ELSEWHERE),
-            patched("EXTENSION_CONFIG", "context: SIDECAR_INBOUND", "ADD", ASKS)
-                .strip_prefix(ISTIO)
-                .unwrap()
+            patch("EXTENSION_CONFIG", "context: SIDECAR_INBOUND", "ADD", ASKS)
         ),
+        format!("{ISTIO}{}", delivered(BESIDE_ROUTER, "INSERT_BEFORE", "asks", asks)),
+        format!("{ISTIO}{}", delivered(MERGED, "REPLACE", "asks", asks)),
+        format!("{ISTIO}{}", delivered(BESIDE_ROUTER, "INSERT_FIRST", "refuses", RBAC)),
     ] {
         assert_nothing(&found(&text));
     }
