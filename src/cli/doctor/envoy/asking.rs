@@ -1,7 +1,7 @@
 //! What Istio's configuration and its patches, taken together, make of those who ask.
 
 use super::istio::{Mesh, Provider};
-use super::patches::{Of, Patches};
+use super::patches::{FILTER, Of, Patches};
 use super::scope::{Proxy, Scope};
 use super::view::View;
 use super::{Look, rules};
@@ -35,6 +35,7 @@ impl Asking<'_> {
         for proxy in self.scope.as_ref().map_or(ANYBODY, |scope| scope.proxies()) {
             self.paths(*proxy, mesh, patches, look);
             self.settings(*proxy, patches, look);
+            self.trailers(*proxy, patches, look);
         }
     }
 
@@ -125,14 +126,36 @@ impl Asking<'_> {
         }
     }
 
+    /// Istio has no words for them at all.
+    fn trailers(&self, proxy: Proxy, patches: &Patches<'_>, look: &mut Look<'_>) {
+        let authorizer = match self.by {
+            By::Provider(_) | By::Unseen => FILTER,
+            By::Patch => self.view.word("name"),
+        };
+        let headers = &look.own.headers;
+        let left = patches.trailers_left(headers, self.scope.as_ref(), proxy, authorizer);
+        if !left.is_empty() {
+            let (left, whom) = (left.join("`, `"), self.whom(proxy));
+            let message = format!(
+                "no EnvoyFilter in here takes the trailers `{left}` of requests away{whom}"
+            );
+            look.prefix.clone_from(&self.name);
+            look.flag(&rules::REQUEST_TRAILERS, &self.view, message);
+        }
+    }
+
     /// That a patch is missing, for people.
     fn unsaid(&self, setting: &str, proxy: Proxy) -> String {
-        let whom = match &self.scope {
+        format!("no EnvoyFilter in here sets `{setting}`{}", self.whom(proxy))
+    }
+
+    /// For whom a patch is missing.
+    fn whom(&self, proxy: Proxy) -> String {
+        match &self.scope {
             Some(scope) => {
                 format!(" for all {} of {}{}", proxy.plural(), self.name, scope.doubt())
             }
             None => String::new(),
-        };
-        format!("no EnvoyFilter in here sets `{setting}`{whom}")
+        }
     }
 }

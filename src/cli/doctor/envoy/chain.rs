@@ -2,7 +2,7 @@
 
 use super::listener::Parts;
 use super::view::View;
-use super::{Look, filter, rules};
+use super::{Look, filter, rules, trailers};
 
 const MATCHED: &str = "envoy.extensions.common.matching.v3.ExtensionWithMatcher";
 
@@ -59,7 +59,7 @@ impl<'a> Discovered<'a> {
 /// A filter at its place.
 pub(super) struct Placed<'a> {
     entry: View<'a>,
-    name: &'a str,
+    pub(super) name: &'a str,
     /// Short for Envoy's own, whole for others.
     kind: &'a str,
     config: View<'a>,
@@ -67,9 +67,15 @@ pub(super) struct Placed<'a> {
     matched: bool,
 }
 
-impl Placed<'_> {
+impl<'a> Placed<'a> {
     fn authorizes(&self) -> bool {
         self.kind == "ext_authz"
+    }
+
+    /// The configuration of a filter of this kind that runs for every request.
+    pub(super) fn always(&self, kind: &str) -> Option<&View<'a>> {
+        let always = !self.matched && self.entry.may_be_on("disabled").is_none();
+        (always && self.kind == kind).then_some(&self.config)
     }
 }
 
@@ -144,13 +150,13 @@ pub(super) fn look(filters: &[Placed<'_>], parts: &Parts<'_>, look: &mut Look<'_
             behind = true;
             runs(&filter.entry, filter.matched, look);
             filter::whole(&filter.config, parts.clusters.as_ref(), look);
-        } else if !only_takes_trailers(filter.kind, &filter.config) {
+        } else if !trailers::only_takes(filter.kind, &filter.config) {
             order(filter.kind, behind, &filter.entry, look);
         }
     }
     let Some(clusters) = &parts.clusters else { return };
     for filter in self::filters(clusters.upstream_filters(), &parts.filters, look) {
-        if filter.kind != LAST_UPSTREAM && !only_takes_trailers(filter.kind, &filter.config) {
+        if filter.kind != LAST_UPSTREAM && !trailers::only_takes(filter.kind, &filter.config) {
             order(filter.kind, true, &filter.entry, look);
         }
     }
@@ -165,22 +171,6 @@ pub(super) fn runs(entry: &View<'_>, matched: bool, look: &mut Look<'_>) {
         let message = "a matcher decides whether the ext_authz filter runs";
         look.flag(&rules::FILTER_CONDITIONAL, entry, message);
     }
-}
-
-/// Whether a filter takes trailers of requests away and does nothing else: they are no part of
-/// what is decided about.
-pub(super) fn only_takes_trailers(kind: &str, config: &View<'_>) -> bool {
-    let only = |view: &View<'_>, known: &[&str]| {
-        let members = view.members();
-        !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))
-    };
-    kind == "header_mutation"
-        && only(config, &["@type", "mutations"])
-        && config.get("mutations").is_some_and(|mutations| {
-            let away = |one: &View<'_>| only(one, &["remove", "remove_on_match", "removeOnMatch"]);
-            only(&mutations, &["request_trailers_mutations", "requestTrailersMutations"])
-                && mutations.list("request_trailers_mutations").iter().all(away)
-        })
 }
 
 /// A filter that stands before or behind the one that asks.

@@ -227,7 +227,7 @@ pub(super) fn status(code: &View<'_>, look: &mut Look<'_>) {
 
 /// Whether a `StringMatcher` matches a name in lower case. `unknown` is the answer for what
 /// is not decided here: regular expressions.
-fn matches(pattern: &View<'_>, name: &str, unknown: bool) -> bool {
+pub(super) fn matches(pattern: &View<'_>, name: &str, unknown: bool) -> bool {
     let ignore_case = pattern.is_on("ignore_case");
     let given = |kind: &str| {
         pattern

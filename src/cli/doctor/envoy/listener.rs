@@ -2,9 +2,9 @@
 
 use super::chain::{self, Discovered};
 use super::cluster::Clusters;
-use super::rules;
+use super::routes::{self, Names};
 use super::view::View;
-use super::{Look, routes};
+use super::{Look, rules, trailers};
 
 const MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
@@ -147,11 +147,13 @@ pub(super) fn connection_manager(
     look: &mut Look<'_>,
 ) -> bool {
     look.judged += 1;
-    let filters = chain::filters(manager.list("http_filters"), &parts.filters, look);
+    let entries = manager.list("http_filters");
+    let given = entries.len();
+    let filters = chain::filters(entries, &parts.filters, look);
+    // A filter that was not seen may be the one that is missing.
+    let all_seen = filters.len() == given;
     let authorizers = chain::authorizers(&filters);
     if authorizers.is_empty() {
-        // A filter that was not seen may be the one.
-        let all_seen = filters.len() == manager.list("http_filters").len();
         if all_seen && !outbound && !routes::answers_itself(manager) {
             let message = "asks nobody: there is no ext_authz filter";
             look.flag_member(&rules::FILTER_MISSING, (manager, "http_filters"), message);
@@ -159,8 +161,12 @@ pub(super) fn connection_manager(
         return false;
     }
     chain::look(&filters, parts, look);
+    if all_seen {
+        trailers::look(manager, &filters, look);
+    }
     spelling(manager, true, look);
-    routes::of_manager(manager, parts, &authorizers, look);
+    let names = Names { authorizers, takers: trailers::takers(&filters, &look.own.headers) };
+    routes::of_manager(manager, parts, &names, look);
     true
 }
 

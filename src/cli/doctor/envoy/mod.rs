@@ -20,6 +20,7 @@ mod running;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod trailers;
 mod view;
 
 use std::path::Path;

@@ -2,13 +2,15 @@
 
 use super::istio::{is, named};
 use super::listener::{self, Parts};
+use super::routes::{self, Names};
 use super::scope::{Proxy, Scope};
+use super::trailers::{self, Takers};
 use super::view::View;
-use super::{Look, chain, filter, routes, rules};
+use super::{Look, chain, filter, rules};
 
 /// Envoy's own name of the filter, which is Istio's as well.
-const FILTER: &str = "envoy.filters.http.ext_authz";
-const ROUTER: &str = "envoy.filters.http.router";
+pub(super) const FILTER: &str = "envoy.filters.http.ext_authz";
+pub(super) const ROUTER: &str = "envoy.filters.http.router";
 /// The name that Istio gives every connection manager.
 const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
 
@@ -29,6 +31,8 @@ pub(super) struct Patches<'a> {
     list: Vec<Patch<'a>>,
     /// Filters that patches deliver and others put in their places.
     delivered: Vec<View<'a>>,
+    takers: Takers<'a>,
+    names: Names<'a>,
     pub(super) brought: Vec<Brought<'a>>,
 }
 
@@ -54,13 +58,17 @@ impl<'a> Patches<'a> {
             .filter(|object| is(object, "networking.istio.io/", "EnvoyFilter"))
             .filter_map(|object| Some((object, object.at(&["spec", "configPatches"])?)))
             .flat_map(|(object, list)| list.items().into_iter().map(move |one| (object, one)))
+            .filter(|(_, patch)| !is_outbound(patch))
             .collect();
-        let delivered = all
+        let delivered: Vec<View<'a>> = all
             .iter()
             .filter(|(_, patch)| patch.word("applyTo") == "EXTENSION_CONFIG")
             .filter_map(|(_, patch)| patch.at(&["patch", "value"]))
             .collect();
-        let mut patches = Self { root, list: Vec::new(), delivered, brought: Vec::new() };
+        let takers = Takers::read(&all, &delivered);
+        let names = Names { authorizers: vec![FILTER], takers: takers.names(&look.own.headers) };
+        let (list, brought) = (Vec::new(), Vec::new());
+        let mut patches = Self { root, list, delivered, takers, names, brought };
         for (object, patch) in &all {
             look.prefix = named(object);
             patches.add(object, patch, look);
@@ -80,17 +88,27 @@ impl<'a> Patches<'a> {
         self.list.iter().any(|patch| {
             patch.of == of
                 && patch.settings.get(setting).is_some()
-                && scope.is_none_or(|scope| patch.scope.covers(scope, proxy, self.root))
+                && self.reaches(&patch.scope, scope, proxy)
         })
     }
 
+    /// Those of these headers that no patch takes away where they are trailers, for all that
+    /// somebody's scope holds and a filter of this name asks in; without a scope, for anybody.
+    pub(super) fn trailers_left<'h>(
+        &self,
+        headers: &'h [String],
+        scope: Option<&Scope<'_>>,
+        proxy: Proxy,
+        authorizer: &str,
+    ) -> Vec<&'h str> {
+        self.takers.left(headers, authorizer, |patched| self.reaches(patched, scope, proxy))
+    }
+
+    fn reaches(&self, patched: &Scope<'_>, scope: Option<&Scope<'_>>, proxy: Proxy) -> bool {
+        scope.is_none_or(|scope| patched.covers(scope, proxy, self.root))
+    }
+
     fn add(&mut self, object: &View<'a>, patch: &View<'a>, look: &mut Look<'_>) {
-        if patch
-            .at(&["match", "context"])
-            .is_some_and(|context| context.shown() == "SIDECAR_OUTBOUND")
-        {
-            return;
-        }
         let operation = patch.at(&["patch", "operation"]).map(|one| one.shown());
         let operation = operation.as_deref().unwrap_or_default();
         let beside = patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"]);
@@ -127,7 +145,8 @@ impl<'a> Patches<'a> {
                 }
             }
             ("NETWORK_FILTER", value) => {
-                if let Some(manager) = network_filter(patch, operation, value.as_ref(), look)
+                if let Some(manager) =
+                    network_filter(patch, operation, value.as_ref(), &self.names, look)
                     && changes
                 {
                     let scope = Scope::of_patch(object, patch);
@@ -142,15 +161,15 @@ impl<'a> Patches<'a> {
             }
             ("HTTP_ROUTE", Some(value)) => {
                 look.judged += 1;
-                routes::route(&value, &[FILTER], None, look);
+                routes::route(&value, &self.names, None, look);
             }
             ("VIRTUAL_HOST", Some(value)) => {
                 look.judged += 1;
-                routes::host(&value, &[FILTER], None, look);
+                routes::host(&value, &self.names, None, look);
             }
             ("ROUTE_CONFIGURATION", Some(value)) => {
                 look.judged += 1;
-                routes::configuration(&value, &[FILTER], None, look);
+                routes::configuration(&value, &self.names, None, look);
             }
             (what @ ("LISTENER" | "FILTER_CHAIN"), value) => {
                 let judged = look.judged;
@@ -181,6 +200,7 @@ fn network_filter<'a>(
     patch: &View<'a>,
     operation: &str,
     value: Option<&View<'a>>,
+    names: &Names<'_>,
     look: &mut Look<'_>,
 ) -> Option<View<'a>> {
     let place = patch.at(&["match", "listener", "filterChain", "filter"]);
@@ -215,7 +235,7 @@ fn network_filter<'a>(
         look.flag(&rules::NOT_SEEN, &filters, message);
     }
     if let Some(config) = manager.get("route_config") {
-        routes::configuration(&config, &[FILTER], None, look);
+        routes::configuration(&config, names, None, look);
     }
     Some(manager)
 }
@@ -248,7 +268,7 @@ fn http_filter<'a>(
         }
         return config;
     }
-    if config.is_some_and(|config| chain::only_takes_trailers(kind, &config)) {
+    if config.is_some_and(|config| trailers::only_takes(kind, &config)) {
         return None;
     }
     if operation == "INSERT_FIRST" || (operation == "INSERT_BEFORE" && beside != Some(ROUTER)) {
@@ -261,11 +281,16 @@ fn http_filter<'a>(
 
 /// What an entry of `http_filters` holds, or another patch delivers for it; nothing where that
 /// isn't in here.
-fn held<'a>(value: &View<'a>, delivered: &[View<'a>]) -> Option<View<'a>> {
+pub(super) fn held<'a>(value: &View<'a>, delivered: &[View<'a>]) -> Option<View<'a>> {
     if !chain::is_from_elsewhere(value) {
         return Some(value.clone());
     }
     delivered.iter().find(|one| one.word("name") == value.word("name")).cloned()
+}
+
+/// Whether a patch is for what leaves a service.
+fn is_outbound(patch: &View<'_>) -> bool {
+    patch.at(&["match", "context"]).is_some_and(|context| context.shown() == "SIDECAR_OUTBOUND")
 }
 
 /// Whether a patch adds something, rather than to change what is there.
@@ -274,7 +299,7 @@ fn brings(operation: &str) -> bool {
 }
 
 /// Whether a patch holds for some listeners or versions of its proxies only.
-fn is_narrow(patch: &View<'_>) -> bool {
+pub(super) fn is_narrow(patch: &View<'_>) -> bool {
     let Some(matched) = patch.get("match") else { return false };
     matched.get("proxy").is_some()
         || matched.get("listener").is_some_and(|listener| {

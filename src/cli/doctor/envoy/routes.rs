@@ -8,15 +8,23 @@ use super::{Look, filter, rules};
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute";
 const ANY_FILTER: &str = "envoy.config.route.v3.FilterConfig";
 
+/// The names by which routes speak of filters.
+pub(super) struct Names<'a> {
+    /// Those that ask.
+    pub(super) authorizers: Vec<&'a str>,
+    /// Those that take trailers of requests away.
+    pub(super) takers: Vec<&'a str>,
+}
+
 /// The routes of a connection manager, wherever they stand.
 pub(super) fn of_manager(
     manager: &View<'_>,
     parts: &Parts<'_>,
-    authorizers: &[&str],
+    names: &Names<'_>,
     look: &mut Look<'_>,
 ) {
     if let Some(config) = manager.get("route_config") {
-        configuration(&config, authorizers, parts.clusters.as_ref(), look);
+        configuration(&config, names, parts.clusters.as_ref(), look);
         return;
     }
     let named = manager.at(&["rds", "route_config_name"]);
@@ -28,7 +36,7 @@ pub(super) fn of_manager(
         look.flag(&rules::NOT_SEEN, place.as_ref().unwrap_or(manager), message);
     }
     for config in found {
-        configuration(config, authorizers, parts.clusters.as_ref(), look);
+        configuration(config, names, parts.clusters.as_ref(), look);
     }
 }
 
@@ -49,53 +57,53 @@ pub(super) fn answers_itself(manager: &View<'_>) -> bool {
 /// A route configuration, level by level.
 pub(super) fn configuration(
     config: &View<'_>,
-    authorizers: &[&str],
+    names: &Names<'_>,
     clusters: Option<&Clusters<'_>>,
     look: &mut Look<'_>,
 ) {
     if let Some(elsewhere) = config.get("vhds") {
         look.flag(&rules::NOT_SEEN, &elsewhere, "virtual hosts come from elsewhere");
     }
-    level(config, authorizers, clusters, look);
+    level(config, names, clusters, look);
     for host in config.list("virtual_hosts") {
-        self::host(&host, authorizers, clusters, look);
+        self::host(&host, names, clusters, look);
     }
 }
 
 /// One virtual host, with its routes.
 pub(super) fn host(
     host: &View<'_>,
-    authorizers: &[&str],
+    names: &Names<'_>,
     clusters: Option<&Clusters<'_>>,
     look: &mut Look<'_>,
 ) {
     if let Some(matcher) = host.get("matcher") {
         look.flag(&rules::NOT_SEEN, &matcher, "routes in a `matcher` are not read here");
     }
-    level(host, authorizers, clusters, look);
+    level(host, names, clusters, look);
     for route in host.list("routes") {
-        self::route(&route, authorizers, clusters, look);
+        self::route(&route, names, clusters, look);
     }
 }
 
 /// One route, with the clusters that it weighs.
 pub(super) fn route(
     route: &View<'_>,
-    authorizers: &[&str],
+    names: &Names<'_>,
     clusters: Option<&Clusters<'_>>,
     look: &mut Look<'_>,
 ) {
-    level(route, authorizers, clusters, look);
+    level(route, names, clusters, look);
     let weighed = route.at(&["route", "weighted_clusters"]);
     for cluster in weighed.iter().flat_map(|weighed| weighed.list("clusters")) {
-        level(&cluster, authorizers, clusters, look);
+        level(&cluster, names, clusters, look);
     }
 }
 
 /// What can be said on every level.
 fn level(
     level: &View<'_>,
-    authorizers: &[&str],
+    names: &Names<'_>,
     clusters: Option<&Clusters<'_>>,
     look: &mut Look<'_>,
 ) {
@@ -103,12 +111,18 @@ fn level(
         let (kind, config) = config.typed();
         match kind {
             PER_ROUTE => override_of(&config, clusters, look),
-            ANY_FILTER if authorizers.contains(&name) => {
+            ANY_FILTER if names.authorizers.contains(&name) => {
                 disabled(&config, look);
                 if let Some(inner) = config.get("config")
                     && let (PER_ROUTE, inner) = inner.typed()
                 {
                     override_of(&inner, clusters, look);
+                }
+            }
+            ANY_FILTER if names.takers.contains(&name) => {
+                if let Some(disabled) = config.may_be_on("disabled") {
+                    let message = "the trailers of a request are not taken away here";
+                    look.flag(&rules::REQUEST_TRAILERS, &disabled, message);
                 }
             }
             _ => {}

@@ -91,6 +91,12 @@ rules! {
     HEADERS_ADDED: Error, "identity_header_added",
         "it replaces or doubles what Stagedoor says about the caller, after the decision",
         "use another name for it";
+    REQUEST_TRAILERS: Warning, "request_trailers",
+        "a service that speaks HTTP/2 gets the trailers of an HTTP/2 request as the client made \
+         them up; one that reads them like headers takes them for what Stagedoor says",
+        "a `header_mutation` filter before the router with `request_trailers_mutations: \
+         [{remove_on_match: {key_matcher: {safe_regex: {regex: \".*\"}}}}]`, from Envoy 1.36 on \
+         (Istio: by an `EnvoyFilter`)";
     AUTHORIZATION_NOT_SENT: Error, "authorization_not_sent",
         "Stagedoor never sees a token, and denies everybody with `token_missing`",
         "add `authorization` to the headers that are sent";

@@ -31,6 +31,11 @@ const OFF: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"
 const OFF_FOR_ANY: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true } }\n";
 /// The same in a wrapper that any filter has.
 const OFF_WITHIN: &str = "typed_per_filter_config: { envoy.filters.http.ext_authz: { \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig, config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute, disabled: true } } }\n";
+/// The filter that takes trailers away, and how.
+const TAKER: &str = "                  - name: envoy.filters.http.header_mutation\n";
+const AWAY: &str = "- remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }";
+/// The same filter for another configuration, which comes behind it.
+const MUTATION: &str = "                  - name: more\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation\n";
 const GRPC: &str = "envoy_grpc: { cluster_name: stagedoor }";
 const NEAR: &str = "address: 127.0.0.1, port_value: 9191";
 const FAR: &str = "address: 10.0.0.9, port_value: 9191";
@@ -72,6 +77,11 @@ fn with(text: &str, old: &str, new: &str) -> String {
 /// Puts a member behind a line, at a depth.
 fn behind(text: &str, line: &str, depth: usize, member: &str) -> String {
     with(text, line, &format!("{line}{}{member}", " ".repeat(depth)))
+}
+
+/// A list of mutations in the place of the shipped one.
+fn mutations(list: &[&str]) -> String {
+    list.join(&format!("\n{}", " ".repeat(26)))
 }
 
 /// Each rule with configurations that break it and no other, and a part of the place.
@@ -199,8 +209,14 @@ fn each_rule_finds_what_it_is_for() {
         // What takes trailers away may do nothing else.
         (
             "filter_after",
-            "http_filters[1]",
-            with(TCP, "request_trailers_mutations:", "request_mutations:"),
+            "http_filters[2]",
+            with(
+                TCP,
+                ROUTER,
+                &format!(
+                    "{MUTATION}                      mutations: {{ request_mutations: [{{ remove: x-user }}] }}\n{ROUTER}"
+                ),
+            ),
         ),
         (
             "filter_after",
@@ -217,8 +233,8 @@ fn each_rule_finds_what_it_is_for() {
             "http_filters[1]",
             with(
                 TCP,
-                "- remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }",
-                "- append: { header: { key: x-user, value: root } }",
+                AWAY,
+                &mutations(&[AWAY, "- append: { header: { key: x-user, value: root } }"]),
             ),
         ),
         ("clear_route_cache", "clear_route_cache", filter("clear_route_cache: true")),
@@ -267,6 +283,16 @@ fn each_rule_finds_what_it_is_for() {
             "identity_header_added",
             "virtual_hosts[0].request_headers_to_add[0]",
             behind(TCP, HOST, 22, LOOK_ALIKE),
+        ),
+        (
+            "request_trailers",
+            "filters[0].typed_config.http_filters",
+            with(TCP, AWAY, "- remove: x-other"),
+        ),
+        (
+            "request_trailers",
+            "typed_per_filter_config[\"envoy.filters.http.header_mutation\"].disabled",
+            behind(TCP, HOST, 22, &OFF_FOR_ANY.replace("ext_authz", "header_mutation")),
         ),
         (
             "authorization_not_sent",
@@ -491,6 +517,10 @@ configs:
               rds: { route_config_name: front }
               http_filters:
               - { name: authz, config_discovery: { config_source: { ads: {} } } }
+              - name: trailers
+                typed_config:
+                  "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+                  mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { prefix: x-stagedoor- } } }] }
               - { name: envoy.filters.http.router }
 - "@type": type.googleapis.com/envoy.admin.v3.RoutesConfigDump
   dynamic_route_configs: [{ route_config: { name: front, virtual_hosts: [] } }]
@@ -536,6 +566,7 @@ fn what_an_envoy_has_from_elsewhere() {
             "- { name: authz, config_discovery: { config_source: { ads: {} } } }",
             "",
         ),
+        ("request_trailers", "prefix: x-stagedoor-", "prefix: x-other-"),
         // A cluster's own filters, by what is delivered and not by their names.
         ("not_seen", cluster, &*filtered("envoy.filters.http.rbac")),
         ("filter_after", cluster, &*filtered("authz")),
@@ -625,6 +656,138 @@ fn who_is_asked_over_http_must_be_named() {
     }
 }
 
+/// Whether anything but trailers that pass is found, and whether they do.
+fn trailers_pass(text: &str) -> bool {
+    let found = found(text);
+    let pass =
+        matches!(found.as_slice(), [("request_trailers", _, at)] if at.ends_with(".http_filters"));
+    assert!(pass || found.is_empty(), "{text}: {found:?}");
+    pass
+}
+
+/// Only what takes each identity header away counts.
+#[test]
+fn what_takes_trailers_away() {
+    let matching = |matcher: &str| format!("- remove_on_match: {{ key_matcher: {{ {matcher} }} }}");
+    let regex = |regex: &str| matching(&format!("safe_regex: {{ regex: \"{regex}\" }}"));
+    let exact = ["subject", "tenant", "kind", "entity", "decision-id"];
+    let exact = exact.map(|name| format!("- remove: X-Stagedoor-{name}"));
+    let exact: Vec<&str> = exact.iter().map(String::as_str).collect();
+    let half = [exact[0], exact[1]];
+    for (mutation, pass) in [
+        (matching("prefix: x-stagedoor-"), false),
+        (matching("prefix: x-stagedoor-s"), true),
+        // Envoy compares with names in lower case.
+        (matching("prefix: X-Stagedoor-"), true),
+        (matching("prefix: X-Stagedoor-, ignore_case: true"), false),
+        (matching("contains: stagedoor"), false),
+        (matching("exact: x-stagedoor-subject"), true),
+        ("- removeOnMatch: { keyMatcher: { safeRegex: { regex: .+ } } }".to_owned(), false),
+        (regex("^.*$"), false),
+        (regex("x-stagedoor-.*"), false),
+        (regex("x-stagedoor-.+"), false),
+        (regex("x-stagedoor-subject.*"), true),
+        // The whole of a name is matched.
+        (regex("x-stagedoor-"), true),
+        // What isn't known to match doesn't count.
+        (regex("x-(stagedoor|other)-.*"), true),
+        (regex("[^x].*"), true),
+        (mutations(&exact), false),
+        (mutations(&half), true),
+        (mutations(&[exact.as_slice(), &["- remove: x-other"]].concat()), false),
+    ] {
+        assert_eq!(trailers_pass(&with(TCP, AWAY, &mutation)), pass, "{mutation}");
+    }
+    // Several filters can do it together, wherever they stand.
+    let rest: Vec<String> =
+        exact[2..].iter().map(|one| one.replacen("- ", "{ ", 1) + " }").collect();
+    let more = format!(
+        "{MUTATION}                      mutations: {{ request_trailers_mutations: [{}] }}\n",
+        rest.join(", ")
+    );
+    let some = with(TCP, AWAY, &mutations(&half));
+    assert!(trailers_pass(&some));
+    for place in [AUTHZ, TAKER, ROUTER] {
+        assert!(!trailers_pass(&with(&some, place, &format!("{more}{place}"))), "{place}");
+    }
+}
+
+/// A filter that doesn't run for every request counts for none.
+#[test]
+fn what_takes_trailers_away_does_so_always() {
+    assert!(trailers_pass(&behind(TCP, TAKER, 20, "disabled: true\n")));
+    assert!(!trailers_pass(&behind(TCP, TAKER, 20, "disabled: false\n")));
+    let given = "                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation\n                      mutations:\n                        request_trailers_mutations:\n";
+    let flow = with(TCP, &format!("{given}                          {AWAY}\n"), "");
+    let taker = "{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation, mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } } }] } }";
+    let plain = behind(&flow, TAKER, 20, &format!("typed_config: {taker}\n"));
+    assert!(!trailers_pass(&plain));
+    let matched = format!(
+        "typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: {{ name: a, typed_config: {taker} }} }}\n"
+    );
+    assert!(trailers_pass(&behind(&flow, TAKER, 20, &matched)));
+}
+
+/// Where no trailers can come or go, none have to be taken away.
+#[test]
+fn where_no_trailers_pass() {
+    let open = with(TCP, AWAY, "- remove: x-other");
+    let manager = |members: &str| behind(&open, "stat_prefix: front\n", 16, members);
+    for (members, pass) in [
+        ("codec_type: HTTP1\n", false),
+        ("codec_type: 1\n", false),
+        ("codec_type: AUTO\n", true),
+        ("codec_type: HTTP2\n", true),
+        (
+            "codec_type: HTTP1\n                http_protocol_options: { enable_trailers: false }\n",
+            false,
+        ),
+        (
+            "codec_type: HTTP1\n                http_protocol_options: { enable_trailers: true }\n",
+            true,
+        ),
+        ("http_protocol_options: { enable_trailers: false }\n", true),
+    ] {
+        assert_eq!(trailers_pass(&manager(members)), pass, "{members}");
+    }
+    // Nor where no service gets a request.
+    let redirects = open.replace(
+        "\n                          route: { cluster: service }",
+        "\n                          redirect: { https_redirect: true }",
+    );
+    assert_ne!(redirects, open);
+    assert!(!trailers_pass(&redirects));
+}
+
+/// Each connection manager is judged by its own filters, whoever configured it.
+#[test]
+fn each_connection_manager_takes_its_trailers_away() {
+    let mut dump = yaml::parse(DUMP).unwrap().remove(0).to_json();
+    let listeners = &mut dump["configs"][2];
+    let listener = &mut listeners["dynamic_listeners"][0]["active_state"]["listener"];
+    let chains = listener["filter_chains"].as_array_mut().unwrap();
+    let mut open = chains[0].clone();
+    let filters = open["filters"][0]["typed_config"]["http_filters"].as_array_mut().unwrap();
+    filters.remove(1);
+    chains.push(open);
+    let listener = listener.clone();
+    listeners["static_listeners"] = serde_json::json!([{ "listener": listener }]);
+    let found = found(&dump.to_string());
+    let way = "listener.filter_chains[1].filters[0].typed_config.http_filters";
+    let expected = [
+        format!("configs[2].static_listeners[0].{way}"),
+        format!("configs[2].dynamic_listeners[0].active_state.{way}"),
+    ];
+    let places: Vec<String> = found
+        .into_iter()
+        .map(|(code, _, place)| {
+            assert_eq!(code, "request_trailers");
+            place
+        })
+        .collect();
+    assert_eq!(places, expected);
+}
+
 /// What Stagedoor is configured with is what Envoy's side is judged by.
 #[test]
 fn the_own_configuration_counts() {
@@ -634,6 +797,18 @@ fn the_own_configuration_counts() {
     look(&input(&text), own, &mut report).unwrap();
     let codes: Vec<&str> = report.codes().into_iter().map(|(code, ..)| code).collect();
     assert_eq!(codes, ["timeout_too_short", "identity_header_added"]);
+
+    // So are trailers, by the names that the headers have.
+    for (mutation, expected) in [
+        ("- remove: X-User", &[][..]),
+        ("- remove: x-stagedoor-subject", &["request_trailers"][..]),
+    ] {
+        let own = Own { headers: vec!["x-user".to_owned()], ..self::own() };
+        let mut report = Report::default();
+        look(&input(&with(TCP, AWAY, mutation)), own, &mut report).unwrap();
+        let codes: Vec<&str> = report.codes().into_iter().map(|(code, ..)| code).collect();
+        assert_eq!(codes, expected, "{mutation}");
+    }
 
     // So does what Envoy does where nothing is written.
     let silent = with(TCP, "                        timeout: 0.2s\n", "");

@@ -65,6 +65,15 @@ spec:
             "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
             validate_mutations: true
             encode_raw_headers: true
+    - applyTo: HTTP_FILTER
+      match: { context: SIDECAR_INBOUND, listener: { filterChain: { filter: { subFilter: { name: envoy.filters.http.router } } } } }
+      patch:
+        operation: INSERT_BEFORE
+        value:
+          name: stagedoor.trailers
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+            mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { prefix: x-stagedoor- } } }] }
 "#;
 
 /// A patch that puts ext_authz there by itself, whole, for the gateways of a mesh.
@@ -91,6 +100,13 @@ spec:
 const PATCHED: &str = "            validate_mutations: true\n";
 const REJECTED: &str = "            path_with_escaped_slashes_action: REJECT_REQUEST\n";
 const UNDERSCORES: &str = "            common_http_protocol_options: { headers_with_underscores_action: REJECT_REQUEST }\n";
+
+const TAKEN: &str = "remove_on_match: { key_matcher: { prefix: x-stagedoor- } }";
+const LEFT: &str = "remove: x-other";
+
+/// What each proxy lacks that none of the patches reaches.
+const MISSING: [&str; 4] =
+    ["headers_with_underscores", "validate_mutations", "encode_raw_headers", "request_trailers"];
 
 /// Gateways, in the ways in which Istio has them.
 const INJECTED: &str = "
@@ -180,7 +196,7 @@ fn delivered(matched: &str, operation: &str, name: &str, config: &str) -> String
 /// A connection manager that is given whole, with its filters before the router.
 fn manager(filters: &str) -> String {
     format!(
-        "name: envoy.filters.network.http_connection_manager, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, normalize_path: true, merge_slashes: true, use_remote_address: true, path_with_escaped_slashes_action: REJECT_REQUEST, common_http_protocol_options: {{ headers_with_underscores_action: REJECT_REQUEST }}, route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: service }} }}] }}] }}, http_filters: [{{ {filters} }}, {{ name: envoy.filters.http.router }}] }}"
+        "name: envoy.filters.network.http_connection_manager, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, normalize_path: true, merge_slashes: true, use_remote_address: true, path_with_escaped_slashes_action: REJECT_REQUEST, common_http_protocol_options: {{ headers_with_underscores_action: REJECT_REQUEST }}, route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, route: {{ cluster: service }} }}] }}] }}, http_filters: [{{ {filters} }}, {{ {TAKES_TRAILERS} }}, {{ name: envoy.filters.http.router }}] }}"
     )
 }
 
@@ -220,25 +236,25 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "filter_disabled",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             format!(
                 "{ISTIO}    - applyTo: HTTP_FILTER\n      match: {{ listener: {{ filterChain: {{ filter: {{ subFilter: {{ name: envoy.filters.http.ext_authz }} }} }} }} }}\n      patch: {{ operation: REMOVE }}\n"
             ),
         ),
         (
             "filter_disabled",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("HTTP_FILTER", MERGED, "REPLACE", "name: envoy.filters.http.lua"),
         ),
         // Without a name it takes the place of every filter.
         (
             "filter_disabled",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("HTTP_FILTER", "context: ANY", "REPLACE", "name: envoy.filters.http.lua"),
         ),
         (
             "filter_disabled",
-            "configPatches[2].patch.value.disabled",
+            "configPatches[3].patch.value.disabled",
             patched(
                 "HTTP_FILTER",
                 MERGED,
@@ -248,18 +264,18 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "filter_disabled_on_route",
-            "configPatches[2].patch.value.typed_per_filter_config",
+            "configPatches[3].patch.value.typed_per_filter_config",
             patched("HTTP_ROUTE", "context: SIDECAR_INBOUND", "MERGE", OFF.trim_end()),
         ),
         // On each level of what is patched.
         (
             "filter_disabled_on_route",
-            "configPatches[2].patch.value.routes[0].typed_per_filter_config",
+            "configPatches[3].patch.value.routes[0].typed_per_filter_config",
             patched("VIRTUAL_HOST", "context: GATEWAY", "MERGE", &off_for_a_route),
         ),
         (
             "filter_disabled_on_route",
-            "configPatches[2].patch.value.virtual_hosts[0].routes[0].typed_per_filter_config",
+            "configPatches[3].patch.value.virtual_hosts[0].routes[0].typed_per_filter_config",
             patched(
                 "ROUTE_CONFIGURATION",
                 "context: GATEWAY",
@@ -269,48 +285,48 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "filter_missing",
-            "configPatches[2].patch.value.typed_config.http_filters",
+            "configPatches[3].patch.value.typed_config.http_filters",
             patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", &manager(LUA_ALONE)),
         ),
         (
             "filter_missing",
-            "configPatches[2].patch.value.typed_config.http_filters",
+            "configPatches[3].patch.value.typed_config.http_filters",
             patched("NETWORK_FILTER", OF_MANAGER, "INSERT_BEFORE", &manager(LUA_ALONE)),
         ),
         (
             "filter_missing",
-            "configPatches[2].patch.value.filters[0].typed_config.http_filters",
+            "configPatches[3].patch.value.filters[0].typed_config.http_filters",
             patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(&manager(LUA_ALONE))),
         ),
         (
             "filter_missing",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("NETWORK_FILTER", OF_MANAGER, "REPLACE", TCP_PROXY),
         ),
         // What asks by itself is judged like a plain Envoy's.
         (
             "failure_mode_allow",
-            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            "configPatches[3].patch.value.typed_config.failure_mode_allow",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &open),
         ),
         (
             "failure_mode_allow",
-            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            "configPatches[3].patch.value.typed_config.failure_mode_allow",
             patched("HTTP_FILTER", "context: SIDECAR_INBOUND", "ADD", &open),
         ),
         (
             "failure_mode_allow",
-            "configPatches[2].patch.value.typed_config.failure_mode_allow",
+            "configPatches[3].patch.value.typed_config.failure_mode_allow",
             patched("HTTP_FILTER", MERGED, "REPLACE", &open),
         ),
         (
             "filter_conditional",
-            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            "EnvoyFilter payments/strict spec.configPatches[3].patch.value",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &matched),
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            "EnvoyFilter payments/strict spec.configPatches[3].patch.value",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", ASKS_ELSEWHERE),
         ),
         (
@@ -428,22 +444,22 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("LISTENER", "context: GATEWAY", "MERGE", &listener_of(&manager(ASKS))),
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("FILTER_CHAIN", "context: GATEWAY", "ADD", &chain_of(TCP_PROXY)),
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("NETWORK_FILTER", OF_MANAGER, "REMOVE", ""),
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            "EnvoyFilter payments/strict spec.configPatches[3].patch.value",
             patched(
                 "NETWORK_FILTER",
                 OF_MANAGER,
@@ -453,28 +469,28 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "filter_before",
-            "configPatches[2].patch.value",
+            "configPatches[3].patch.value",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_FIRST", "name: envoy.filters.http.lua"),
         ),
         (
             "filter_before",
-            "configPatches[2].patch.value",
+            "configPatches[3].patch.value",
             patched("HTTP_FILTER", MERGED, "INSERT_BEFORE", "name: envoy.filters.http.lua"),
         ),
         (
             "filter_after",
-            "configPatches[2].patch.value",
+            "configPatches[3].patch.value",
             patched("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", "name: envoy.filters.http.lua"),
         ),
         (
             "filter_after",
-            "configPatches[2].patch.value",
+            "configPatches[3].patch.value",
             patched("HTTP_FILTER", MERGED, "INSERT_AFTER", "name: envoy.filters.http.lua"),
         ),
         // What takes trailers away may do nothing else.
         (
             "filter_after",
-            "configPatches[2].patch.value",
+            "configPatches[3].patch.value",
             patched(
                 "HTTP_FILTER",
                 BESIDE_ROUTER,
@@ -482,10 +498,33 @@ pub(super) fn rows() -> Vec<Row> {
                 &with(TAKES_TRAILERS, "request_trailers_mutations", "request_mutations"),
             ),
         ),
+        ("request_trailers", "AuthorizationPolicy payments/stagedoor", with(ISTIO, TAKEN, LEFT)),
+        (
+            "request_trailers",
+            "value.typed_config.http_filters",
+            patched(
+                "NETWORK_FILTER",
+                OF_MANAGER,
+                "REPLACE",
+                &with(&manager(ASKS), "regex: \".*\"", "regex: x-other"),
+            ),
+        ),
+        (
+            "request_trailers",
+            "configPatches[3].patch.value.typed_per_filter_config",
+            patched(
+                "HTTP_ROUTE",
+                "context: SIDECAR_INBOUND",
+                "MERGE",
+                OFF_FOR_ANY
+                    .replace("envoy.filters.http.ext_authz", "stagedoor.trailers")
+                    .trim_end(),
+            ),
+        ),
         // What comes from elsewhere is not what it is called.
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            "EnvoyFilter payments/strict spec.configPatches[3].patch.value",
             patched(
                 "HTTP_FILTER",
                 BESIDE_ROUTER,
@@ -495,7 +534,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2].patch.value",
+            "EnvoyFilter payments/strict spec.configPatches[3].patch.value",
             patched(
                 "HTTP_FILTER",
                 MERGED,
@@ -505,7 +544,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         (
             "not_seen",
-            "EnvoyFilter payments/strict spec.configPatches[2]",
+            "EnvoyFilter payments/strict spec.configPatches[3]",
             patched("LISTENER", "context: SIDECAR_INBOUND", "MERGE", "name: a"),
         ),
         (
@@ -652,14 +691,14 @@ fn the_shipped_files_of_istio_belong_together() {
     let alone: Vec<(&str, String)> =
         found(&without).into_iter().map(|(code, _, subject)| (code, subject)).collect();
     for subject in asking {
-        for code in ["headers_with_underscores", "validate_mutations", "encode_raw_headers"] {
+        for code in MISSING {
             assert!(alone.contains(&(code, subject.to_owned())), "{code} {subject}: {alone:?}");
         }
     }
     // Merged slashes are in the mesh's own words; each policy lacks the rest.
     let slashes = ("escaped_slashes", "meshConfig.pathNormalization.normalization".to_owned());
     assert_eq!(alone.iter().filter(|one| **one == slashes).count(), 2);
-    assert_eq!(alone.len(), 8, "{alone:?}");
+    assert_eq!(alone.len(), 10, "{alone:?}");
 
     // Patches of one kind of proxy are none of the other.
     let sidecars = whole.replace("context: GATEWAY", "context: SIDECAR_INBOUND");
@@ -668,6 +707,7 @@ fn the_shipped_files_of_istio_belong_together() {
         ("encode_raw_headers", gateway),
         ("escaped_slashes", "meshConfig.pathNormalization.normalization"),
         ("headers_with_underscores", gateway),
+        ("request_trailers", gateway),
         ("validate_mutations", gateway),
     ];
     let expected = expected.map(|(code, place)| (code, place.to_owned()));
@@ -767,16 +807,12 @@ fn whom_a_patch_reaches() {
             ),
     ] {
         let codes: Vec<&str> = found(&text).into_iter().map(|(code, ..)| code).collect();
-        assert_eq!(
-            codes,
-            ["headers_with_underscores", "validate_mutations", "encode_raw_headers"],
-            "{text}"
-        );
+        assert_eq!(codes, MISSING, "{text}");
     }
     // Of the root namespace's policies sidecars and gateways are both asked about.
     let root = ISTIO.replace("namespace: payments", "namespace: istio-system");
     let codes = found(&root);
-    assert_eq!(codes.len(), 3, "{codes:?}");
+    assert_eq!(codes.len(), MISSING.len(), "{codes:?}");
     assert_nothing(&found(&context(&root, "ANY")));
 }
 
@@ -795,9 +831,11 @@ fn patches_speak_for_the_mesh() {
     // A policy and a patch that ask: each is judged by what reaches it.
     let both = format!("{ISTIO}---{BROUGHT}");
     let own = "EnvoyFilter istio-system/own".to_owned();
-    assert_eq!(about(&both), BTreeSet::from([("headers_with_underscores", own.clone())]));
-    let unseen = [("headers_with_underscores", own.clone()), ("not_seen", own)];
-    assert_eq!(about(BROUGHT), BTreeSet::from(unseen));
+    let lacks = ["headers_with_underscores", "request_trailers"].map(|code| (code, own.clone()));
+    assert_eq!(about(&both), BTreeSet::from(lacks.clone()));
+    let mut unseen = BTreeSet::from(lacks);
+    unseen.insert(("not_seen", own));
+    assert_eq!(about(BROUGHT), unseen);
     // So is one in another filter's place.
     let replaced = with(BROUGHT, "INSERT_BEFORE", "REPLACE").replace("http.router", "http.cors");
     assert_eq!(about(&replaced), about(BROUGHT));
@@ -821,15 +859,14 @@ fn what_runs_in_a_namespace() {
         format!("{}---{}", ISTIO.replace("SIDECAR_INBOUND", context), objects.join("---"))
     };
     let codes = |text: &str| -> Vec<&str> { found(text).into_iter().map(|one| one.0).collect() };
-    let missing = ["headers_with_underscores", "validate_mutations", "encode_raw_headers"];
     for gateway in [INJECTED, LABELLED, OF_A_CLASS, INSTALLED] {
         assert_nothing(&found(&beside("GATEWAY", &[gateway])));
         assert_nothing(&found(&beside("GATEWAY", &[gateway, BARE])));
-        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway])), missing, "{gateway}");
+        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway])), MISSING, "{gateway}");
         // Beside a service neither is enough.
         assert_nothing(&found(&beside("ANY", &[gateway, SERVICE])));
-        assert_eq!(codes(&beside("GATEWAY", &[gateway, SERVICE])), missing, "{gateway}");
-        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway, SERVICE])), missing, "{gateway}");
+        assert_eq!(codes(&beside("GATEWAY", &[gateway, SERVICE])), MISSING, "{gateway}");
+        assert_eq!(codes(&beside("SIDECAR_INBOUND", &[gateway, SERVICE])), MISSING, "{gateway}");
         // What runs elsewhere is nothing to it.
         let elsewhere = gateway.replace("namespace: payments", "namespace: edge");
         assert_nothing(&found(&beside("SIDECAR_INBOUND", &[elsewhere.as_str()])));
@@ -841,7 +878,7 @@ fn what_runs_in_a_namespace() {
     let policy = "  action: CUSTOM\n";
     let selector = |label: &str| format!("  selector: {{ matchLabels: {{ {label} }} }}\n{policy}");
     assert_nothing(&found(&with(&selected, policy, &selector("app: edge"))));
-    assert_eq!(codes(&with(&selected, policy, &selector("app: payments"))), missing);
+    assert_eq!(codes(&with(&selected, policy, &selector("app: payments"))), MISSING);
 }
 
 /// Where both can be meant, both are judged, and it is said.
@@ -858,10 +895,77 @@ fn what_may_run_in_a_namespace() {
     assert!(alone.contains(doubt) && alone.contains("all sidecars of"), "{alone}");
     for (text, whom) in [(ISTIO, "all gateways of"), (&*gateways, "all sidecars of")] {
         let text = format!("{text}---{BOUND}");
-        assert_eq!(found(&text).len(), 3);
+        assert_eq!(found(&text).len(), MISSING.len());
         assert!(said(&text).contains(doubt) && said(&text).contains(whom), "{}", said(&text));
     }
     assert_nothing(&found(&format!("{}---{BOUND}", ISTIO.replace("SIDECAR_INBOUND", "ANY"))));
     let told = said(&format!("{gateways}---{BOUND}---{SERVICE}"));
     assert!(told.contains("all sidecars of") && !told.contains("not told"), "{told}");
+}
+
+/// Trailers are taken away where a patch is sure to put a filter before the router.
+#[test]
+fn which_patches_take_trailers_away() {
+    let open = with(ISTIO, TAKEN, LEFT);
+    let pass = |text: &str| {
+        let found = found(text);
+        let pass = matches!(found.as_slice(), [("request_trailers", _, at)] if at == "AuthorizationPolicy payments/stagedoor");
+        assert!(pass || found.is_empty(), "{text}: {found:?}");
+        pass
+    };
+    assert!(pass(&open));
+    let beside_cors = MERGED.replace("ext_authz", "cors");
+    let beside_own = MERGED.replace("envoy.filters.http.ext_authz", "own");
+    let beside_nothing = "context: SIDECAR_INBOUND";
+    for (matched, operation, passes) in [
+        (BESIDE_ROUTER, "INSERT_BEFORE", false),
+        (MERGED, "INSERT_BEFORE", false),
+        (MERGED, "INSERT_AFTER", false),
+        (beside_nothing, "INSERT_BEFORE", false),
+        (beside_nothing, "INSERT_FIRST", false),
+        (&*beside_cors, "INSERT_FIRST", false),
+        // What may not be there puts nothing in its place.
+        (&*beside_cors, "INSERT_BEFORE", true),
+        (&*beside_cors, "REPLACE", true),
+        (&*beside_own, "INSERT_AFTER", true),
+        // Behind the router.
+        (BESIDE_ROUTER, "INSERT_AFTER", true),
+        (beside_nothing, "INSERT_AFTER", true),
+        (beside_nothing, "ADD", true),
+        // For others, or for some of their listeners.
+        ("context: GATEWAY", "INSERT_FIRST", true),
+        ("context: SIDECAR_OUTBOUND", "INSERT_FIRST", true),
+        ("context: SIDECAR_INBOUND, listener: { portNumber: 80 }", "INSERT_FIRST", true),
+    ] {
+        let text = format!("{open}{}", patch("HTTP_FILTER", matched, operation, TAKES_TRAILERS));
+        assert_eq!(pass(&text), passes, "{operation} {matched}");
+    }
+    // Each takes what it names, and runs for every request.
+    let regex = "safe_regex: { regex: \".*\" }";
+    let off = with(TAKES_TRAILERS, "name: trailers", "name: trailers, disabled: true");
+    let matched = with(
+        TAKES_TRAILERS,
+        "typed_config: {",
+        "typed_config: { \"@type\": type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher, extension_config: { name: a, typed_config: {",
+    ) + " } }";
+    for value in [off, matched, with(TAKES_TRAILERS, regex, "suffix: entity")] {
+        let text =
+            format!("{open}{}", patch("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &value));
+        assert!(pass(&text), "{value}");
+    }
+    let some = with(&open, LEFT, "remove_on_match: { key_matcher: { prefix: x-stagedoor-s } }");
+    let rest = with(TAKES_TRAILERS, regex, "safe_regex: { regex: x-stagedoor-.* }");
+    assert!(pass(&some));
+    let both = format!("{some}{}", patch("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &rest));
+    assert!(!pass(&both));
+
+    // Beside the filter that asks, also where a patch brings it.
+    let (_, takes) = TAKES_TRAILERS.split_once(", ").unwrap();
+    let own = with(ASKS, "name: envoy.filters.http.ext_authz", "name: own");
+    let own = format!("{open}{}", patch("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", &own));
+    let beside = patch("HTTP_FILTER", &beside_own, "INSERT_AFTER", TAKES_TRAILERS);
+    assert_eq!(found(&own).len(), 2, "{:?}", found(&own));
+    assert!(pass(&format!("{own}{beside}")));
+    // What another patch delivers.
+    assert!(!pass(&format!("{open}{}", delivered(BESIDE_ROUTER, "INSERT_BEFORE", "a", takes))));
 }
