@@ -1,6 +1,7 @@
 //! Through a real Envoy: what teams say of their own services, and what operators see of
 //! what changed.
 
+use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stack, reason};
 use serde_json::Value;
 
@@ -39,8 +40,7 @@ async fn a_team_opens_its_service_by_its_own_file() {
     assert_eq!(records[0]["snapshot_version"], Value::from(version.clone()));
 
     let mut write = async |more: &[String]| {
-        let file = stack.stagedoor.catalog_file();
-        std::fs::write(&file, format!("{CATALOG}{}", more.concat())).unwrap();
+        replace(stack.stagedoor.catalog_file(), format!("{CATALOG}{}", more.concat()));
         version = stack.stagedoor.await_other_snapshot(Some(&version)).await.unwrap();
     };
     let ledger = claiming("ledger", "payments-team", HOST);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::envoy::{Envoy, EnvoyConfig, RawConnection, RawResponse};
+use crate::support::files::replace;
 use crate::support::process::Process;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stack, Stagedoor, reason};
 use devtenant::backstage::{Backstage, BackstageOptions};
@@ -72,7 +73,7 @@ async fn a_hangup_reads_again() {
     assert_eq!(envoy.raw_http(&other).await.unwrap().status, 403);
 
     let changed = CATALOG.replace("owner: payments-team", "owner: orders-team");
-    std::fs::write(process.folder.path().join("catalog/catalog-info.yaml"), changed).unwrap();
+    replace(process.folder.path().join("catalog/catalog-info.yaml"), changed);
     let (audit, rotated) =
         (process.folder.path().join("audit.jsonl"), process.folder.path().join("audit.jsonl.1"));
     std::fs::rename(&audit, &rotated).unwrap();
@@ -342,12 +343,12 @@ async fn ownership_follows_the_folder() {
     assert_eq!(stack.get(&owner).await.unwrap().status, 200);
     let version = stack.stagedoor.await_other_snapshot(None).await.unwrap();
     let file = stack.stagedoor.catalog_file();
-    std::fs::write(&file, CATALOG.replace("owner: payments-team", "owner: orders-team")).unwrap();
+    replace(&file, CATALOG.replace("owner: payments-team", "owner: orders-team"));
     stack.stagedoor.await_other_snapshot(Some(&version)).await.unwrap();
     assert_eq!(stack.get(&owner).await.unwrap().status, 403);
     assert_eq!(stack.get(&other).await.unwrap().status, 200);
 
-    std::fs::write(&file, "kind: [").unwrap();
+    replace(&file, "kind: [");
     loop {
         let (_, status) = stack.stagedoor.get("/status").await.unwrap();
         let status: serde_json::Value = serde_json::from_str(&status).unwrap();

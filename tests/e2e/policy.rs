@@ -1,10 +1,10 @@
 //! Policies through a real Envoy: changed under load, and asked why.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CHILD, OTHERS, OWNERS, Options, Stack, Stagedoor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,13 +16,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 async fn policies(stagedoor: &Stagedoor) -> Value {
     let (_, status) = stagedoor.get("/status").await.unwrap();
     serde_json::from_str::<Value>(&status).unwrap()["policies"].take()
-}
-
-/// Replaces a file at once.
-fn write(path: &Path, text: &str) {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, text).unwrap();
-    std::fs::rename(&temporary, path).unwrap();
 }
 
 /// What was in force, and from when to when it can have been.
@@ -81,7 +74,7 @@ async fn policies_change_under_load() {
         let before = policies(&stack.stagedoor).await;
         let deadline = Instant::now() + DEADLINE;
         if change % 3 == 2 {
-            write(&file, &text);
+            replace(&file, &text);
             refused += 1;
             loop {
                 stack.stagedoor.reload.notify_one();
@@ -100,7 +93,7 @@ async fn policies_change_under_load() {
         let status = if change % 3 == 0 { 200 } else { 403 };
         // From now on it can be in force.
         windows.lock().unwrap().push(Window { status, from: Instant::now(), to: None });
-        write(&file, &text);
+        replace(&file, &text);
         loop {
             stack.stagedoor.reload.notify_one();
             let now = policies(&stack.stagedoor).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::files::replace;
 use crate::support::process::Process;
 use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, POLICY, Stack, reason};
 use serde_json::Value;
@@ -251,7 +252,7 @@ async fn what_is_lost_is_said() {
     let lost = |what: &'static str| {
         move |line: &str| line.contains("WARN") && line.contains(what) && line.contains("are gone")
     };
-    std::fs::write(process.folder.path().join("policy.cedar"), POLICY).unwrap();
+    replace(process.folder.path().join("policy.cedar"), POLICY);
     process.signal("HUP");
     let said = process.said("that policies are gone", lost("half of the policies")).await;
     assert!(said.contains("before=5 after=2"), "{said}");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::envoy::Envoy;
+use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CATALOG, OWNERS, Options, Stagedoor, reason, request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +102,7 @@ async fn what_goes_on_ends_at_its_bound() {
         [begin(&bounded, &bearer, false, "200").await, begin(&bounded, &bearer, true, "101").await];
 
     let others = CATALOG.replace("owner: payments-team", "owner: orders-team");
-    std::fs::write(stagedoor.catalog_file(), others).unwrap();
+    replace(stagedoor.catalog_file(), others);
     stagedoor.await_other_snapshot(Some(&version)).await.unwrap();
     for envoy in [&unbounded, &bounded] {
         let headers = [("authorization", bearer.as_str())];

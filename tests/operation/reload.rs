@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stagedoor};
 use devtenant::tenant::{Endpoint, Fault, Tenant, TenantOptions};
 use prost::Message as _;
@@ -79,7 +80,7 @@ fn edit(stagedoor: &Stagedoor, from: &str, to: &str) {
     let file = stagedoor.folder.path().join("stagedoor.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains(from), "`{from}` in {text}");
-    std::fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    replace(&file, text.replacen(from, to, 1));
 }
 
 async fn reload(stagedoor: &Stagedoor) -> (u16, Value) {
@@ -241,7 +242,7 @@ async fn catalog_settings_change_in_place() {
         )
         .replace("owner: orders-team", "owner: everybody");
     let root = "---\napiVersion: backstage.io/v1alpha1\nkind: Group\nmetadata: { name: everybody }\nspec: { type: organization, children: [] }\n";
-    std::fs::write(stagedoor.catalog_file(), format!("{changed}{root}")).unwrap();
+    replace(stagedoor.catalog_file(), format!("{changed}{root}"));
 
     // `catalog.refresh_every`: from an hour to a second, and not only for the time after next.
     let version = stagedoor.catalog.snapshot().unwrap().version().to_string();
@@ -267,7 +268,7 @@ async fn catalog_settings_change_in_place() {
     assert_eq!(ask(&stagedoor, &owner, pay, &[]).await.reason(), "no_route");
 
     // `catalog.max_age`: the catalog can't be read any more, which was said to be good for a day.
-    std::fs::write(stagedoor.catalog_file(), "no: [catalog").unwrap();
+    replace(stagedoor.catalog_file(), "no: [catalog");
     assert_eq!(ask(&stagedoor, &owner, ORDERS, &[]).await.reason(), "allowed");
     edit(&stagedoor, "{ folder: catalog,", "{ folder: catalog, max_age: 1s,");
     apply(&stagedoor).await;
@@ -299,7 +300,7 @@ async fn keys_and_revocations_of_issuers_that_stay_are_kept() {
     stagedoor.tenant.faults().set(Endpoint::Keys, Fault::Hang);
     let mut number = 100;
     // Somebody is writing the list of what was revoked, just now.
-    std::fs::write(&file, "object bbbb").unwrap();
+    replace(&file, "object bbbb");
     for (from, to) in [
         ("versions: [v1, v2]", "versions: [v1, v2]\n      agent_facets: [\"7\"]"),
         ("entra:\n", "entra:\n  keys: { refresh_every: 2h, distrusted: [x] }\n"),
@@ -319,7 +320,7 @@ async fn keys_and_revocations_of_issuers_that_stay_are_kept() {
     assert_eq!(sample(&stagedoor, "stagedoor_revocations_current").await, 0.0);
 
     // Once it is written, what it says counts, and no more.
-    std::fs::write(&file, "# nobody\n").unwrap();
+    replace(&file, "# nobody\n");
     becomes(&stagedoor, &gone, ORDERS, "allowed").await;
     stagedoor.stop().await.unwrap();
 }
@@ -410,7 +411,7 @@ async fn what_is_refused_changes_nothing_and_is_loud() {
     edit(&stagedoor, "check_: {}\n", "");
     let policy = stagedoor.folder.path().join("policy.cedar");
     let good = std::fs::read_to_string(&policy).unwrap();
-    std::fs::write(&policy, "permit (principal").unwrap();
+    replace(&policy, "permit (principal");
     let (code, outcome) = reload(&stagedoor).await;
     assert_eq!(code, 409);
     assert!(outcome["errors"][0].as_str().unwrap().contains("policy.cedar:1"), "{outcome}");
@@ -425,7 +426,7 @@ async fn what_is_refused_changes_nothing_and_is_loud() {
     );
     assert_eq!(said["errors"], outcome["errors"]);
 
-    std::fs::write(&policy, good).unwrap();
+    replace(&policy, good);
     let second = apply(&stagedoor).await;
     assert_ne!(first, second);
     assert_eq!(ask(&stagedoor, &other, WHOAMI, &[]).await.reason(), "not_permitted");
@@ -580,14 +581,14 @@ async fn what_the_file_names_may_come_after_it() {
     edit(&stagedoor, "reload:", "denial: { template: denied.html }\nreload:");
     until(&stagedoor, current, 0.0).await;
     half_a_minute().await;
-    std::fs::write(&template, "<p>{{ nobody_knows }}</p>").unwrap();
+    replace(&template, "<p>{{ nobody_knows }}</p>");
     half_a_minute().await;
     until(&stagedoor, failures, 2.0).await;
     let said = status(&stagedoor).await["configuration"].clone();
     assert!(said["errors"].to_string().contains("undefined value"), "{said}");
     assert_eq!(said["version"], first);
 
-    std::fs::write(&template, include_str!("../../src/ext_authz/denial/page.html")).unwrap();
+    replace(&template, include_str!("../../src/ext_authz/denial/page.html"));
     half_a_minute().await;
     until(&stagedoor, current, 1.0).await;
     assert_ne!(status(&stagedoor).await["configuration"]["version"], first);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::message::message;
 use crate::support::envoy::{RawResponse, raw_http};
+use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stagedoor, write_config};
 use crate::support::tls::{ENVOY, Mounted, SERVER};
 use aws_lc_rs::digest;
@@ -130,7 +131,7 @@ async fn the_status_says_how_everything_is() {
     );
     let stagedoor = Stagedoor::start(Options::default()).await.unwrap();
     let before = status(&stagedoor).await["catalog"]["version"].as_str().unwrap().to_owned();
-    std::fs::write(stagedoor.catalog_file(), catalog).unwrap();
+    replace(stagedoor.catalog_file(), catalog);
     stagedoor.await_other_snapshot(Some(&before)).await.unwrap();
     let good = stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
     let other = stagedoor.tenant.token().audience(AUDIENCE).groups(&[OTHERS]).sign();

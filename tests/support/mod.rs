@@ -5,6 +5,7 @@
 pub(crate) mod abuse;
 pub(crate) mod deciding;
 pub(crate) mod envoy;
+pub(crate) mod files;
 pub(crate) mod process;
 pub(crate) mod reply;
 pub(crate) mod stack;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::files::replace;
 use super::stack::{Options, write_config};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
@@ -88,7 +89,7 @@ impl Process {
         let text = std::fs::read_to_string(&file).unwrap();
         let changed = change(&text);
         assert_ne!(changed, text, "nothing was changed");
-        std::fs::write(&file, changed).unwrap();
+        replace(&file, changed);
     }
 }
 
