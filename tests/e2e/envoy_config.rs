@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::support::envoy::{Envoy, EnvoyConfig};
+use crate::support::port::Port;
 use crate::support::tls::Mounted;
 use envoy_types::pb::envoy::config::core::v3::HeaderValue;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
@@ -245,11 +246,8 @@ async fn what_envoy_refuses_by_itself() {
 
 #[tokio::test]
 async fn without_stagedoor_nobody_passes() {
-    // An address where nobody listens.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = free.local_addr().unwrap();
-    drop(free);
-    let config = EnvoyConfig::tcp(nobody, upstream().await);
+    let nobody = Port::keep();
+    let config = EnvoyConfig::tcp(nobody.address, upstream().await);
     for (config, status) in [
         (config.clone(), 503),
         (config.clone().default_status_on_error(), 403),

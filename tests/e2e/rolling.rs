@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::envoy::{Envoy, EnvoyConfig, RawConnection};
+use crate::support::port::Port;
 use crate::support::stack::{AUDIENCE, OTHERS, OWNERS, Options, request_of_many, write_config};
 use devtenant::service::Echo;
 use devtenant::tenant::{Tenant, TenantOptions};
@@ -36,7 +37,7 @@ fn release() -> Option<PathBuf> {
 
 /// One of the two, always at the same address.
 struct Replica {
-    address: SocketAddr,
+    port: Port,
     folder: TempDir,
     child: Child,
 }
@@ -47,15 +48,14 @@ impl Replica {
         let more = if release().is_some() { SHIPPED } else { LIMITS };
         let options = Options { more: more.to_owned(), ..Options::default() };
         let file = write_config(&folder, tenant, &options).unwrap();
-        // A port that was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
+        let port = Port::keep();
+        let address = port.address;
         let text = std::fs::read_to_string(&file).unwrap();
         let text = text.replace("grpc: [\"127.0.0.1:0\"]", &format!("grpc: [\"{address}\"]"));
         assert!(text.contains(&address.to_string()));
         std::fs::write(&file, text).unwrap();
         let child = Self::run(&folder);
-        Self { address, folder, child }
+        Self { port, folder, child }
     }
 
     fn run(folder: &TempDir) -> Child {
@@ -114,14 +114,14 @@ async fn a_rolling_restart_loses_no_request() {
     let tenant = Tenant::start(TenantOptions::default()).await.unwrap();
     let upstream = Echo::start().await.unwrap();
     let mut replicas = [Replica::new(&tenant), Replica::new(&tenant)];
-    let mut config =
-        EnvoyConfig::tcp(replicas[0].address, upstream.address()).replica(replicas[1].address);
+    let mut config = EnvoyConfig::tcp(replicas[0].port.address, upstream.address())
+        .replica(replicas[1].port.address);
     if release().is_none() {
         config = config.health_interval(HEALTH_INTERVAL).check_timeout(CHECK_TIMEOUT);
     }
     let envoy = Envoy::start(config).await.unwrap();
     for replica in &replicas {
-        envoy.await_healthy("stagedoor", replica.address).await.unwrap();
+        envoy.await_healthy("stagedoor", replica.port.address).await.unwrap();
     }
 
     let (answers, over) = (Answers::default(), Arc::new(AtomicBool::new(false)));
@@ -139,7 +139,7 @@ async fn a_rolling_restart_loses_no_request() {
     for _ in 0..2 {
         for replica in &mut replicas {
             replica.replace().await;
-            envoy.await_healthy("stagedoor", replica.address).await.unwrap();
+            envoy.await_healthy("stagedoor", replica.port.address).await.unwrap();
         }
     }
     over.store(true, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::port::Port;
 use crate::support::stack::{Options, write_config};
 use devtenant::backstage::{Backstage, BackstageOptions, component, group};
 use devtenant::tenant::{Tenant, TenantOptions};
@@ -18,12 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Replica {
     child: Child,
     status: url::Url,
+    _port: Port,
     _folder: TempDir,
-}
-
-/// A port that was free a moment ago.
-fn port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn start(tenant: &Tenant, backstage: &Backstage, shared: &Path) -> Replica {
@@ -36,7 +33,8 @@ fn start(tenant: &Tenant, backstage: &Backstage, shared: &Path) -> Replica {
     );
     let options = Options { catalog: Some(catalog), ..Options::default() };
     let file = write_config(&folder, tenant, &options).unwrap();
-    let admin = format!("127.0.0.1:{}", port());
+    let port = Port::keep();
+    let admin = port.address;
     let text = std::fs::read_to_string(&file).unwrap();
     let text = text.replace("admin: \"127.0.0.1:0\"", &format!("admin: \"{admin}\""));
     std::fs::write(&file, text).unwrap();
@@ -49,7 +47,7 @@ fn start(tenant: &Tenant, backstage: &Backstage, shared: &Path) -> Replica {
         .spawn()
         .unwrap();
     let status = format!("http://{admin}/status").parse().unwrap();
-    Replica { child, status, _folder: folder }
+    Replica { child, status, _port: port, _folder: folder }
 }
 
 impl Replica {

@@ -6,6 +6,7 @@ pub(crate) mod abuse;
 pub(crate) mod deciding;
 pub(crate) mod envoy;
 pub(crate) mod files;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod reply;
 pub(crate) mod stack;
