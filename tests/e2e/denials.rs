@@ -281,11 +281,11 @@ async fn warnings_reach_the_client() {
         justification_header: "x-stagedoor-justification".to_owned(),
         max_concurrent: 100,
         queue_timeout: Duration::from_millis(10),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(10),
     };
     let check = CheckService::new(Warns, answer, settings, Box::new(Nowhere));
     let others = tonic::service::Routes::default().prepare();
-    let limits = CallLimits { deadline: Duration::from_secs(5), max_message_bytes: 64 * 1024 };
+    let limits = CallLimits { deadline: Duration::from_secs(10), max_message_bytes: 64 * 1024 };
     let server = Server::bind(crate::faults::serve_settings()).await.unwrap();
     let BoundAddress::Tcp(address) = server.addresses()[0].clone() else { panic!("tcp") };
     let (_handle, shutdown) = Shutdown::new();
@@ -294,7 +294,7 @@ async fn warnings_reach_the_client() {
 
     let upstream = Echo::start().await.unwrap();
     let config = EnvoyConfig::tcp(address, upstream.address());
-    let envoy = Envoy::start(config.check_timeout(Duration::from_secs(5))).await.unwrap();
+    let envoy = Envoy::start(config.check_timeout(Duration::from_secs(15))).await.unwrap();
     let request = crate::support::stack::request("GET", HOST, "/", &[]);
     let answer = envoy.raw_http(request).await.unwrap();
     assert_eq!((answer.status, upstream.count()), (200, 1), "{answer:?}");

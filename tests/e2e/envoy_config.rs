@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::support::envoy::{Envoy, EnvoyConfig};
 use crate::support::port::Port;
@@ -21,6 +22,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tonic::{Request, Response, Status};
+
+/// Of the check: whoever answers it here may be kept from the processor for longer than the
+/// shipped fifth of a second.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// An Envoy that asks there.
+fn asking(stagedoor: SocketAddr, upstream: SocketAddr) -> EnvoyConfig {
+    EnvoyConfig::tcp(stagedoor, upstream).check_timeout(CHECK_TIMEOUT)
+}
 
 #[tokio::test]
 async fn envoy_accepts_the_shipped_configurations() {
@@ -139,7 +149,7 @@ const ODD: &[u8] = b"GET /v1/orders?q=1 HTTP/1.1\r\nHost: payments.example.com\r
 async fn what_stagedoor_is_sent() {
     let recorder = Recorder::default();
     let (stagedoor, upstream) = (recorder.tcp().await, upstream().await);
-    let envoy = Envoy::start(EnvoyConfig::tcp(stagedoor, upstream)).await.unwrap();
+    let envoy = Envoy::start(asking(stagedoor, upstream)).await.unwrap();
     assert_eq!(envoy.raw_http(ODD).await.unwrap().status, 204);
 
     let check = recorder.last();
@@ -178,7 +188,7 @@ async fn what_stagedoor_is_sent() {
 async fn what_stagedoor_is_sent_in_the_map_form() {
     let recorder = Recorder::default();
     let (stagedoor, upstream) = (recorder.tcp().await, upstream().await);
-    let config = EnvoyConfig::tcp(stagedoor, upstream).joined_headers();
+    let config = asking(stagedoor, upstream).joined_headers();
     let envoy = Envoy::start(config).await.unwrap();
     assert_eq!(envoy.raw_http(ODD).await.unwrap().status, 204);
 
@@ -197,7 +207,8 @@ async fn a_route_says_what_it_is_about() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s.sock");
     recorder.unix(&socket);
-    let envoy = Envoy::start(EnvoyConfig::unix(socket, upstream().await)).await.unwrap();
+    let config = EnvoyConfig::unix(socket, upstream().await).check_timeout(CHECK_TIMEOUT);
+    let envoy = Envoy::start(config).await.unwrap();
     let check = async |path: &str, expected: bool| {
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
         assert_eq!(envoy.raw_http(request).await.unwrap().status, 204, "{path}");
@@ -228,8 +239,8 @@ async fn a_route_says_what_it_is_about() {
 async fn what_envoy_refuses_by_itself() {
     let recorder = Recorder::default();
     let (stagedoor, upstream) = (recorder.tcp().await, upstream().await);
-    let strict = Envoy::start(EnvoyConfig::tcp(stagedoor, upstream)).await.unwrap();
-    let plain = EnvoyConfig::tcp(stagedoor, upstream).plain_paths().allow_underscores();
+    let strict = Envoy::start(asking(stagedoor, upstream)).await.unwrap();
+    let plain = asking(stagedoor, upstream).plain_paths().allow_underscores();
     let plain = Envoy::start(plain).await.unwrap();
     let cases = [
         ("GET /a%2fb HTTP/1.1\r\nhost: a\r\n\r\n", 400, 204),
@@ -265,7 +276,7 @@ async fn without_stagedoor_nobody_passes() {
 async fn an_unhealthy_stagedoor_is_still_asked() {
     // It has no health service, so Envoy counts it as unhealthy.
     let recorder = Recorder::default();
-    let config = EnvoyConfig::tcp(recorder.tcp().await, upstream().await);
+    let config = asking(recorder.tcp().await, upstream().await);
     let envoy = Envoy::start(config).await.unwrap();
     envoy.await_stats("cluster.stagedoor.health_check.failure", 1).await.unwrap();
     assert_eq!(envoy.stats("cluster.stagedoor.membership_healthy").await.unwrap(), 0);

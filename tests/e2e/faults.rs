@@ -23,13 +23,16 @@ use stagedoor::ext_authz::{
 use stagedoor::serve::{BoundAddress, ListenAddress, ServeSettings, ServeStats, Server};
 use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 
+/// Of Envoy's check: longer than Stagedoor's own deadline, on a machine that is busy.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// An Envoy that asks this process.
 async fn envoy(process: &Process, upstream: &Echo) -> Envoy {
     let config = match process.address().await {
         BoundAddress::Tcp(address) => EnvoyConfig::tcp(address, upstream.address()),
         BoundAddress::Unix(path) => EnvoyConfig::unix(path, upstream.address()),
     };
-    Envoy::start(config).await.unwrap()
+    Envoy::start(config.check_timeout(CHECK_TIMEOUT)).await.unwrap()
 }
 
 /// A GET of the payments service with this token.
@@ -488,7 +491,8 @@ async fn broken(defect: Defect, dialect: Dialect) -> Served {
     let sink = Sink { defect, told: Arc::default() };
     let check = CheckService::new(Broken(defect), answer, settings, Box::new(sink.clone()));
     let others = tonic::service::Routes::default().prepare();
-    let limits = CallLimits { deadline: Duration::from_secs(1), max_message_bytes: 64 * 1024 };
+    // Whatever is late here is the decision, and not the message.
+    let limits = CallLimits { deadline: Duration::from_secs(10), max_message_bytes: 64 * 1024 };
     let anywhere = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let settings = ServeSettings { http_listeners: vec![anywhere], ..serve_settings() };
     let server = Server::bind(settings).await.unwrap();
@@ -537,7 +541,7 @@ async fn no_defect_is_an_open_door() {
         let upstream = Echo::start().await.unwrap();
         let config = EnvoyConfig::tcp(served.grpc, upstream.address())
             .failure_mode_allow()
-            .check_timeout(Duration::from_secs(5));
+            .check_timeout(CHECK_TIMEOUT);
         let envoy = Envoy::start(config).await.unwrap();
         for _ in 0..20 {
             let request = crate::support::stack::request("GET", "payments.example.com", "/", &[]);
@@ -570,7 +574,7 @@ async fn no_defect_over_http_is_an_open_door() {
         let upstream = Echo::start().await.unwrap();
         let config = EnvoyConfig::http(served.http, upstream.address())
             .failure_mode_allow()
-            .check_timeout(Duration::from_secs(5));
+            .check_timeout(CHECK_TIMEOUT);
         let envoy = Envoy::start(config).await.unwrap();
         for _ in 0..20 {
             let request = crate::support::stack::request("GET", "payments.example.com", "/", &[]);

@@ -533,9 +533,8 @@ async fn no_token_is_in_any_output() {
     {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let envoy = Envoy::start(crate::support::envoy::EnvoyConfig::unix(&socket, upstream.address()))
-        .await
-        .unwrap();
+    let config = EnvoyConfig::unix(&socket, upstream.address());
+    let envoy = Envoy::start(config.check_timeout(Duration::from_secs(10))).await.unwrap();
     let good = tenant.token().audience(AUDIENCE).groups(&[OWNERS]);
     let tokens = [
         good.sign(),
