@@ -14,11 +14,13 @@ use stagedoor::serve::BoundAddress;
 use tokio::time::{Instant, sleep};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// For a check and for a handshake, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A Stagedoor that lets in one client, by its SPIFFE id.
 async fn stagedoor(mounted: &Mounted, max_age: &str) -> Stagedoor {
     let listen = format!(", tls: {}", mounted.mutual_yaml(&[ENVOY]));
-    let more = format!("limits: {{ max_connection_age: {max_age} }}\n");
+    let more = format!("limits: {{ max_connection_age: {max_age}, preface_timeout: 30s }}\n");
     Stagedoor::start(Options { listen, more, ..Options::default() }).await.unwrap()
 }
 
@@ -26,7 +28,8 @@ async fn stagedoor(mounted: &Mounted, max_age: &str) -> Stagedoor {
 fn envoy(stagedoor: &Stagedoor, upstream: &Echo, shows: &Mounted) -> EnvoyConfig {
     let BoundAddress::Tcp(address) = stagedoor.address else { panic!("not TCP") };
     EnvoyConfig::tls(address, upstream.address(), shows.folder())
-        .check_timeout(Duration::from_secs(10))
+        .check_timeout(PATIENCE)
+        .patience(PATIENCE)
 }
 
 async fn metric(stagedoor: &Stagedoor, name: &str) -> f64 {

@@ -37,7 +37,8 @@ impl Door {
         let theirs = Mounted::of(Arc::clone(&ours.authority), &[ENVOY]);
         let relay = Relay::start(process.watch()).await?;
         let config = EnvoyConfig::tls(relay.address, service, theirs.folder());
-        let envoy = Envoy::start(config.check_timeout(check_timeout)).await?;
+        let envoy =
+            Envoy::start(config.check_timeout(check_timeout).patience(check_timeout)).await?;
         Ok(Self { ours, theirs, envoy, relay })
     }
 

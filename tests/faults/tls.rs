@@ -20,8 +20,11 @@ const RUNNING: &[State] = &[State::Warm, State::Reloading];
 const LASTING: Setting = Setting { tls: true, ..Setting::USUAL };
 /// Each connection is asked to end after a second, so that others begin all the time, and show
 /// what is in force by then.
-const RENEWED: Setting =
-    Setting { tls: true, more: "limits: { max_connection_age: 1s }\n", ..Setting::USUAL };
+const RENEWED: Setting = Setting {
+    tls: true,
+    more: "limits: { max_connection_age: 1s, preface_timeout: 30s }\n",
+    ..Setting::USUAL
+};
 
 /// How long a certificate lasts that is to be over soon: longer than it takes to be in use and
 /// to serve everybody with it.

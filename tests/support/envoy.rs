@@ -55,6 +55,7 @@ pub(crate) struct EnvoyConfig {
     check_timeout: Option<Duration>,
     replicas: Vec<SocketAddr>,
     health_interval: Option<Duration>,
+    patience: Option<Duration>,
     tracer: Option<(Tracer, SocketAddr)>,
 }
 
@@ -125,6 +126,7 @@ impl EnvoyConfig {
             check_timeout: None,
             replicas: Vec::new(),
             health_interval: None,
+            patience: None,
             tracer: None,
         }
     }
@@ -202,6 +204,13 @@ impl EnvoyConfig {
         self
     }
 
+    /// Waits this long instead of a second for a handshake with Stagedoor, and for an answer about
+    /// its health.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Traces, and sends its own spans to a collector.
     pub(crate) fn traced(mut self, tracer: Tracer, collector: SocketAddr) -> Self {
         self.tracer = Some((tracer, collector));
@@ -267,6 +276,15 @@ impl EnvoyConfig {
                 format!(" interval: {interval}\n          no_traffic_interval: {interval}\n")
             };
             text.replace(&every("2s"), &every(&format!("{}s", interval.as_secs_f64())))?;
+        }
+        if let Some(patience) = self.patience {
+            let seconds = format!("{}s", patience.as_secs_f64());
+            let connecting = |time: &str| {
+                format!("- name: stagedoor\n      type: STATIC\n      connect_timeout: {time}\n")
+            };
+            text.replace(&connecting("1s"), &connecting(&seconds))?;
+            let looking = |time: &str| format!("- timeout: {time}\n          interval: ");
+            text.replace(&looking("1s"), &looking(&seconds))?;
         }
         text.replace(&socket("127.0.0.1", 8080), &socket("127.0.0.1", 0))?;
         text.replace(&socket("127.0.0.1", 9901), &socket("127.0.0.1", 0))?;
