@@ -20,14 +20,14 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-/// Shorter than what ships, of both, so that it takes less long: an Envoy that looks at the
-/// health notices before the door closes. And a check may take longer: what is looked at is the
+/// An Envoy that looks at the health notices before the door closes, also where it or the replica
+/// has to wait some seconds for its turn. And a check may take longer: what is looked at is the
 /// replacement, by a debug build on a machine that may be busy.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(500);
-const LIMITS: &str = "limits: { pre_stop: 1200ms, drain_timeout: 10s }\ncheck: { deadline: 9s }\n";
+const LIMITS: &str = "limits: { pre_stop: 6s, drain_timeout: 10s }\ncheck: { deadline: 9s }\n";
 /// Nothing but what is the default.
 const SHIPPED: &str = "check: { deadline: 150ms }\n";
-/// Longer than Stagedoor's own deadline.
+/// Longer than Stagedoor's own deadline, and for a look at the health as well.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The release that is tested, if it is one.
@@ -118,6 +118,7 @@ async fn a_rolling_restart_loses_no_request() {
         .replica(replicas[1].port.address);
     if release().is_none() {
         config = config.health_interval(HEALTH_INTERVAL).check_timeout(CHECK_TIMEOUT);
+        config = config.patience(CHECK_TIMEOUT);
     }
     let envoy = Envoy::start(config).await.unwrap();
     for replica in &replicas {

@@ -440,7 +440,8 @@ impl Envoy {
     /// Waits until the host of a cluster passes its health checks.
     pub(crate) async fn await_healthy(&self, cluster: &str, host: SocketAddr) -> Result<()> {
         let wanted = format!("{cluster}::{host}::health_flags::healthy");
-        let deadline = Instant::now() + EXCHANGE_DEADLINE;
+        // It may be starting.
+        let deadline = Instant::now() + START_DEADLINE;
         loop {
             let hosts = String::from_utf8(get(self.admin, "/clusters").await?.body)?;
             if hosts.lines().any(|line| line == wanted) {
