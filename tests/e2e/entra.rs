@@ -93,7 +93,7 @@ async fn overage(from: &str, membership: &str, catalog: &str) -> Stack {
     std::fs::write(&secret, "the secret").unwrap();
     let graph = match from {
         "graph" => format!(
-            "  graph: {{ client_id: {APP}, secret_file: {}, wait: 2s }}\n",
+            "  graph: {{ client_id: {APP}, secret_file: {}, wait: 8s }}\n",
             secret.display()
         ),
         _ => String::new(),
@@ -104,7 +104,6 @@ async fn overage(from: &str, membership: &str, catalog: &str) -> Stack {
         catalog: Some(format!(
             "catalog: {{ folder: catalog, refresh_every: 1s, membership: {membership} }}\n"
         )),
-        more: "check: { deadline: 5s }\n".to_owned(),
         wait: false,
         ..Options::default()
     };
@@ -313,7 +312,10 @@ async fn a_key_is_distrusted_at_once() {
     let file = folder.path().join("revocations");
     std::fs::write(&file, "# nothing yet\n").unwrap();
     let options = Options {
-        entra: format!("  revocations_file: {}\n", file.display()),
+        entra: format!(
+            "  revocations_file: {}\n  keys: {{ unknown_key_wait: 8s }}\n",
+            file.display()
+        ),
         ..Options::default()
     };
     let stack = Stack::start(options).await.unwrap();
@@ -337,7 +339,7 @@ async fn a_key_is_distrusted_at_once() {
             assert_eq!(reason(&answer).unwrap(), "token_key_distrusted");
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
     let next = SigningKey::test(1);
     tenant.publish_key(&next);

@@ -97,7 +97,7 @@ async fn a_hangup_reads_again() {
 #[tokio::test]
 async fn keys_rotate_under_load() {
     let options = Options {
-        entra: "  keys: { min_refresh_interval: 1s }\n".to_owned(),
+        entra: "  keys: { min_refresh_interval: 1s, unknown_key_wait: 8s }\n".to_owned(),
         ..Options::default()
     };
     let stack = Arc::new(Stack::start(options).await.unwrap());

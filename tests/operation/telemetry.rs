@@ -286,8 +286,8 @@ async fn waits_are_child_spans() {
     std::fs::write(secret.path(), "the secret").unwrap();
     let options = Options {
         entra: format!(
-            "  overage: graph\n  graph: {{ client_id: {APP}, secret_file: {}, wait: 2s }}\n  \
-             keys: {{ unknown_key_wait: 4s }}\n",
+            "  overage: graph\n  graph: {{ client_id: {APP}, secret_file: {}, wait: 8s }}\n  \
+             keys: {{ unknown_key_wait: 8s }}\n",
             secret.path().display()
         ),
         tenant: format!("      graph_url: {}\n", tenant.graph_url()),
