@@ -104,16 +104,14 @@ async fn overage(from: &str, membership: &str, catalog: &str) -> Stack {
         catalog: Some(format!(
             "catalog: {{ folder: catalog, refresh_every: 1s, membership: {membership} }}\n"
         )),
-        wait: false,
         ..Options::default()
     };
-    let stagedoor = Stagedoor::start_with(tenant, options).await.unwrap();
-    std::fs::write(stagedoor.catalog_file(), catalog).unwrap();
-    let stack =
-        Stack::of(stagedoor, |envoy| envoy.check_timeout(Duration::from_secs(10))).await.unwrap();
+    let stagedoor = Stagedoor::start_with_file(tenant, options, |folder, _| {
+        std::fs::write(folder.join("catalog/catalog-info.yaml"), catalog).unwrap();
+    });
+    let stack = Stack::of(stagedoor.await.unwrap(), |envoy| envoy).await.unwrap();
     // The secret is read when it is needed.
     std::mem::forget(folder);
-    stack.stagedoor.await_ready().await.unwrap();
     stack
 }
 
