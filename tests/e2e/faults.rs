@@ -304,7 +304,7 @@ async fn an_old_snapshot_lets_nobody_in() {
     .await
     .unwrap();
     let catalog = format!(
-        "catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n  max_age: 2s\n  guard: {{ max_loss_percent: 100, max_reassigned_percent: 100 }}\n",
+        "catalog:\n  backstage: {{ url: \"{}\" }}\n  refresh_every: 1s\n  max_age: 10s\n  guard: {{ max_loss_percent: 100, max_reassigned_percent: 100 }}\n",
         backstage.url(),
     );
     let options = Options { catalog: Some(catalog), ..Options::default() };
