@@ -649,10 +649,11 @@ async fn a_panic_over_http_ends_one_request() {
 #[tokio::test]
 async fn no_denial_is_an_open_door() {
     let options = Options {
-        more: "check: { max_concurrent: 2, queue_timeout: 5ms, deadline: 50ms }\n\
+        more: "check: { max_concurrent: 2, queue_timeout: 5ms, deadline: 5s }\n\
                limits: { max_message_bytes: 32KiB }\n"
             .to_owned(),
-        entra: "  keys: { min_refresh_interval: 1s, unknown_key_wait: 40ms }\n".to_owned(),
+        // So long that as many as may wait are there together, however slowly they come.
+        entra: "  keys: { min_refresh_interval: 1s, unknown_key_wait: 3s }\n".to_owned(),
         ..Options::default()
     };
     let stack = Stack::start_with(options, |envoy| {
