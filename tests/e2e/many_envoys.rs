@@ -28,7 +28,7 @@ const ENVOYS: usize = 8;
 const PEERS: usize = 300;
 /// From the moment on that it is started again, until everybody is served: long enough for a
 /// busy machine.
-const SERVED_WITHIN: Duration = Duration::from_secs(20);
+const SERVED_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than Stagedoor's own deadline.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nobody is there, has no keys or catalog yet, or is asked too much at once.
@@ -144,7 +144,16 @@ async fn all_come_back_at_once() {
         })
         .collect();
 
-    process.restart().await;
+    process.child.kill().await.unwrap();
+    // It is really gone. It could be there again before anybody had asked.
+    let is_missed = || answers.lock().unwrap().keys().any(|(_, answer)| answer == "503");
+    let missed = async {
+        while !is_missed() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SERVED_WITHIN, missed).await.expect("nobody misses it");
+    process.start_again();
     let bearers = [&owner, &stranger].map(|token| format!("Bearer {token}"));
     let of = |bearer: Option<&str>| {
         let headers: Vec<_> = bearer.iter().map(|value| ("authorization", *value)).collect();
@@ -167,7 +176,7 @@ async fn all_come_back_at_once() {
         asker.await.unwrap();
     }
 
-    // Nobody was told anything wrong at any time, and it was really gone.
+    // Nobody was told anything wrong at any time.
     let answers = answers.lock().unwrap();
     for (caller, answer) in answers.keys() {
         let right = match *caller {
@@ -177,6 +186,5 @@ async fn all_come_back_at_once() {
         };
         assert!(answer == right || NOT_YET.contains(&answer.as_str()), "{answers:?}");
     }
-    assert!(answers.keys().any(|(_, answer)| answer == "503"), "{answers:?}");
     assert_eq!(upstream.count_of("stranger") + upstream.count_of("nobody"), 0);
 }

@@ -46,9 +46,8 @@ impl Process {
         Self { child, tenant, folder, log }
     }
 
-    /// Ends it without a word, and starts it again with the same files.
-    pub(crate) async fn restart(&mut self) {
-        self.child.kill().await.unwrap();
+    /// Starts it again, once it has ended, with the same files.
+    pub(crate) fn start_again(&mut self) {
         let command = serve(&self.folder.path().join("stagedoor.yaml"));
         (self.child, self.log) = spawn(command);
     }
