@@ -1,6 +1,7 @@
 //! Through a real Envoy and with real processes: reloads under load, signals, and what
 //! systemd is told.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -167,7 +168,13 @@ impl Service {
 
     fn anything(&self) -> String {
         let mut buffer = [0; 4096];
-        let length = self.systemd.recv(&mut buffer).unwrap();
+        let length = loop {
+            match self.systemd.recv(&mut buffer) {
+                // By the signal that tells of a child that stopped or went on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.unwrap(),
+            }
+        };
         String::from_utf8(buffer[..length].to_vec()).unwrap().trim_end().to_owned()
     }
 
@@ -230,7 +237,7 @@ async fn the_watchdog_is_fed() {
     service.systemd.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let mut buffer = [0; 4096];
     // What was sent before it stopped.
-    while service.systemd.recv(&mut buffer).is_ok() {}
+    while !service.systemd.recv(&mut buffer).is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {}
     service.process.signal("CONT");
     service.systemd.set_read_timeout(Some(DEADLINE)).unwrap();
     while service.anything() != "WATCHDOG=1" {}
