@@ -26,7 +26,7 @@ struct Replica {
 fn start(tenant: &Tenant, backstage: &Backstage, shared: &Path) -> Replica {
     let folder = tempfile::tempdir().unwrap();
     let catalog = format!(
-        "catalog:\n  refresh_every: 1s\n  shared: {{ url: \"file://{}\", lease: 3s, poll_every: 1s }}\n  \
+        "catalog:\n  refresh_every: 1s\n  shared: {{ url: \"file://{}\", lease: 10s, poll_every: 1s }}\n  \
          backstage: {{ url: \"{}\" }}\n",
         shared.display(),
         backstage.url()
@@ -95,7 +95,7 @@ async fn the_crawler_is_killed_and_the_other_takes_over() {
     // Without a word, in the middle of whatever it does.
     first.child.kill().await.unwrap();
     let asked = backstage.requests();
-    let lasts = second.catalog().await.unwrap();
+    let lasts = second.until("it answers", |_| true).await;
     assert_eq!(lasts["version"], followed["version"], "what it has it decides by on");
     let leads = second.until("the second leads", is("publisher")).await;
     assert_eq!(leads["version"], followed["version"]);
