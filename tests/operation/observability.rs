@@ -137,14 +137,18 @@ async fn records_go_to_a_collector() {
     let status = async || -> serde_json::Value {
         serde_json::from_str(&stack.stagedoor.get("/status").await.unwrap().1).unwrap()
     };
-    let failed = async |count: u64| {
+    let becomes = async |pointer: &str, count: usize| {
         let begun = tokio::time::Instant::now();
-        while status().await["audit"]["otlp"]["failed"] != count {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", status().await);
+        loop {
+            let status = status().await;
+            if status.pointer(pointer) == Some(&count.into()) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{pointer}: {status}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    failed(1).await;
+    becomes("/audit/otlp/failed", 1).await;
     refuses.store(false, Ordering::Relaxed);
     stack.get(&token).await.unwrap();
     let gap = next().await;
@@ -158,8 +162,9 @@ async fn records_go_to_a_collector() {
     let (_, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
     assert_eq!(sample(&metrics, "stagedoor_audit_otlp_records_failed_total"), 1.0);
     assert_eq!(sample(&metrics, "stagedoor_audit_otlp_records_dropped_total"), 0.0);
+    // Counted once it is written, and sent before that.
+    becomes("/audit/written", stack.stagedoor.audit(3).await.unwrap().len() + 1).await;
     let status = status().await;
-    assert_eq!(status["audit"]["written"], stack.stagedoor.audit(3).await.unwrap().len() + 1);
     assert_eq!((&status["audit"]["dropped"], &status["audit"]["failed"]), (&0.into(), &0.into()));
     // What is queued at the end is still sent.
     stack.get(&token).await.unwrap();
@@ -259,8 +264,17 @@ async fn metrics_count_what_was_decided() {
     stack.get(&other).await.unwrap();
     stack.get("garbage").await.unwrap();
     stack.stagedoor.audit(5).await.unwrap();
-    let (status, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
-    assert_eq!(status, 200);
+    // Counted once it is written.
+    let begun = tokio::time::Instant::now();
+    let metrics = loop {
+        let (status, metrics) = stack.stagedoor.get("/metrics").await.unwrap();
+        assert_eq!(status, 200);
+        if sample(&metrics, "stagedoor_audit_records_written_total") >= 6.0 {
+            break metrics;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     for (name, want) in [
         ("stagedoor_decisions_total{decision=\"allow\",reason=\"permitted\"}", 3.0),
         ("stagedoor_decisions_total{decision=\"deny\",reason=\"not_permitted\"}", 1.0),
