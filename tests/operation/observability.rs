@@ -588,7 +588,7 @@ async fn no_token_is_in_any_output() {
     for path in ["/metrics", "/status", "/ready"] {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        let answer = crate::support::envoy::raw_http(admin, request).await.unwrap();
+        let answer = crate::support::envoy::raw_admin(admin, request).await.unwrap();
         shown.push_str(&String::from_utf8(answer.body).unwrap());
     }
     assert!(shown.contains("stagedoor_decisions_total"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::message::message;
-use crate::support::envoy::{RawResponse, raw_http};
+use crate::support::envoy::{RawResponse, raw_admin};
 use crate::support::files::replace;
 use crate::support::stack::{AUDIENCE, CATALOG, OTHERS, OWNERS, Options, Stagedoor, write_config};
 use crate::support::tls::{ENVOY, Mounted, SERVER};
@@ -36,7 +36,7 @@ async fn ask(
     if method == "POST" {
         request.push_str(&format!("content-length: {}\r\n", body.len()));
     }
-    raw_http(to, format!("{request}\r\n{body}")).await.unwrap()
+    raw_admin(to, format!("{request}\r\n{body}")).await.unwrap()
 }
 
 pub(crate) async fn status(stagedoor: &Stagedoor) -> Value {

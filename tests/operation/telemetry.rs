@@ -615,7 +615,7 @@ async fn what_is_logged_changes_while_it_runs() {
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let answer = crate::support::envoy::raw_http(admin, request).await.unwrap();
+        let answer = crate::support::envoy::raw_admin(admin, request).await.unwrap();
         (answer.status, String::from_utf8(answer.body).unwrap())
     };
     assert_eq!(ask("GET", "", "").await, (200, "info\n".to_owned()));

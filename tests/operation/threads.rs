@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::support::envoy::raw_http;
+use crate::support::envoy::raw_admin;
 use crate::support::process::Process;
 use crate::support::stack::Options;
 use tokio::time::{Instant, sleep, timeout};
@@ -91,7 +91,7 @@ impl Server {
 
     async fn get(&self, path: &str) -> (u16, String) {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        let answer = raw_http(self.admin().await, request).await.unwrap();
+        let answer = raw_admin(self.admin().await, request).await.unwrap();
         (answer.status, String::from_utf8(answer.body).unwrap())
     }
 

@@ -18,10 +18,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::envoy::{Envoy, EnvoyConfig, RawResponse, raw_http};
+use super::envoy::{Envoy, EnvoyConfig, RawResponse, raw_admin};
 
 /// Long enough for a busy machine; nothing waits for it to pass.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Of Envoy's check and of Stagedoor's own, where a test says nothing of it: on a machine
 /// that builds something else at the time, the shipped fifth of a second is soon over.
@@ -240,7 +240,7 @@ impl Stagedoor {
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String)> {
         let request =
             format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        let answer = raw_http(self.admin, request).await?;
+        let answer = raw_admin(self.admin, request).await?;
         Ok((answer.status, String::from_utf8(answer.body)?))
     }
 
@@ -257,7 +257,7 @@ impl Stagedoor {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        raw_http(self.admin, request).await
+        raw_admin(self.admin, request).await
     }
 
     /// Waits until the snapshot is another one than `version`.
