@@ -63,29 +63,37 @@ pub(super) fn follow<W: Write>(
 }
 
 /// The files after the one that is being read, oldest first: it can have been moved more
-/// than once meanwhile.
+/// than once meanwhile. None where the newest was moved just now, and the next is not there yet.
 fn after(path: &Path, current: &File) -> io::Result<Vec<Followed>> {
     let ours = current.metadata()?;
-    let open = |path: PathBuf| File::open(&path).map(|file| Followed::new(path, file));
-    let mut newer = vec![open(path.to_owned())?];
+    let open = |path: PathBuf| match File::open(&path) {
+        Ok(file) => Ok(Some(Followed::new(path, file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let Some(newest) = open(path.to_owned())? else { return Ok(Vec::new()) };
+    let mut newer = vec![newest];
+    let mut is_gap = false;
     for number in 1_u32.. {
-        match open(sibling(path, number)) {
-            Ok(older) if is_same(&older.file.metadata()?, &ours) => {
-                newer.reverse();
-                return Ok(newer);
+        let Some(older) = open(sibling(path, number))? else {
+            // Files are moved one after another, so one name is nobody's meanwhile.
+            if is_gap {
+                break;
             }
-            // It can have moved on while we were looking.
-            Ok(older) => {
-                let older_is = older.file.metadata()?;
-                let met = |newer: &Followed| {
-                    newer.file.metadata().is_ok_and(|newer| is_same(&newer, &older_is))
-                };
-                if !newer.iter().any(met) {
-                    newer.push(older);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
+            is_gap = true;
+            continue;
+        };
+        is_gap = false;
+        let older_is = older.file.metadata()?;
+        if is_same(&older_is, &ours) {
+            newer.reverse();
+            return Ok(newer);
+        }
+        // It can have moved on while we were looking.
+        let met =
+            |newer: &Followed| newer.file.metadata().is_ok_and(|newer| is_same(&newer, &older_is));
+        if !newer.iter().any(met) {
+            newer.push(older);
         }
     }
     // It was moved elsewhere.
@@ -164,5 +172,43 @@ impl Followed {
             crate::cli::note(&format!("{}:{} is no record", self.path.display(), self.lines));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However far whoever moves the files has come.
+    #[test]
+    fn what_is_being_moved_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        let named = |number: u32| match number {
+            0 => path.clone(),
+            number => sibling(&path, number),
+        };
+        for (there, after_it) in [
+            // All have moved, and the next one is there.
+            (&[(0, "d"), (1, "c"), (2, "b"), (3, "a")][..], &["b", "c", "d"][..]),
+            // It is not there yet.
+            (&[(1, "c"), (2, "b"), (3, "a")], &[]),
+            // The oldest has moved, then the next.
+            (&[(0, "c"), (1, "b"), (3, "a")], &["b", "c"]),
+            (&[(0, "c"), (2, "b"), (3, "a")], &["b", "c"]),
+            // To a name of somebody else's.
+            (&[(0, "c"), (1, "b"), (9, "a")], &["c"]),
+        ] {
+            let files: Vec<PathBuf> = there.iter().map(|(number, _)| named(*number)).collect();
+            for (file, (_, text)) in files.iter().zip(there) {
+                std::fs::write(file, text).unwrap();
+            }
+            let current = File::open(files.last().unwrap()).unwrap();
+            let read = |mut next: Followed| io::read_to_string(&mut next.file).unwrap();
+            let found: Vec<String> =
+                after(&path, &current).unwrap().into_iter().map(read).collect();
+            assert_eq!(found, after_it, "{there:?}");
+            files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        }
     }
 }
