@@ -143,7 +143,8 @@ impl Running {
 
     /// Lets one crawl happen.
     pub(crate) async fn crawl(&self) {
-        sleep(REFRESH).await;
+        // It may be due at the very end of that.
+        sleep(REFRESH + Duration::from_millis(1)).await;
     }
 
     pub(crate) fn owners(&self, of: &str) -> Vec<String> {
