@@ -15,7 +15,7 @@ use stagedoor::domain::{
     Decision, DecisionId, Denial, Notes, Owners, Principal, Reason, Request, Verdict, Versions,
 };
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn record(path: &str) -> AuditRecord {
     let decision = Decision {

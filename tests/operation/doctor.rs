@@ -574,7 +574,7 @@ async fn held_and_confirmed() {
         let headers = headers.into_iter().collect();
         let request = stagedoor::fetch::Outgoing { url: &url, headers, body };
         let limits = stagedoor::fetch::Limits {
-            timeout: std::time::Duration::from_secs(5),
+            timeout: std::time::Duration::from_secs(30),
             max_bytes: 1000,
         };
         let answer = stagedoor::fetch::Exchange::exchange(&client, request, limits).await.unwrap();
