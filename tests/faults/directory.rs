@@ -47,7 +47,7 @@ pub(crate) fn faults() -> Vec<Fault> {
         graph(
             "groups that come after a request waits",
             Endpoint::Graph,
-            Wrong::Slow(Duration::from_secs(4)),
+            Wrong::Slow(Duration::from_secs(6)),
         ),
         graph("garbage instead of groups", Endpoint::Graph, Wrong::Garbage),
         graph("groups that end in the middle", Endpoint::Graph, Wrong::Truncated),

@@ -28,7 +28,7 @@ const FEW_CONNECTIONS: Setting =
 /// Few checks at a time, but room for each of the suite's own callers: thirteen of them may
 /// come with a new token at once, and half of this many may wait to be verified.
 const FEW_CHECKS: Setting = Setting {
-    check: Some("{ max_concurrent: 32, queue_timeout: 10ms, deadline: 4s }"),
+    check: Some("{ max_concurrent: 32, queue_timeout: 10ms, deadline: 9s }"),
     ..Setting::USUAL
 };
 
