@@ -344,7 +344,9 @@ async fn the_reference_has_every_metric_and_no_other() {
     let upstream = Echo::start().await.unwrap();
     let BoundAddress::Tcp(address) = stagedoor.address else { panic!("not TCP") };
     let config = EnvoyConfig::tls(address, upstream.address(), theirs.folder());
-    let envoy = Envoy::start(config.check_timeout(Duration::from_secs(10))).await.unwrap();
+    let patience = Duration::from_secs(10);
+    let config = config.check_timeout(patience).patience(patience);
+    let envoy = Envoy::start(config).await.unwrap();
     let stack = Stack { stagedoor, upstream, envoy };
     let token = stack.stagedoor.tenant.token().audience(AUDIENCE).groups(&[OWNERS]).sign();
     assert_eq!(stack.get(&token).await.unwrap().status, 200);
