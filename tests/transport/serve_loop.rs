@@ -177,12 +177,11 @@ impl tower::Service<Request<Body>> for Gated {
 
 #[tokio::test]
 async fn silent_connections_are_closed_while_a_good_client_is_served() {
-    let server = start(
-        ServeSettings { preface_timeout: Duration::from_millis(100), ..settings() },
-        health(),
-    )
-    .await;
+    // Long enough for the good client to begin in, on a machine that is busy.
+    let preface_timeout = Duration::from_secs(3);
+    let server = start(ServeSettings { preface_timeout, ..settings() }, health()).await;
     let mut good = server.client().await;
+    is_served(&mut good).await;
     let mut silent = Vec::new();
     for number in 0..200 {
         let mut stream = server.silent().await;
@@ -304,7 +303,8 @@ async fn who_makes_room_is_told() {
 
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_closed() {
-    let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));
+    // The good client has as long to answer, on a machine that is busy.
+    let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(5));
     let server = start(
         ServeSettings { keepalive_interval: interval, keepalive_timeout: timeout, ..settings() },
         health(),
@@ -362,7 +362,8 @@ async fn a_drain_lets_requests_in_flight_finish() {
 
 #[tokio::test]
 async fn before_the_drain_new_connections_are_served_on() {
-    let pre_stop = Duration::from_secs(1);
+    // Long enough for a client to be served in, on a machine that is busy.
+    let pre_stop = Duration::from_secs(5);
     let server = start(ServeSettings { pre_stop, ..settings() }, health()).await;
     let ordered = Instant::now();
     server.handle.drain();

@@ -256,7 +256,9 @@ fn client_hello(authority: &Authority) -> Vec<u8> {
 #[tokio::test]
 async fn silent_clients_are_closed_while_others_are_served() {
     let mounted = Mounted::new();
-    let short = ServeSettings { preface_timeout: Duration::from_millis(500), ..settings() };
+    // Long enough for the good client to begin in, on a machine that is busy.
+    let preface_timeout = Duration::from_secs(3);
+    let short = ServeSettings { preface_timeout, ..settings() };
     let server = start(&mounted, None, short).await;
     let good = Client::new(&mounted.authority, None);
     let mut served = begins(good.connect(server.address).await.unwrap()).await.unwrap();
