@@ -545,18 +545,27 @@ async fn keys_outlive_a_restart() {
     let token = tenant.token().sign();
     let first = Running::ready(settings()).await;
     assert!(first.judge(&token).await.is_ok());
-    while std::fs::read_dir(folder.path()).unwrap().count() < 2 {
+    // Of both issuers. A file that is being written has another name.
+    let kept = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
+    };
+    while kept() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     drop(first);
 
     tenant.faults().set(Endpoint::Discovery, Fault::Hang);
     tenant.faults().set(Endpoint::Keys, Fault::Hang);
-    let began = tokio::time::Instant::now();
-    let second = Running::ready(settings()).await;
-    assert!(second.judge(&token).await.is_ok());
-    assert!(began.elapsed() < Duration::from_secs(2));
-    drop(second);
+    // Who waits for the tenant waits for longer than this test does.
+    let mut patient = settings();
+    patient.keys.fetch_timeout = Duration::from_secs(3600);
+    let judged = async {
+        let second = Running::ready(patient).await;
+        second.judge(&token).await
+    };
+    let judged = tokio::time::timeout(Duration::from_secs(60), judged).await;
+    assert!(judged.expect("without the tenant").is_ok());
 
     // Beyond their age they are as good as none.
     let mut short = settings();
@@ -579,7 +588,7 @@ async fn keys_outlive_a_restart() {
     tenant.faults().clear();
     let began = tokio::time::Instant::now();
     while fourth.judge(&token).await.is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it recovers by itself");
+        assert!(began.elapsed() < Duration::from_secs(60), "it recovers by itself");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
