@@ -231,7 +231,8 @@ async fn a_sink_that_takes_nothing_does_not_hold_up_the_end() {
         }
     }
     let (reader, pipe) = io::pipe().expect("a pipe");
-    let (sender, task) = start(Box::new(Pipe(pipe)), 100).expect("started");
+    // What the queue holds alone is more than the pipe takes, whenever the writer begins.
+    let (sender, task) = start(Box::new(Pipe(pipe)), 1000).expect("started");
     for name in 0..10_000 {
         sender.send(record(name));
     }
