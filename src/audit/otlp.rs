@@ -65,10 +65,10 @@ impl Otlp {
     pub(super) fn new(endpoint: &Url, more: &Authorities) -> Result<Self, ExporterBuildError> {
         let exporter = opentelemetry_otlp::LogExporter::builder().with_tonic();
         let exports = Exports::to(endpoint, OtlpProtocol::Grpc);
-        Ok(Self::with(reach(exporter, endpoint, None, more).build()?, exports))
+        Ok(Self::with(reach(exporter, endpoint, None, more).build()?, exports, EVERY))
     }
 
-    fn with(exporter: impl LogExporter + 'static, exports: Exports) -> Self {
+    fn with(exporter: impl LogExporter + 'static, exports: Exports, every: Duration) -> Self {
         let (counters, exports) = (Arc::new(OtlpCounters::default()), Arc::new(exports));
         let news = Mutex::new(Seldom::new(SAY_EVERY));
         let exporter = Counting {
@@ -80,7 +80,7 @@ impl Otlp {
         let config = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE)
             .with_max_export_batch_size(BATCH)
-            .with_scheduled_delay(EVERY)
+            .with_scheduled_delay(every)
             .build();
         let processor = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let provider = SdkLoggerProvider::builder()
@@ -264,10 +264,12 @@ mod tests {
     use super::*;
     use crate::audit::form::{AlertForm, CacheForm, CatalogForm, DecisionForm, Outcome, VERSION};
 
+    type Given = Vec<(Severity, Option<TraceId>, AnyValue)>;
+
     /// Says what it is given, and takes it when it is told whether to.
     #[derive(Debug)]
     struct Scripted {
-        given: mpsc::Sender<Vec<(Severity, Option<TraceId>, AnyValue)>>,
+        given: mpsc::Sender<Given>,
         takes: Mutex<mpsc::Receiver<bool>>,
     }
 
@@ -284,6 +286,13 @@ mod tests {
                 _ => Ok(()),
             }
         }
+    }
+
+    /// One that sends where a batch is full, or where it is told to, and never because time has
+    /// passed: what is sent together stays so, however long that takes.
+    fn scripted(given: mpsc::Sender<Given>, takes: mpsc::Receiver<bool>) -> Otlp {
+        let exporter = Scripted { given, takes: Mutex::new(takes) };
+        Otlp::with(exporter, Exports::default(), Duration::from_secs(3600))
     }
 
     fn decision(alerts: Vec<AlertForm<'static>>) -> RecordForm<'static> {
@@ -333,7 +342,7 @@ mod tests {
     fn what_does_not_fit_is_counted_and_nothing_waits() {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
+        let otlp = scripted(given, takes);
         let more = 7;
         for _ in 0..QUEUE + more {
             otlp.send(&decision(Vec::new()));
@@ -357,7 +366,7 @@ mod tests {
     fn a_gap_is_not_forgotten() {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
+        let otlp = scripted(given, takes);
         let begun = Instant::from(SystemTime::now());
         otlp.counters().gap.lose(5);
         for _ in 0..3 {
@@ -383,7 +392,7 @@ mod tests {
         let (given, batches) = mpsc::channel();
         let (take, takes) = mpsc::channel();
         drop(take);
-        let otlp = Otlp::with(Scripted { given, takes: Mutex::new(takes) }, Exports::default());
+        let otlp = scripted(given, takes);
         let held = |event| {
             RecordForm::Catalog(Box::new(CatalogForm {
                 version: VERSION,
