@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(counters.stats(), stats);
         take.send(false).expect("still there");
         drop(take);
-        provider.shutdown().expect("sent");
+        provider.shutdown_with_timeout(Duration::from_secs(60)).expect("sent");
         let stats = counters.stats();
         assert_eq!((stats.waiting, stats.sent + stats.failed), (0, queue));
         assert!(stats.failed > 0 && stats.failed <= BATCH as u64, "{stats:?}");
