@@ -1,16 +1,21 @@
 //! A proxy as a process.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rand::RngExt as _;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
+/// Below those that the system gives to whoever asks for any, as everything else here does:
+/// none of them takes a port between its choice and its use.
+const PORTS: Range<u16> = 20_000..32_768;
 
 /// A running proxy; killed when dropped.
 pub(crate) struct Front {
@@ -27,9 +32,7 @@ impl Front {
     pub(crate) async fn start(command: impl Fn(SocketAddr, &Path) -> Command) -> Self {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
-            let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = free.local_addr().unwrap();
-            drop(free);
+            let address = free().await;
             let folder = tempfile::tempdir().unwrap();
             let output = std::fs::File::create(folder.path().join("output")).unwrap();
             let mut child = command(address, folder.path())
@@ -51,6 +54,17 @@ impl Front {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// An address that nobody listens on.
+async fn free() -> SocketAddr {
+    loop {
+        let port = rand::rng().random_range(PORTS);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).await.is_ok() {
+            return address;
         }
     }
 }
