@@ -77,6 +77,7 @@ enum Command {
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::use_small_pages();
     // Before there is a token or a secret in it.
     let sealed = memory::seal();
     let result = match Cli::parse().command {
