@@ -13,13 +13,14 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::{Rng, RngExt};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tower::util::ServiceExt;
 
+use super::ahead::{Ahead, READ_BUFFER};
 use super::begun::{Answering, Begun};
 use super::http1::{self as plain, HttpService, Nothing};
 use super::preface::Prefaced;
@@ -42,10 +43,6 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// long as any other. An Envoy asks as soon as it connects, and one that was told to connect in
 /// advance (`preconnect_policy`) does so anew.
 const UNUSED: Duration = Duration::from_secs(60);
-
-/// What is read at once. h2 asks for 8 KiB, which is two or three checks; Envoy sends more
-/// together when it is busy.
-const READ_BUFFER: usize = 32 * 1024;
 
 /// What one connection can have kept unread, its headers aside.
 pub const CONNECTION_BYTES: usize = READ_BUFFER + (1 << 20);
@@ -287,7 +284,7 @@ impl Terms {
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let turn = Turn::default();
-        let io = BufReader::with_capacity(READ_BUFFER, turn.reads(io));
+        let io = Ahead::new(turn.reads(io));
         let begun = Begun::new(Arc::clone(&self.stats));
         let connection =
             self.http2.builder(begun.clone()).serve_connection(TokioIo::new(io), answer);

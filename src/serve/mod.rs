@@ -18,6 +18,7 @@
 //! - it never outlives the drain.
 
 mod accept;
+mod ahead;
 mod begun;
 mod connection;
 mod http1;
