@@ -16,8 +16,9 @@ use super::settings::Speaks;
 use crate::seldom::Seldom;
 use crate::tls::ServerTls;
 
-/// The first wait after an error, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// The first wait after an error, and the longest. Whoever comes when descriptors are there again
+/// waits as long at the most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(200));
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Where connections come from. A narrow trait, so that a fault can be had in a
