@@ -19,9 +19,9 @@ pub(super) fn seal() -> nix::Result<()> {
     limited.and(hidden)
 }
 
-/// Has memory given in pages of 4 KiB. The allocator asks for those of 2 MiB
-/// (`MADV_HUGEPAGE`), each of which counts as a whole once a byte of it was written, and kept
-/// more than twice of what was in use; decisions were no faster for it.
+/// Has memory given in the system's small pages, whatever it is set to. Of its huge ones, mostly
+/// 2 MiB, each counts as a whole once a byte of it was written: the process took more than twice
+/// as much, and decisions were no faster for it.
 pub(super) fn use_small_pages() {
     // A system that doesn't know of it, or forbids it, has the process take more; no more than
     // that.
