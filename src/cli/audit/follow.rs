@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::read::{Source, Strange, is_same};
+use super::read::{Source, Strange, is_same, older};
 use super::show::Shown;
-use crate::audit::sibling;
 
 const PAUSE: Duration = Duration::from_millis(200);
 /// More than this without a line's end is no record.
@@ -64,37 +63,22 @@ pub(super) fn follow<W: Write>(
 
 /// The files after the one that is being read, oldest first: it can have been moved more
 /// than once meanwhile. None where the newest was moved just now, and the next is not there yet.
-fn after(path: &Path, current: &File) -> io::Result<Vec<Followed>> {
+fn after(path: &Path, current: &File) -> anyhow::Result<Vec<Followed>> {
     let ours = current.metadata()?;
-    let open = |path: PathBuf| match File::open(&path) {
-        Ok(file) => Ok(Some(Followed::new(path, file))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let newest = match File::open(path) {
+        Ok(newest) => newest,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("`{}`", path.display())),
     };
-    let Some(newest) = open(path.to_owned())? else { return Ok(Vec::new()) };
-    let mut newer = vec![newest];
-    let mut is_gap = false;
-    for number in 1_u32.. {
-        let Some(older) = open(sibling(path, number))? else {
-            // Files are moved one after another, so one name is nobody's meanwhile.
-            if is_gap {
-                break;
-            }
-            is_gap = true;
-            continue;
-        };
-        is_gap = false;
-        let older_is = older.file.metadata()?;
-        if is_same(&older_is, &ours) {
+    let met = newest.metadata()?;
+    let mut newer = vec![Followed::new(path.to_owned(), newest)];
+    for older in older(path, met) {
+        let (path, file) = older?;
+        if is_same(&file.metadata()?, &ours) {
             newer.reverse();
             return Ok(newer);
         }
-        // It can have moved on while we were looking.
-        let met =
-            |newer: &Followed| newer.file.metadata().is_ok_and(|newer| is_same(&newer, &older_is));
-        if !newer.iter().any(met) {
-            newer.push(older);
-        }
+        newer.push(Followed::new(path, file));
     }
     // It was moved elsewhere.
     newer.truncate(1);
@@ -178,6 +162,7 @@ impl Followed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::sibling;
 
     /// However far whoever moves the files has come.
     #[test]
@@ -188,16 +173,20 @@ mod tests {
             0 => path.clone(),
             number => sibling(&path, number),
         };
-        for (there, after_it) in [
+        for (there, after_it, all) in [
             // All have moved, and the next one is there.
-            (&[(0, "d"), (1, "c"), (2, "b"), (3, "a")][..], &["b", "c", "d"][..]),
-            // It is not there yet.
-            (&[(1, "c"), (2, "b"), (3, "a")], &[]),
+            (
+                &[(0, "d"), (1, "c"), (2, "b"), (3, "a")][..],
+                &["b", "c", "d"][..],
+                &["a", "b", "c", "d"][..],
+            ),
+            // It is not there yet, and does not come.
+            (&[(1, "c"), (2, "b"), (3, "a")], &[], &[]),
             // The oldest has moved, then the next.
-            (&[(0, "c"), (1, "b"), (3, "a")], &["b", "c"]),
-            (&[(0, "c"), (2, "b"), (3, "a")], &["b", "c"]),
+            (&[(0, "c"), (1, "b"), (3, "a")], &["b", "c"], &["a", "b", "c"]),
+            (&[(0, "c"), (2, "b"), (3, "a")], &["b", "c"], &["a", "b", "c"]),
             // To a name of somebody else's.
-            (&[(0, "c"), (1, "b"), (9, "a")], &["c"]),
+            (&[(0, "c"), (1, "b"), (9, "a")], &["c"], &["b", "c"]),
         ] {
             let files: Vec<PathBuf> = there.iter().map(|(number, _)| named(*number)).collect();
             for (file, (_, text)) in files.iter().zip(there) {
@@ -208,6 +197,15 @@ mod tests {
             let found: Vec<String> =
                 after(&path, &current).unwrap().into_iter().map(read).collect();
             assert_eq!(found, after_it, "{there:?}");
+            let source = Source { file: path.clone(), all: true };
+            // Without the newest file that is said, and no others are taken for all.
+            let found: Vec<String> = source
+                .open()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(_, file)| io::read_to_string(file).unwrap())
+                .collect();
+            assert_eq!(found, all, "{there:?}");
             files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
         }
     }

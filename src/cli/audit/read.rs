@@ -5,6 +5,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,6 +15,8 @@ use crate::audit::{form::RecordForm, sibling};
 
 /// No record is longer; what is would be a foreign file's.
 const MAX_LINE: u64 = 4 << 20;
+/// Longer than there is no newest file while files are moved.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Of lines that are no records, so many are named one by one.
 const MAX_NAMED: usize = 10;
 
@@ -33,24 +37,19 @@ impl Source {
     }
 
     /// The files, opened, oldest first; the last is the one that is written to.
-    ///
-    /// They are opened from the newest on, as one that is full meanwhile becomes older: so
-    /// it is met twice, and left out once, rather than missed.
     pub(super) fn open(&self) -> anyhow::Result<Vec<(PathBuf, File)>> {
-        let file = File::open(&self.file).with_context(|| format!("`{}`", self.file.display()))?;
-        let mut opened = vec![(self.file.clone(), file)];
-        for number in 1_u32.. {
-            if !self.all {
-                break;
-            }
-            let path = sibling(&self.file, number);
-            let older = match File::open(&path) {
-                Ok(older) => older,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(error).with_context(|| format!("`{}`", path.display())),
-            };
-            if !is_among(&older, &opened)? {
-                opened.push((path, older));
+        let mut newest = File::open(&self.file);
+        if newest.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // It may have been moved just now, and the next is not there yet.
+            thread::sleep(PAUSE);
+            newest = File::open(&self.file);
+        }
+        let newest = newest.with_context(|| format!("`{}`", self.file.display()))?;
+        let met = newest.metadata()?;
+        let mut opened = vec![(self.file.clone(), newest)];
+        if self.all {
+            for older in older(&self.file, met) {
+                opened.push(older?);
             }
         }
         opened.reverse();
@@ -74,15 +73,43 @@ impl Source {
     }
 }
 
-/// Whether the very file was opened already.
-fn is_among(file: &File, opened: &[(PathBuf, File)]) -> io::Result<bool> {
-    let file = file.metadata()?;
-    for (_, other) in opened {
-        if is_same(&file, &other.metadata()?) {
-            return Ok(true);
+/// The files that were full before the newest one, opened, newest first.
+///
+/// They are opened from the newest on, as one that is full meanwhile becomes older: so it is
+/// met twice, and left out once, rather than missed. Files are moved one after another, so one
+/// name is nobody's meanwhile, and only after two such names is there nothing more.
+pub(super) fn older(
+    path: &Path,
+    newest: Metadata,
+) -> impl Iterator<Item = anyhow::Result<(PathBuf, File)>> {
+    let mut met = vec![newest];
+    let mut numbers = 1_u32..;
+    let mut is_gap = false;
+    std::iter::from_fn(move || {
+        for number in numbers.by_ref() {
+            let path = sibling(path, number);
+            let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
+            match opened {
+                Ok((this, file)) => {
+                    is_gap = false;
+                    if !met.iter().any(|other| is_same(other, &this)) {
+                        met.push(this);
+                        return Some(Ok((path, file)));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if is_gap {
+                        return None;
+                    }
+                    is_gap = true;
+                }
+                Err(error) => {
+                    return Some(Err(error).with_context(|| format!("`{}`", path.display())));
+                }
+            }
         }
-    }
-    Ok(false)
+        None
+    })
 }
 
 /// Whether both are of one file, whatever it is called by now.
