@@ -264,10 +264,10 @@ async fn at_the_cap_who_asks_nothing_makes_room() {
             let sent = [0, 10, BEGINNING.len()][number % 3];
             let _ = stream.write_all(&BEGINNING[..sent]).await;
             opened.push_back(stream);
-            // Descriptors are to last for however long the others take. The server has let go
-            // of those long ago.
+            // Descriptors are to last for however long the others take. It is the server that
+            // has to make room, so none is let go of here that it has not closed.
             if opened.len() > 300 {
-                opened.pop_front();
+                closed(opened.pop_front().unwrap()).await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
