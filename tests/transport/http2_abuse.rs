@@ -151,20 +151,22 @@ async fn attack(abuse: Abuse, connections: usize, steps: u32) -> Vec<Ended> {
     };
     most = most.max(server.memory());
     good.more(20).await;
-    let taken = server.processor() - taken;
     let answered = good.answered.load(Ordering::Relaxed) - answered;
     good.stop().await;
-    // What was sent may still be read for a while; who turns in circles never comes to an end.
+    // What was sent may still be read for a while: it was sent in steps that are counted, so it
+    // is paid for by what they may take. Who turns in circles never comes to an end, or comes to
+    // one when the connection does, and has taken too much by then.
     let ended_at = Instant::now();
-    let quiet = loop {
+    let (quiet, until_quiet) = loop {
         let before = server.processor();
         tokio::time::sleep(QUIET).await;
         let quiet = server.processor() - before;
         if quiet < FOR_QUIET {
-            break quiet;
+            break (quiet, before);
         }
         assert!(ended_at.elapsed() < SOON, "{abuse:?}: {quiet:?} for nothing");
     };
+    let taken = until_quiet - taken;
     let ended: Vec<Ended> = ended.into_iter().map(Result::unwrap).collect();
     // Of a connection that is cut off while it sends, the steps are not known: it is counted
     // as a connection.
