@@ -302,8 +302,8 @@ async fn routes_and_policies_ask_for_more() {
     assert_eq!(answer.status, 403);
 }
 
-/// `stagedoor keys distrust` on a server that runs: its tokens stop within a second,
-/// cached or not, and another key's go on.
+/// `stagedoor keys distrust` on a server that runs: its tokens stop soon, cached or
+/// not and without a restart, and another key's go on.
 #[tokio::test]
 async fn a_key_is_distrusted_at_once() {
     let folder = tempfile::tempdir().unwrap();
