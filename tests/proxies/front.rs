@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -16,6 +18,11 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Below those that the system gives to whoever asks for any, as everything else here does:
 /// none of them takes a port between its choice and its use.
 const PORTS: Range<u16> = 20_000..32_768;
+/// How many of them were handed out. Tests of one process never get the same one: what connects
+/// to the other's proxy before the own one has failed to start would be taken for it. Tests of
+/// another process are kept apart by chance alone, as this begins anywhere.
+static NEXT: LazyLock<AtomicU16> =
+    LazyLock::new(|| AtomicU16::new(rand::rng().random_range(0..PORTS.end - PORTS.start)));
 
 /// A running proxy; killed when dropped.
 pub(crate) struct Front {
@@ -58,10 +65,11 @@ impl Front {
     }
 }
 
-/// An address that nobody listens on.
+/// An address that nobody listens on, and nobody else here was given.
 async fn free() -> SocketAddr {
     loop {
-        let port = rand::rng().random_range(PORTS);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + next % (PORTS.end - PORTS.start);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).await.is_ok() {
             return address;
