@@ -142,6 +142,17 @@ pub(super) fn authorizers<'a>(filters: &[Placed<'a>]) -> Vec<&'a str> {
     filters.iter().filter(|filter| filter.authorizes()).map(|filter| filter.name).collect()
 }
 
+/// The names of filters that stand before the one that asks, and behind it in none of the lists.
+pub(super) fn before<'a>(lists: &[Vec<Placed<'a>>]) -> Vec<&'a str> {
+    let behind: Vec<&str> = lists
+        .iter()
+        .flat_map(|list| list.iter().skip_while(|filter| !filter.authorizes()))
+        .map(|filter| filter.name)
+        .collect();
+    let before = lists.iter().flat_map(|list| list.iter().take_while(|one| !one.authorizes()));
+    before.map(|filter| filter.name).filter(|name| !behind.contains(name)).collect()
+}
+
 /// The order, and each filter that asks.
 pub(super) fn look(filters: &[Placed<'_>], parts: &Parts<'_>, look: &mut Look<'_>) {
     let mut behind = false;

@@ -165,7 +165,8 @@ pub(super) fn connection_manager(
         trailers::look(manager, &filters, look);
     }
     spelling(manager, true, look);
-    let names = Names { authorizers, takers: trailers::takers(&filters, &look.own.headers) };
+    let takers = trailers::takers(&filters, &look.own.headers);
+    let names = Names { authorizers, takers, before: chain::before(&[filters]) };
     routes::of_manager(manager, parts, &names, look);
     true
 }

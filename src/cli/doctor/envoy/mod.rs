@@ -12,6 +12,7 @@ mod gateway;
 mod input;
 mod istio;
 mod listener;
+mod mutation;
 mod order;
 mod patches;
 mod routes;

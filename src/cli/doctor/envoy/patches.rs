@@ -66,7 +66,10 @@ impl<'a> Patches<'a> {
             .filter_map(|(_, patch)| patch.at(&["patch", "value"]))
             .collect();
         let takers = Takers::read(&all, &delivered);
-        let names = Names { authorizers: vec![FILTER], takers: takers.names(&look.own.headers) };
+        // Where the others stand isn't known here.
+        let before = Vec::new();
+        let taking = takers.names(&look.own.headers);
+        let names = Names { authorizers: vec![FILTER], takers: taking, before };
         let (list, brought) = (Vec::new(), Vec::new());
         let mut patches = Self { root, list, delivered, takers, names, brought };
         for (object, patch) in &all {

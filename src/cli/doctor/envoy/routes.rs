@@ -3,7 +3,7 @@
 use super::cluster::Clusters;
 use super::listener::Parts;
 use super::view::View;
-use super::{Look, filter, rules};
+use super::{Look, filter, mutation, rules};
 
 const PER_ROUTE: &str = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute";
 const ANY_FILTER: &str = "envoy.config.route.v3.FilterConfig";
@@ -14,6 +14,8 @@ pub(super) struct Names<'a> {
     pub(super) authorizers: Vec<&'a str>,
     /// Those that take trailers of requests away.
     pub(super) takers: Vec<&'a str>,
+    /// Those that only stand before the ones that ask.
+    pub(super) before: Vec<&'a str>,
 }
 
 /// The routes of a connection manager, wherever they stand.
@@ -111,32 +113,55 @@ fn level(
         let (kind, config) = config.typed();
         match kind {
             PER_ROUTE => override_of(&config, clusters, look),
-            ANY_FILTER if names.authorizers.contains(&name) => {
-                disabled(&config, look);
-                if let Some(inner) = config.get("config")
-                    && let (PER_ROUTE, inner) = inner.typed()
-                {
-                    override_of(&inner, clusters, look);
-                }
-            }
-            ANY_FILTER if names.takers.contains(&name) => {
-                if let Some(disabled) = config.may_be_on("disabled") {
-                    let message = "the trailers of a request are not taken away here";
-                    look.flag(&rules::REQUEST_TRAILERS, &disabled, message);
-                }
-            }
+            mutation::PER_ROUTE => mutation::of_route(name, &config, names, look),
+            ANY_FILTER => any_filter(name, &config, names, clusters, look),
             _ => {}
         }
     }
     for added in level.list("request_headers_to_add") {
-        let Some(key) = added.at(&["header", "key"]) else { continue };
-        let name = key.text().unwrap_or_default().to_ascii_lowercase();
-        // A look-alike is read as the same name by many.
-        if look.own.headers.iter().any(|own| name == *own || name.replace('_', "-") == *own) {
-            let message = format!("sets `{name}` itself");
-            look.flag(&rules::HEADERS_ADDED, &key, message);
+        if let Some(key) = added.at(&["header", "key"]) {
+            sets_identity(&key, look);
         }
     }
+}
+
+/// What is said of a filter in the wrapper that any of them has.
+fn any_filter(
+    name: &str,
+    config: &View<'_>,
+    names: &Names<'_>,
+    clusters: Option<&Clusters<'_>>,
+    look: &mut Look<'_>,
+) {
+    let asks = names.authorizers.contains(&name);
+    if asks {
+        disabled(config, look);
+    } else if names.takers.contains(&name)
+        && let Some(disabled) = config.may_be_on("disabled")
+    {
+        let message = "the trailers of a request are not taken away here";
+        look.flag(&rules::REQUEST_TRAILERS, &disabled, message);
+    }
+    let Some(inner) = config.get("config") else { return };
+    match inner.typed() {
+        (PER_ROUTE, inner) if asks => override_of(&inner, clusters, look),
+        (mutation::PER_ROUTE, inner) if !config.is_on("disabled") => {
+            mutation::of_route(name, &inner, names, look);
+        }
+        _ => {}
+    }
+}
+
+/// Flags a header that is set after the decision by the name of an identity header; whether
+/// it is one.
+pub(super) fn sets_identity(key: &View<'_>, look: &mut Look<'_>) -> bool {
+    let name = key.text().unwrap_or_default().to_ascii_lowercase();
+    // A look-alike is read as the same name by many.
+    let is_one = look.own.headers.iter().any(|own| name == *own || name.replace('_', "-") == *own);
+    if is_one {
+        look.flag(&rules::HEADERS_ADDED, key, format!("sets `{name}` itself"));
+    }
+    is_one
 }
 
 fn disabled(config: &View<'_>, look: &mut Look<'_>) {

@@ -36,6 +36,8 @@ const TAKER: &str = "                  - name: envoy.filters.http.header_mutatio
 const AWAY: &str = "- remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } }";
 /// The same filter for another configuration, which comes behind it.
 const MUTATION: &str = "                  - name: more\n                    typed_config:\n                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation\n";
+/// What it does for a route.
+const FOR_ROUTE: &str = "\"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute, mutations:";
 const GRPC: &str = "envoy_grpc: { cluster_name: stagedoor }";
 const NEAR: &str = "address: 127.0.0.1, port_value: 9191";
 const FAR: &str = "address: 10.0.0.9, port_value: 9191";
@@ -45,6 +47,9 @@ const NAMED: &str =
     "request_headers_to_add: [{ header: { key: X-Stagedoor-Subject, value: root } }]\n";
 const LOOK_ALIKE: &str =
     "request_headers_to_add: [{ header: { key: x-stagedoor_subject, value: root } }]\n";
+
+/// The same by a mutation.
+const SETS: &str = "{ append: { header: { key: X-Stagedoor-Subject, value: root } } }";
 
 fn input(text: &str) -> Input {
     Input::of("test", yaml::parse(text).unwrap())
@@ -82,6 +87,18 @@ fn behind(text: &str, line: &str, depth: usize, member: &str) -> String {
 /// A list of mutations in the place of the shipped one.
 fn mutations(list: &[&str]) -> String {
     list.join(&format!("\n{}", " ".repeat(26)))
+}
+
+/// What a route has a `header_mutation` filter of a name do.
+fn mutated(name: &str, mutations: &str) -> String {
+    format!("typed_per_filter_config: {{ {name}: {{ {FOR_ROUTE} {{ {mutations} }} }} }}\n")
+}
+
+/// The same in a wrapper that any filter has, with more of that.
+fn mutated_within(mutations: &str, more: &str) -> String {
+    format!(
+        "typed_per_filter_config: {{ a: {{ \"@type\": type.googleapis.com/envoy.config.route.v3.FilterConfig{more}, config: {{ {FOR_ROUTE} {{ {mutations} }} }} }} }}\n"
+    )
 }
 
 /// Each rule with configurations that break it and no other, and a part of the place.
@@ -237,6 +254,54 @@ fn each_rule_finds_what_it_is_for() {
                 &mutations(&[AWAY, "- append: { header: { key: x-user, value: root } }"]),
             ),
         ),
+        // Nor may a route have it do more.
+        (
+            "filter_after",
+            "routes[1].typed_per_filter_config[\"a\"].mutations.request_mutations[0]",
+            behind(
+                TCP,
+                REST,
+                26,
+                &mutated(
+                    "a",
+                    "request_mutations: [{ append: { header: { key: \":path\", value: /a } } }, { remove: authorization }]",
+                ),
+            ),
+        ),
+        (
+            "filter_after",
+            "query_parameter_mutations[0]",
+            behind(TCP, HOST, 22, &mutated("a", "query_parameter_mutations: [{ remove: a }]")),
+        ),
+        (
+            "filter_after",
+            "request_trailers_mutations[1]",
+            behind(
+                TCP,
+                HOST,
+                22,
+                &mutated(
+                    "a",
+                    "request_trailers_mutations: [{ remove: a }, { append: { header: { key: x-user, value: root } } }]",
+                ),
+            ),
+        ),
+        (
+            "filter_before",
+            "typed_per_filter_config[\"more\"].mutations.requestMutations[0]",
+            behind(
+                &with(
+                    TCP,
+                    AUTHZ,
+                    &format!(
+                        "{MUTATION}                      mutations: {{ request_trailers_mutations: [{{ remove: a }}] }}\n{AUTHZ}"
+                    ),
+                ),
+                HOST,
+                22,
+                &mutated("more", &format!("requestMutations: [{SETS}]")),
+            ),
+        ),
         ("clear_route_cache", "clear_route_cache", filter("clear_route_cache: true")),
         (
             "normalize_path",
@@ -283,6 +348,24 @@ fn each_rule_finds_what_it_is_for() {
             "identity_header_added",
             "virtual_hosts[0].request_headers_to_add[0]",
             behind(TCP, HOST, 22, LOOK_ALIKE),
+        ),
+        (
+            "identity_header_added",
+            "routes[1].typed_per_filter_config[\"a\"].mutations.request_mutations[0].append.header.key",
+            behind(TCP, REST, 26, &mutated("a", &format!("request_mutations: [{SETS}]"))),
+        ),
+        (
+            "identity_header_added",
+            "[\"a\"].config.mutations.request_mutations[0].append.header.key",
+            behind(
+                TCP,
+                HOST,
+                22,
+                &mutated_within(
+                    &format!("request_mutations: [{}]", SETS.replace("Stagedoor-", "stagedoor_")),
+                    "",
+                ),
+            ),
         ),
         (
             "request_trailers",
@@ -463,6 +546,24 @@ fn what_is_as_it_should_be_yields_nothing() {
         ),
         // Another filter's override.
         behind(TCP, HOST, 22, &OFF_FOR_ANY.replace("http.ext_authz", "http.cors")),
+        // Of what a route has it do: responses, trailers that go, and what is switched off.
+        behind(
+            TCP,
+            HOST,
+            22,
+            &mutated(
+                "a",
+                &format!(
+                    "response_mutations: [{SETS}], response_trailers_mutations: [{SETS}], request_trailers_mutations: [{{ remove: a }}], request_mutations: []"
+                ),
+            ),
+        ),
+        behind(
+            TCP,
+            HOST,
+            22,
+            &mutated_within(&format!("request_mutations: [{SETS}]"), ", disabled: true"),
+        ),
         // Istio's own condition, and Envoy's other names for the same.
         filter("filter_enabled_metadata: { filter: envoy.filters.http.rbac }"),
         filter(

@@ -82,17 +82,22 @@ fn matches_whole(regex: &str, name: &str) -> bool {
 /// Whether a filter takes trailers of requests away and does nothing else: they are no part of
 /// what is decided about.
 pub(super) fn only_takes(kind: &str, config: &View<'_>) -> bool {
-    let only = |view: &View<'_>, known: &[&str]| {
-        let members = view.members();
-        !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))
-    };
     kind == KIND
-        && only(config, &["@type", "mutations"])
+        && has_only(config, &["@type", "mutations"])
         && config.get("mutations").is_some_and(|mutations| {
-            let away = |one: &View<'_>| only(one, &["remove", "remove_on_match", "removeOnMatch"]);
-            only(&mutations, &["request_trailers_mutations", "requestTrailersMutations"])
-                && mutations.list("request_trailers_mutations").iter().all(away)
+            has_only(&mutations, &["request_trailers_mutations", "requestTrailersMutations"])
+                && mutations.list("request_trailers_mutations").iter().all(is_removal)
         })
+}
+
+/// Whether a mutation takes something away and does nothing else.
+pub(super) fn is_removal(mutation: &View<'_>) -> bool {
+    has_only(mutation, &["remove", "remove_on_match", "removeOnMatch"])
+}
+
+fn has_only(view: &View<'_>, known: &[&str]) -> bool {
+    let members = view.members();
+    !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))
 }
 
 /// The filters that `EnvoyFilter`s put in for every listener and request of their proxies.
