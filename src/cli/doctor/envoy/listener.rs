@@ -1,6 +1,6 @@
 //! Listeners and their HTTP connection managers, in a file and in a dump.
 
-use super::chain::{self, Discovered};
+use super::chain::{self, Discovered, Placed};
 use super::cluster::Clusters;
 use super::routes::{self, Names};
 use super::view::View;
@@ -152,8 +152,7 @@ pub(super) fn connection_manager(
     let filters = chain::filters(entries, &parts.filters, look);
     // A filter that was not seen may be the one that is missing.
     let all_seen = filters.len() == given;
-    let authorizers = chain::authorizers(&filters);
-    if authorizers.is_empty() {
+    if chain::authorizers(&filters).is_empty() {
         if all_seen && !outbound && !routes::answers_itself(manager) {
             let message = "asks nobody: there is no ext_authz filter";
             look.flag_member(&rules::FILTER_MISSING, (manager, "http_filters"), message);
@@ -162,13 +161,53 @@ pub(super) fn connection_manager(
     }
     chain::look(&filters, parts, look);
     if all_seen {
-        trailers::look(manager, &filters, look);
+        trailers::look(manager, (manager, "http_filters"), &filters, look);
     }
+    let mut lists = vec![filters];
+    lists.extend(upgrades(manager, parts, look));
     spelling(manager, true, look);
-    let takers = trailers::takers(&filters, &look.own.headers);
-    let names = Names { authorizers, takers, before: chain::before(&[filters]) };
+    let headers = &look.own.headers;
+    let names = Names {
+        authorizers: lists.iter().flat_map(|list| chain::authorizers(list)).collect(),
+        takers: lists.iter().flat_map(|list| trailers::takers(list, headers)).collect(),
+        before: chain::before(&lists),
+    };
     routes::of_manager(manager, parts, &names, look);
     true
+}
+
+/// The filters that upgrades, such as a WebSocket's, have in the place of all others; those
+/// lists in which one asks.
+fn upgrades<'a>(
+    manager: &View<'a>,
+    parts: &Parts<'a>,
+    look: &mut Look<'_>,
+) -> Vec<Vec<Placed<'a>>> {
+    let mut asking = Vec::new();
+    for upgrade in manager.list("upgrade_configs") {
+        let entries = upgrade.list("filters");
+        let given = entries.len();
+        // Without any it has those of the connection manager.
+        if given == 0 || !routes::let_upgrade(manager, parts, &upgrade) {
+            continue;
+        }
+        let filters = chain::filters(entries, &parts.filters, look);
+        let all_seen = filters.len() == given;
+        if chain::authorizers(&filters).is_empty() {
+            if all_seen && !routes::answers_itself(manager) {
+                let kind = upgrade.word("upgrade_type");
+                let message = format!("an upgrade to `{kind}` has no ext_authz filter of its own");
+                look.flag_member(&rules::FILTER_MISSING, (&upgrade, "filters"), message);
+            }
+            continue;
+        }
+        chain::look(&filters, parts, look);
+        if all_seen {
+            trailers::look(manager, (&upgrade, "filters"), &filters, look);
+        }
+        asking.push(filters);
+    }
+    asking
 }
 
 /// One reading of each path and header. Of a patch only what it says is judged.

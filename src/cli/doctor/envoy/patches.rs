@@ -237,6 +237,13 @@ fn network_filter<'a>(
         let message = "filters that are merged into those of a connection manager are not read";
         look.flag(&rules::NOT_SEEN, &filters, message);
     }
+    for upgrade in manager.list("upgrade_configs") {
+        if let Some(filters) = upgrade.get("filters") {
+            let message = "filters of upgrades that are merged into a connection manager are not \
+                           read";
+            look.flag(&rules::NOT_SEEN, &filters, message);
+        }
+    }
     if let Some(config) = manager.get("route_config") {
         routes::configuration(&config, names, None, look);
     }

@@ -25,21 +25,41 @@ pub(super) fn of_manager(
     names: &Names<'_>,
     look: &mut Look<'_>,
 ) {
-    if let Some(config) = manager.get("route_config") {
-        configuration(&config, names, parts.clusters.as_ref(), look);
-        return;
-    }
-    let named = manager.at(&["rds", "route_config_name"]);
-    let name = named.as_ref().and_then(|name| name.text());
-    let mut found = parts.routes.iter().filter(|one| Some(one.word("name")) == name).peekable();
-    if named.is_none() || found.peek().is_none() {
+    let found = configurations(manager, parts);
+    if found.is_empty() {
         let place = ["rds", "scoped_routes"].iter().find_map(|name| manager.get(name));
         let message = "the routes come from elsewhere";
         look.flag(&rules::NOT_SEEN, place.as_ref().unwrap_or(manager), message);
     }
     for config in found {
-        configuration(config, names, parts.clusters.as_ref(), look);
+        configuration(&config, names, parts.clusters.as_ref(), look);
     }
+}
+
+/// The route configurations of a connection manager, as far as they are in here.
+fn configurations<'a>(manager: &View<'a>, parts: &Parts<'a>) -> Vec<View<'a>> {
+    if let Some(config) = manager.get("route_config") {
+        return vec![config];
+    }
+    let named = manager.at(&["rds", "route_config_name"]);
+    let Some(name) = named.and_then(|name| name.text()) else { return Vec::new() };
+    parts.routes.iter().filter(|one| one.word("name") == name).cloned().collect()
+}
+
+/// Whether there are requests for which an entry of `upgrade_configs` holds. A route can let
+/// them upgrade where the connection manager doesn't.
+pub(super) fn let_upgrade(manager: &View<'_>, parts: &Parts<'_>, upgrade: &View<'_>) -> bool {
+    let is_off =
+        |one: &View<'_>| one.get("enabled").is_some() && one.may_be_on("enabled").is_none();
+    let kind = upgrade.word("upgrade_type");
+    !is_off(upgrade)
+        || configurations(manager, parts)
+            .iter()
+            .flat_map(|config| config.list("virtual_hosts"))
+            .flat_map(|host| host.list("routes"))
+            .filter_map(|route| route.at(&["route", "upgrade_configs"]))
+            .flat_map(|list| list.items())
+            .any(|one| !is_off(&one) && one.word("upgrade_type").eq_ignore_ascii_case(kind))
 }
 
 /// Whether no request of a connection manager reaches a service: redirects to https and

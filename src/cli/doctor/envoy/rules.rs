@@ -30,7 +30,8 @@ rules! {
         "`failure_mode_allow: false` (`failOpen: false`), or leave it out";
     FILTER_MISSING: Error, "filter_missing",
         "requests of this connection manager reach a service and nobody is asked about them",
-        "put `envoy.filters.http.ext_authz` first in its `http_filters`";
+        "put `envoy.filters.http.ext_authz` first in its `http_filters`, and in the `filters` of \
+         an upgrade that has its own";
     FILTER_DISABLED: Error, "filter_disabled",
         "the filter is there and asks about nothing",
         "leave `disabled` out; for what everybody may see, write a route with the gate `public` \

@@ -7,6 +7,7 @@ mod istio;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::istio::{ASKS, TAKES_TRAILERS as TAKES};
 use super::*;
 use crate::yaml;
 
@@ -50,6 +51,10 @@ const LOOK_ALIKE: &str =
 
 /// The same by a mutation.
 const SETS: &str = "{ append: { header: { key: X-Stagedoor-Subject, value: root } } }";
+
+/// Filters as they stand in a list.
+const LAST: &str = "name: envoy.filters.http.router";
+const CORS: &str = "name: envoy.filters.http.cors";
 
 fn input(text: &str) -> Input {
     Input::of("test", yaml::parse(text).unwrap())
@@ -101,6 +106,15 @@ fn mutated_within(mutations: &str, more: &str) -> String {
     )
 }
 
+/// A WebSocket with filters of its own.
+fn upgraded(more: &str, filters: &[&str]) -> String {
+    let filters = filters.join(" }, { ");
+    let upgrade = format!(
+        "upgrade_configs: [{{ upgrade_type: websocket, {more}filters: [{{ {filters} }}] }}]\n"
+    );
+    behind(TCP, "stat_prefix: front\n", 16, &upgrade)
+}
+
 /// Each rule with configurations that break it and no other, and a part of the place.
 #[test]
 fn each_rule_finds_what_it_is_for() {
@@ -108,6 +122,7 @@ fn each_rule_finds_what_it_is_for() {
     let cluster = |member: &str| behind(TCP, CLUSTER, 6, &format!("{member}\n"));
     let tls =
         |more: &str| format!("transport_socket: {{ name: tls, typed_config: {{ {TLS}{more} }} }}");
+    let own_asks = with(ASKS, "name: envoy.filters.http.ext_authz", "name: own");
     let plain = "transport_socket: { name: raw, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer } }";
     let mut rows: Vec<Row> = vec![
         (
@@ -133,6 +148,45 @@ fn each_rule_finds_what_it_is_for() {
                 TCP,
                 "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz\n",
                 "envoy.extensions.common.matching.v3.ExtensionWithMatcher\n",
+            ),
+        ),
+        // The filters of an upgrade take the place of all others.
+        ("filter_missing", "typed_config.upgrade_configs[0].filters", upgraded("", &[LAST])),
+        (
+            "filter_missing",
+            "typed_config.upgrade_configs[0].filters",
+            with(
+                &upgraded("enabled: false, ", &[LAST]),
+                &format!("{REST}                          route: {{ cluster: service }}\n"),
+                &format!(
+                    "{REST}                          route: {{ cluster: service, upgrade_configs: [{{ upgrade_type: WebSocket }}] }}\n"
+                ),
+            ),
+        ),
+        (
+            "filter_before",
+            "upgrade_configs[0].filters[0]",
+            upgraded("", &[CORS, ASKS, TAKES, LAST]),
+        ),
+        (
+            "filter_after",
+            "upgrade_configs[0].filters[1]",
+            upgraded("", &[ASKS, "name: envoy.filters.http.lua", TAKES, LAST]),
+        ),
+        ("request_trailers", "upgrade_configs[0].filters", upgraded("", &[ASKS, LAST])),
+        (
+            "not_seen",
+            "upgrade_configs[0].filters[0]",
+            upgraded("", &["name: own, config_discovery: { config_source: { ads: {} } }", LAST]),
+        ),
+        (
+            "filter_disabled_on_route",
+            "typed_per_filter_config[\"own\"].disabled",
+            behind(
+                &upgraded("", &[&own_asks, TAKES, LAST]),
+                HOST,
+                22,
+                &OFF_FOR_ANY.replace("envoy.filters.http.ext_authz", "own"),
             ),
         ),
         ("filter_disabled", "http_filters[0].disabled", behind(TCP, AUTHZ, 20, "disabled: true\n")),
@@ -564,6 +618,10 @@ fn what_is_as_it_should_be_yields_nothing() {
             22,
             &mutated_within(&format!("request_mutations: [{SETS}]"), ", disabled: true"),
         ),
+        // Upgrades that ask, have the same filters, or aren't let through.
+        upgraded("", &[ASKS, TAKES, LAST]),
+        with(&upgraded("", &[LAST]), &format!(" filters: [{{ {LAST} }}]"), " filters: []"),
+        upgraded("enabled: false, ", &[LAST]),
         // Istio's own condition, and Envoy's other names for the same.
         filter("filter_enabled_metadata: { filter: envoy.filters.http.rbac }"),
         filter(

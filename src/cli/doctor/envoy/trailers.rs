@@ -10,8 +10,14 @@ use super::{Look, filter, routes, rules};
 /// The filter that can do it.
 const KIND: &str = "header_mutation";
 
-/// Flags a connection manager by which an identity header passes as a trailer.
-pub(super) fn look(manager: &View<'_>, filters: &[Placed<'_>], look: &mut Look<'_>) {
+/// Flags filters of a connection manager, at their place, by which an identity header passes as
+/// a trailer.
+pub(super) fn look(
+    manager: &View<'_>,
+    place: (&View<'_>, &str),
+    filters: &[Placed<'_>],
+    look: &mut Look<'_>,
+) {
     if has_none(manager) || routes::answers_itself(manager) {
         return;
     }
@@ -20,7 +26,7 @@ pub(super) fn look(manager: &View<'_>, filters: &[Placed<'_>], look: &mut Look<'
     if !left.is_empty() {
         let left = left.join("`, `");
         let message = format!("no filter takes the trailers `{left}` of a request away");
-        look.flag_member(&rules::REQUEST_TRAILERS, (manager, "http_filters"), message);
+        look.flag_member(&rules::REQUEST_TRAILERS, place, message);
     }
 }
 

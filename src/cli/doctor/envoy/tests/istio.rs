@@ -163,11 +163,11 @@ const BESIDE_ROUTER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: 
 
 const OF_MANAGER: &str = "context: SIDECAR_INBOUND, listener: { filterChain: { filter: { name: envoy.filters.network.http_connection_manager } } }";
 const LUA_ALONE: &str = "name: envoy.filters.http.lua";
-const TAKES_TRAILERS: &str = "name: trailers, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation, mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } } }] } }";
+pub(super) const TAKES_TRAILERS: &str = "name: trailers, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation, mutations: { request_trailers_mutations: [{ remove_on_match: { key_matcher: { safe_regex: { regex: \".*\" } } } }] } }";
 const RBAC: &str =
     "typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC }";
 /// An ext_authz filter of a patch's own.
-const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
+pub(super) const ASKS: &str = "name: envoy.filters.http.ext_authz, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz, grpc_service: { envoy_grpc: { cluster_name: stagedoor }, timeout: 0.2s }, status_on_error: { code: ServiceUnavailable }, validate_mutations: true, encode_raw_headers: true }";
 /// The same from somewhere else.
 const ASKS_ELSEWHERE: &str =
     "name: envoy.filters.http.ext_authz, config_discovery: { config_source: { ads: {} } }";
@@ -441,6 +441,16 @@ pub(super) fn rows() -> Vec<Row> {
             "not_seen",
             "value.typed_config.http_filters",
             behind(ISTIO, REJECTED, 12, &format!("http_filters: [{{ {ASKS} }}]\n")),
+        ),
+        (
+            "not_seen",
+            "typed_config.upgrade_configs[0].filters",
+            behind(
+                ISTIO,
+                REJECTED,
+                12,
+                &format!("upgrade_configs: [{{ upgrade_type: a, filters: [{{ {ASKS} }}] }}]\n"),
+            ),
         ),
         (
             "not_seen",
