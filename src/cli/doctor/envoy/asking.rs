@@ -3,6 +3,7 @@
 use super::istio::{Mesh, Provider};
 use super::patches::{FILTER, Of, Patches};
 use super::scope::{Proxy, Scope};
+use super::trailers::Since;
 use super::view::View;
 use super::{Look, rules};
 
@@ -26,7 +27,7 @@ pub(super) enum By<'a> {
     /// Istio makes it of a provider that is not in here.
     Unseen,
     /// A patch brings it whole, and it was judged with the patch.
-    Patch,
+    Patch(Since),
 }
 
 impl Asking<'_> {
@@ -54,7 +55,7 @@ impl Asking<'_> {
         let said = |name: &str| patches.say(Of::Manager, name, self.scope.as_ref(), proxy);
         // A policy whose mesh is not in here is a finding already.
         if mesh.configs.is_empty()
-            && matches!(self.by, By::Patch)
+            && matches!(self.by, By::Patch(_))
             && !steps.iter().all(|(_, name, _)| said(name))
         {
             look.prefix.clone_from(&self.name);
@@ -84,7 +85,7 @@ impl Asking<'_> {
         let (filter, grpc) = match &self.by {
             By::Provider(provider) => (true, provider.over_grpc),
             By::Unseen => (true, true),
-            By::Patch => (false, false),
+            By::Patch(_) => (false, false),
         };
         let said = |of: Of, name: &str| patches.say(of, name, self.scope.as_ref(), proxy);
         for (judged, rule, of, name, what) in [
@@ -129,8 +130,8 @@ impl Asking<'_> {
     /// Istio has no words for them at all.
     fn trailers(&self, proxy: Proxy, patches: &Patches<'_>, look: &mut Look<'_>) {
         let authorizer = match self.by {
-            By::Provider(_) | By::Unseen => FILTER,
-            By::Patch => self.view.word("name"),
+            By::Provider(_) | By::Unseen => (FILTER, Since::Ever),
+            By::Patch(since) => (self.view.word("name"), since),
         };
         let headers = &look.own.headers;
         let left = patches.trailers_left(headers, self.scope.as_ref(), proxy, authorizer);

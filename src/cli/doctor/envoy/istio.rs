@@ -165,7 +165,7 @@ fn asking<'a>(
         name: brought.name.clone(),
         view: brought.value.clone(),
         scope: Some(brought.scope.clone()),
-        by: By::Patch,
+        by: By::Patch(brought.since),
     }));
     asking
 }

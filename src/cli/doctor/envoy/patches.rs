@@ -4,7 +4,7 @@ use super::istio::{is, named};
 use super::listener::{self, Parts};
 use super::routes::{self, Names};
 use super::scope::{Proxy, Scope};
-use super::trailers::{self, Takers};
+use super::trailers::{self, Place, Since, Takers};
 use super::view::View;
 use super::{Look, chain, filter, rules};
 
@@ -12,7 +12,7 @@ use super::{Look, chain, filter, rules};
 pub(super) const FILTER: &str = "envoy.filters.http.ext_authz";
 pub(super) const ROUTER: &str = "envoy.filters.http.router";
 /// The name that Istio gives every connection manager.
-const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
+pub(super) const MANAGER_NAME: &str = "envoy.filters.network.http_connection_manager";
 
 /// Whose settings a patch changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,33 +48,38 @@ pub(super) struct Brought<'a> {
     pub(super) name: String,
     pub(super) value: View<'a>,
     pub(super) scope: Scope<'a>,
+    pub(super) since: Since,
 }
 
 impl<'a> Patches<'a> {
     /// Judges each patch by what it says, and keeps that: nobody else has to say it.
     pub(super) fn read(objects: &[View<'a>], root: &'a str, look: &mut Look<'_>) -> Self {
-        let all: Vec<(&View<'a>, View<'a>)> = objects
+        let all: Vec<(Place, &View<'a>, View<'a>)> = objects
             .iter()
-            .filter(|object| is(object, "networking.istio.io/", "EnvoyFilter"))
-            .filter_map(|object| Some((object, object.at(&["spec", "configPatches"])?)))
-            .flat_map(|(object, list)| list.items().into_iter().map(move |one| (object, one)))
-            .filter(|(_, patch)| !is_outbound(patch))
+            .enumerate()
+            .filter(|(_, object)| is(object, "networking.istio.io/", "EnvoyFilter"))
+            .filter_map(|(own, object)| Some((own, object, object.at(&["spec", "configPatches"])?)))
+            .flat_map(|(own, object, list)| {
+                let items = list.items().into_iter().enumerate();
+                items.map(move |(at, one)| ((own, at), object, one))
+            })
+            .filter(|(_, _, patch)| !is_outbound(patch))
             .collect();
         let delivered: Vec<View<'a>> = all
             .iter()
-            .filter(|(_, patch)| patch.word("applyTo") == "EXTENSION_CONFIG")
-            .filter_map(|(_, patch)| patch.at(&["patch", "value"]))
+            .filter(|(_, _, patch)| patch.word("applyTo") == "EXTENSION_CONFIG")
+            .filter_map(|(_, _, patch)| patch.at(&["patch", "value"]))
             .collect();
-        let takers = Takers::read(&all, &delivered);
+        let takers = Takers::read(&all, &delivered, root);
         // Where the others stand isn't known here.
         let before = Vec::new();
         let taking = takers.names(&look.own.headers);
         let names = Names { authorizers: vec![FILTER], takers: taking, before };
         let (list, brought) = (Vec::new(), Vec::new());
         let mut patches = Self { root, list, delivered, takers, names, brought };
-        for (object, patch) in &all {
+        for (place, object, patch) in &all {
             look.prefix = named(object);
-            patches.add(object, patch, look);
+            patches.add(*place, object, patch, look);
         }
         patches
     }
@@ -102,7 +107,7 @@ impl<'a> Patches<'a> {
         headers: &'h [String],
         scope: Option<&Scope<'_>>,
         proxy: Proxy,
-        authorizer: &str,
+        authorizer: (&str, Since),
     ) -> Vec<&'h str> {
         self.takers.left(headers, authorizer, |patched| self.reaches(patched, scope, proxy))
     }
@@ -111,7 +116,7 @@ impl<'a> Patches<'a> {
         scope.is_none_or(|scope| patched.covers(scope, proxy, self.root))
     }
 
-    fn add(&mut self, object: &View<'a>, patch: &View<'a>, look: &mut Look<'_>) {
+    fn add(&mut self, place: Place, object: &View<'a>, patch: &View<'a>, look: &mut Look<'_>) {
         let operation = patch.at(&["patch", "operation"]).map(|one| one.shown());
         let operation = operation.as_deref().unwrap_or_default();
         let beside = patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"]);
@@ -137,14 +142,17 @@ impl<'a> Patches<'a> {
                 let message = "another filter takes the place of the ext_authz filter";
                 look.flag(&rules::FILTER_DISABLED, patch, message);
             }
-            ("HTTP_FILTER" | "EXTENSION_CONFIG", Some(value)) => {
+            (what @ ("HTTP_FILTER" | "EXTENSION_CONFIG"), Some(value)) => {
                 let config = http_filter(&value, operation, beside, &self.delivered, look);
                 let Some(config) = config else { return };
                 let scope = Scope::of_patch(object, patch);
                 if changes && beside == Some(FILTER) {
                     self.list.push(Patch { of: Of::Filter, settings: config, scope });
                 } else if brings(operation) || (operation == "REPLACE" && beside != Some(FILTER)) {
-                    self.brought.push(Brought { name: named(object), value, scope });
+                    // What is delivered stands where another patch puts it.
+                    let here = what == "HTTP_FILTER";
+                    let since = if here { Since::Patch(place) } else { Since::Unknown };
+                    self.brought.push(Brought { name: named(object), value, scope, since });
                 }
             }
             ("NETWORK_FILTER", value) => {

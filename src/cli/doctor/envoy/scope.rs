@@ -93,6 +93,13 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether there may be proxies that both this and another one hold for.
+    pub(super) fn meets(&self, other: &Scope<'_>, root: &str) -> bool {
+        let near =
+            self.namespace == other.namespace || [self.namespace, other.namespace].contains(&root);
+        near && self.proxies.iter().any(|proxy| other.proxies.contains(proxy))
+    }
+
     /// Whether this holds for all that another one holds for, in one kind of proxy. What
     /// stands in the root namespace holds for all namespaces.
     pub(super) fn covers(&self, other: &Scope<'_>, proxy: Proxy, root: &str) -> bool {

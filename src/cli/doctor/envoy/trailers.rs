@@ -2,7 +2,7 @@
 //! place of what a client sends in them: a filter has to take them away.
 
 use super::chain::{self, Placed};
-use super::patches::{ROUTER, held, is_narrow};
+use super::patches::{MANAGER_NAME, ROUTER, held, is_narrow};
 use super::scope::Scope;
 use super::view::View;
 use super::{Look, filter, routes, rules};
@@ -106,6 +106,32 @@ fn has_only(view: &View<'_>, known: &[&str]) -> bool {
     !members.is_empty() && members.iter().all(|(name, _)| known.contains(name))
 }
 
+/// A patch: its object, and its place in that.
+pub(super) type Place = (usize, usize);
+
+/// Since when a filter that asks is there for patches to name it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Since {
+    /// Istio put it in before any patch.
+    Ever,
+    /// This patch puts it in.
+    Patch(Place),
+    /// One does, and it isn't known which.
+    Unknown,
+}
+
+impl Since {
+    /// Whether it is there for sure when a patch takes effect. In which order whole
+    /// `EnvoyFilter`s do isn't told in here.
+    fn is_before(self, (object, at): Place) -> bool {
+        match self {
+            Self::Ever => true,
+            Self::Patch((own, place)) => own == object && place < at,
+            Self::Unknown => false,
+        }
+    }
+}
+
 /// The filters that `EnvoyFilter`s put in for every listener and request of their proxies.
 pub(super) struct Takers<'a>(Vec<Taker<'a>>);
 
@@ -114,15 +140,27 @@ struct Taker<'a> {
     config: View<'a>,
     /// The filter without which this one is put nowhere.
     beside: &'a str,
+    place: Place,
     scope: Scope<'a>,
 }
 
 impl<'a> Takers<'a> {
     /// Of all patches, each with the object that it is in. Some put filters in that others
     /// deliver.
-    pub(super) fn read(patches: &[(&View<'a>, View<'a>)], delivered: &[View<'a>]) -> Self {
-        let takers = patches.iter();
-        Self(takers.filter_map(|(object, patch)| Taker::of(object, patch, delivered)).collect())
+    pub(super) fn read(
+        patches: &[(Place, &View<'a>, View<'a>)],
+        delivered: &[View<'a>],
+        root: &str,
+    ) -> Self {
+        let gone: Vec<(&str, Scope<'_>)> =
+            patches.iter().filter_map(|(_, object, patch)| gone(object, patch)).collect();
+        let stays = |taker: &Taker<'_>| {
+            !gone.iter().any(|(name, scope)| *name == taker.name && scope.meets(&taker.scope, root))
+        };
+        let taker = |(place, object, patch): &(Place, &View<'a>, View<'a>)| {
+            Taker::of(*place, object, patch, delivered)
+        };
+        Self(patches.iter().filter_map(taker).filter(stays).collect())
     }
 
     /// The names of those that take any of these headers away.
@@ -135,10 +173,12 @@ impl<'a> Takers<'a> {
     pub(super) fn left<'h>(
         &self,
         headers: &'h [String],
-        authorizer: &str,
+        (authorizer, since): (&str, Since),
         reaches: impl Fn(&Scope<'a>) -> bool,
     ) -> Vec<&'h str> {
-        let there = |taker: &&Taker<'a>| taker.beside == ROUTER || taker.beside == authorizer;
+        let there = |taker: &&Taker<'a>| {
+            taker.beside == ROUTER || (taker.beside == authorizer && since.is_before(taker.place))
+        };
         let takers = self.0.iter().filter(there).filter(|taker| reaches(&taker.scope));
         let configs: Vec<&View<'_>> = takers.map(|taker| &taker.config).collect();
         left(headers, &configs)
@@ -146,13 +186,21 @@ impl<'a> Takers<'a> {
 }
 
 impl<'a> Taker<'a> {
-    fn of(object: &View<'a>, patch: &View<'a>, delivered: &[View<'a>]) -> Option<Self> {
+    fn of(
+        place: Place,
+        object: &View<'a>,
+        patch: &View<'a>,
+        delivered: &[View<'a>],
+    ) -> Option<Self> {
         if patch.word("applyTo") != "HTTP_FILTER" || is_narrow(patch) {
             return None;
         }
-        let named = patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"]);
-        let named = named.and_then(|name| name.text());
-        let beside = beside(&patch.at(&["patch", "operation"])?.shown(), named)?;
+        // No other network filter has HTTP filters.
+        let within = patch.at(&["match", "listener", "filterChain", "filter"]);
+        if within.is_some_and(|filter| !matches!(filter.word("name"), "" | MANAGER_NAME)) {
+            return None;
+        }
+        let beside = beside(&patch.at(&["patch", "operation"])?.shown(), sub_filter(patch))?;
         let value = patch.at(&["patch", "value"])?;
         let held = held(&value, delivered)?;
         let always = !chain::is_matched(&held) && value.may_be_on("disabled").is_none();
@@ -162,9 +210,25 @@ impl<'a> Taker<'a> {
             name: value.word("name"),
             config,
             beside,
+            place,
             scope: Scope::of_patch(object, patch),
         })
     }
+}
+
+/// The filter that a patch removes or has another one take the place of, and for whom.
+fn gone<'a>(object: &View<'a>, patch: &View<'a>) -> Option<(&'a str, Scope<'a>)> {
+    let operation = patch.at(&["patch", "operation"])?.shown();
+    let ends = matches!(operation.as_str(), "REMOVE" | "REPLACE");
+    if !ends || patch.word("applyTo") != "HTTP_FILTER" {
+        return None;
+    }
+    Some((sub_filter(patch)?, Scope::of_patch(object, patch)))
+}
+
+/// The HTTP filter that a patch names.
+fn sub_filter<'a>(patch: &View<'a>) -> Option<&'a str> {
+    patch.at(&["match", "listener", "filterChain", "filter", "subFilter", "name"])?.text()
 }
 
 /// The filter beside which a patch puts another one before the router, which itself is always

@@ -927,8 +927,14 @@ fn which_patches_take_trailers_away() {
     let beside_cors = MERGED.replace("ext_authz", "cors");
     let beside_own = MERGED.replace("envoy.filters.http.ext_authz", "own");
     let beside_nothing = "context: SIDECAR_INBOUND";
+    let within =
+        |name: &str| with(BESIDE_ROUTER, " filter: {", &format!(" filter: {{ name: {name},"));
+    let of_manager = within("envoy.filters.network.http_connection_manager");
+    let of_another = within("envoy.filters.network.tcp_proxy");
     for (matched, operation, passes) in [
         (BESIDE_ROUTER, "INSERT_BEFORE", false),
+        (&*of_manager, "INSERT_BEFORE", false),
+        (&*of_another, "INSERT_BEFORE", true),
         (MERGED, "INSERT_BEFORE", false),
         (MERGED, "INSERT_AFTER", false),
         (beside_nothing, "INSERT_BEFORE", false),
@@ -976,6 +982,27 @@ fn which_patches_take_trailers_away() {
     let beside = patch("HTTP_FILTER", &beside_own, "INSERT_AFTER", TAKES_TRAILERS);
     assert_eq!(found(&own).len(), 2, "{:?}", found(&own));
     assert!(pass(&format!("{own}{beside}")));
+    // Not before it is there, which of two objects nobody knows.
+    let (before, asks) = own.split_at(open.len());
+    assert_eq!(found(&format!("{before}{beside}{asks}")).len(), 2);
+    let later = "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: { name: later, namespace: payments }\nspec:\n  configPatches:\n";
+    assert_eq!(found(&format!("{own}{later}{beside}")).len(), 2);
+    // Nor where it is taken out again, or its place is taken.
+    let takes_before = patch("HTTP_FILTER", BESIDE_ROUTER, "INSERT_BEFORE", TAKES_TRAILERS);
+    let taken = format!("{open}{takes_before}");
+    assert!(!pass(&taken));
+    let named = BESIDE_ROUTER.replace("envoy.filters.http.router", "trailers");
+    let elsewhere = named.replace("SIDECAR_INBOUND", "GATEWAY");
+    let other = named.replace("trailers", "other");
+    for (matched, operation, passes) in [
+        (&named, "REMOVE", true),
+        (&named, "REPLACE", true),
+        (&other, "REMOVE", false),
+        (&elsewhere, "REMOVE", false),
+    ] {
+        let gone = patch("HTTP_FILTER", matched, operation, "name: envoy.filters.http.rbac");
+        assert_eq!(pass(&format!("{taken}{gone}")), passes, "{operation} {matched}");
+    }
     // What another patch delivers.
     assert!(!pass(&format!("{open}{}", delivered(BESIDE_ROUTER, "INSERT_BEFORE", "a", takes))));
 }
