@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::ext_authz::proto::FILE_DESCRIPTOR_SET;
 use crate::ext_authz::{CallLimits, CheckService, Endpoint, HttpEndpoint};
 use crate::fetch::HttpClient;
-use crate::serve::{BoundAddress, DrainReport, Pulse, Server, Unwell};
+use crate::serve::{self, BoundAddress, DrainReport, Pulse, Server, Unwell};
 use crate::shutdown::{Shutdown, Stage};
 use crate::telemetry::{LogFilter, Metrics, MetricsPush, Traces};
 use crate::tls::{Protocol, ServerTls, TlsSettings};
@@ -244,8 +244,7 @@ impl App {
         };
         let reloader =
             Reloader::new(reach, generation, (fixed, watch, origin), (asked, reloads.clone()));
-        let admin = TcpListener::bind(admin)
-            .await
+        let admin = serve::listen_tcp(admin)
             .map_err(|e| AppError::start(format!("listen.admin: {admin}"), e))?;
         let admin_address = admin.local_addr().map_err(|e| AppError::start("listen.admin", e))?;
         Ok(Self {

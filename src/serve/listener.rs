@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 use super::ListenAddress;
 use super::accept::Handover;
@@ -125,9 +125,9 @@ impl Listener {
         tls: Option<&ServerTls>,
     ) -> Result<Self, BindError> {
         match address {
-            ListenAddress::Tcp(address) => bind_tcp(*address, None).await,
+            ListenAddress::Tcp(address) => bind_tcp(*address, None),
             ListenAddress::Tls(address) => match tls {
-                Some(tls) => bind_tcp(*address, Some(tls.clone())).await,
+                Some(tls) => bind_tcp(*address, Some(tls.clone())),
                 None => Err(BindError::NoCertificate(*address)),
             },
             ListenAddress::Unix { path, mode } => bind_unix(path, *mode).await,
@@ -159,10 +159,23 @@ impl Listener {
     }
 }
 
-async fn bind_tcp(address: SocketAddr, tls: Option<ServerTls>) -> Result<Listener, BindError> {
+fn bind_tcp(address: SocketAddr, tls: Option<ServerTls>) -> Result<Listener, BindError> {
     let failed = |cause| BindError::Tcp { address, cause };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen_tcp(address).map_err(failed)?;
     Ok(Listener::Tcp(listener.local_addr().map_err(failed)?, listener, tls))
+}
+
+/// As `TcpListener::bind` does it, which has the kernel hold 128 connections: of a mesh that
+/// connects anew at once the others would try again a second later.
+pub(crate) fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart needn't wait for connections of before to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Binds, then sets the mode, then listens: until the last step nobody can
@@ -292,6 +305,31 @@ impl fmt::Display for BoundAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_who_connect_at_once_are_held() {
+        let listener = listen_tcp((Ipv4Addr::LOCALHOST, 0).into()).expect("a port is free");
+        let to = listener.local_addr().expect("it is bound");
+        let most = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("of the system");
+        let held = most.trim().parse().map_or(400, |most: usize| most.min(400));
+        // Nobody accepts them. Whom the kernel doesn't hold tries in vain.
+        let mut streams = Vec::new();
+        for number in 0..held {
+            let connected = timeout(Duration::from_secs(20), TcpStream::connect(to)).await;
+            let stream = connected.unwrap_or_else(|_| panic!("{number} are held, of {held}"));
+            streams.push(stream.expect("it is there"));
         }
     }
 }

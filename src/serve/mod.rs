@@ -34,6 +34,7 @@ mod workers;
 
 pub use connection::{CONNECTION_BYTES, GrpcService, Tower};
 pub use http1::{HttpAnswer, HttpService};
+pub(crate) use listener::listen_tcp;
 pub use listener::{BindError, BoundAddress};
 pub(crate) use server::descriptor_limit;
 pub use server::{DrainReport, Server};
