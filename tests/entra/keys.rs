@@ -21,7 +21,7 @@ use stagedoor::shutdown::{Shutdown, ShutdownHandle};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-const TENANT: &str = "11111111-2222-3333-4444-555555555555";
+pub(crate) const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const AUTHORITY: &str = "https://login.example.com";
 const NOW: i64 = 1_800_000_000;
 

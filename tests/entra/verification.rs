@@ -10,29 +10,14 @@ use futures_util::future::join_all;
 use serde_json::json;
 use stagedoor::clock::Now;
 use stagedoor::domain::{Credentials, Reason};
-use stagedoor::entra::{
-    Authenticator, EntraSettings, TenantSettings, Tenants, VerificationSettings,
-};
+use stagedoor::entra::{Authenticator, EntraSettings, VerificationSettings};
 
-const TENANT: &str = "11111111-2222-3333-4444-555555555555";
-const AUTHORITY: &str = "https://login.example.com";
+use crate::keys::{TENANT, issuer, tenant};
+
 const NOW: i64 = 1_800_000_000;
 
-fn issuer() -> String {
-    format!("{AUTHORITY}/{TENANT}/v2.0")
-}
-
 fn authenticator(key: &SigningKey, verification: VerificationSettings) -> Authenticator {
-    let tenant = TenantSettings {
-        issuer_v2: Some(issuer()),
-        ..TenantSettings::new(
-            Tenants::One(TENANT.parse().unwrap()),
-            AUTHORITY.parse().unwrap(),
-            "https://graph.microsoft.com".parse().unwrap(),
-            vec!["api://payments".to_owned()],
-        )
-    };
-    let settings = EntraSettings { verification, ..EntraSettings::new(vec![tenant]) };
+    let settings = EntraSettings { verification, ..EntraSettings::new(vec![tenant()]) };
     let authenticator = Authenticator::new(settings).unwrap();
     let keys = json!({ "keys": [key.jwk(Some(&issuer()))] }).to_string();
     authenticator.load_keys(keys.as_bytes(), Now::at(NOW)).unwrap();
